@@ -1,0 +1,227 @@
+"""Datasets as uint8 arrays in a fixed order, their splits, and the normalisations applied on the device.
+
+MNIST is always in the order of the official files, whatever it was read from, because its splits are by index.
+"""
+
+import dataclasses
+import hashlib
+import os
+import pathlib
+import re
+import zipfile
+
+import jax
+import jax.numpy as jnp
+from ml_collections import ConfigDict
+import numpy as np
+
+from digits import sources
+from digits.errors import UserError, require, require_choice
+
+SIDE = sources.SIDE
+# SHA-256 over training images, training labels, test images and test labels, as `Dataset.digest` computes it.
+MNIST_DIGEST = "06b0d1f124c4e5fa796686ade41a9b778edacc8622f2195a352ef479ad44fc16"
+NORMALIZATIONS = ("unit", "column_l2")
+_SPLITS = {
+    "none": r"none", "test": r"test", "last": r"last\((\d+)\)", "folds": r"folds\((\d+)\)",
+    "random": r"random\((0?\.\d+),\s*(?:seed\s*=?\s*)?(\d+)\)",
+}  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True)
+class Dataset:
+    """Images, uint8 Nx28x28, and labels, uint8 N, of a training and a test set."""
+
+    name: str
+    train_images: np.ndarray
+    train_labels: np.ndarray
+    test_images: np.ndarray
+    test_labels: np.ndarray
+    class_names: tuple[str, ...]
+
+    @property
+    def arrays(self) -> tuple[np.ndarray, ...]:
+        return self.train_images, self.train_labels, self.test_images, self.test_labels
+
+    def digest(self) -> str:
+        """SHA-256 over the bytes of the four arrays."""
+        sha = hashlib.sha256()
+        for array in self.arrays:
+            sha.update(np.ascontiguousarray(array))
+        return sha.hexdigest()
+
+
+@dataclasses.dataclass(frozen=True)
+class Splits:
+    """Training, validation (None where there is none) and test examples, each as (images, labels)."""
+
+    train: tuple[np.ndarray, np.ndarray]
+    validation: tuple[np.ndarray, np.ndarray] | None
+    test: tuple[np.ndarray, np.ndarray]
+
+
+def check(config: ConfigDict) -> None:
+    """Raises UserError for a `config.data` that names no split or no normalisation."""
+    require_choice("data.normalization", config.normalization, NORMALIZATIONS)
+    kind, arguments = _parse_split(config.validation)
+    if kind == "folds":
+        folds = arguments[0]
+        require(folds >= 2, "data.validation", config.validation, "folds(n) with n from 2")
+        require(0 <= config.fold < folds, "data.fold", config.fold, f"a whole number from 0 to {folds - 1}")
+    else:
+        require(config.fold == 0, "data.fold", config.fold, "0 unless config.data.validation is folds(n)")
+
+
+def _parse_split(text: str) -> tuple[str, list]:
+    for kind, pattern in _SPLITS.items():
+        if match := re.fullmatch(pattern, text.strip()):
+            return kind, [float(g) if "." in g else int(g) for g in match.groups()]
+    accepted = "none, test, last(10000), random(0.175, 0) with a fraction below 1 and a seed, or folds(5)"
+    raise UserError(f"config.data.validation is {text!r}, but it must be one of {accepted}.")
+
+
+def split_indices(validation: str, fold: int, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Indices of the training and the validation examples among `count` training examples.
+
+    `random(f, s)` equals scikit-learn's train_test_split(test_size=f, random_state=s), `folds(k)` its KFold(k), index
+    for index. `none` and `test` keep all examples for training and give no validation indices.
+    """
+    kind, arguments = _parse_split(validation)
+    everything = np.arange(count)
+    if kind in ("none", "test"):
+        return everything, everything[:0]
+    if kind == "random":
+        fraction, seed = arguments
+        held_out = int(np.ceil(count * fraction))
+        order = np.random.RandomState(seed).permutation(count)
+        train, held = order[held_out:], order[:held_out]
+    elif kind == "last":
+        train, held = everything[: max(0, count - arguments[0])], everything[max(0, count - arguments[0]) :]
+    else:
+        held = np.array_split(everything, arguments[0])[fold]
+        train = np.setdiff1d(everything, held)
+    require(
+        0 < len(held) < count, "data.validation", validation, f"a split that leaves some of the {count} examples on each side"
+    )
+    return train, held
+
+
+def split(dataset: Dataset, config: ConfigDict) -> Splits:
+    """The splits of `config.data`. With validation `test`, the validation examples are the test examples."""
+    test = dataset.test_images, dataset.test_labels
+    train, held = split_indices(config.validation, config.fold, len(dataset.train_labels))
+    images, labels = dataset.train_images, dataset.train_labels
+    if _parse_split(config.validation)[0] == "test":
+        validation = test
+    else:
+        validation = (images[held], labels[held]) if len(held) else None
+    return Splits((images[train], labels[train]), validation, test)
+
+
+def normalize(images: jax.Array, kind: str) -> jax.Array:
+    """Normalises pixels of 0 to 255 for the network.
+
+    Args:
+      images: Nx28x28 or Nx28x28x1, any number type.
+      kind: "unit" (pixels / 255) or "column_l2" (each image column divided by its L2 norm over the rows, zero columns
+        stay zero: Keras's `normalize(x, axis=1)`).
+
+    Returns:
+      float32 (float64 stays), Nx28x28x1.
+    """
+    x = images if jnp.issubdtype(images.dtype, jnp.floating) else images.astype(jnp.float32)
+    # The channel is added last: XLA's CPU backend vectorises over the last axis, ten times slower if that has length 1.
+    x = x.reshape(x.shape[0], SIDE, SIDE)
+    if kind == "unit":
+        x = x / 255
+    else:
+        norm = jnp.sqrt(jnp.sum(x * x, axis=1, keepdims=True))
+        x = x / jnp.where(norm == 0, 1, norm)
+    return x[..., None]
+
+
+def load(name: str, data_dir: str | None = None) -> Dataset:
+    """Loads a dataset.
+
+    Args:
+      name: "mnist"; "optdigits", embedded in scikit-learn; another TFDS set of 28x28 images; the path of a `.npz` with
+        x_train, y_train and, if it has them, x_test, y_test; or the path of a folder with an image folder per class,
+        or with train/ and test/ that have them. Without a test set a fifth of the examples becomes one.
+      data_dir: a folder with the four IDX files, or with a folder `name` that has them. Default: DIGITS_DATA_DIR.
+
+    Raises:
+      UserError: there is no such dataset, or it cannot be read.
+    """
+    path = pathlib.Path(name)
+    if path.suffix == ".npz":
+        return _dataset(name, sources.read_npz(path), name)
+    if "/" in name or os.sep in name or name.startswith("."):
+        return _dataset(name, sources.read_folder(path), name)
+    if not re.fullmatch(r"\w+", name):
+        accepted = "mnist, optdigits, the name of a TFDS set, a path to a .npz file, or a path (with a /) to a folder"
+        raise UserError(f"config.data.name is {name!r}, but it must be {accepted}.")
+    data_dir = data_dir or os.environ.get("DIGITS_DATA_DIR")
+    if data_dir and name != "optdigits":
+        folder = pathlib.Path(data_dir)
+        folder = folder / name if (folder / name).is_dir() else folder
+        dataset = _dataset(name, sources.read_idx(folder), str(folder))
+        if name != "mnist" and dataset.digest() == MNIST_DIGEST:
+            raise UserError(f"{folder} holds MNIST, but config.data.name is {name!r}: name mnist or give its own files.")
+        # Other sets have no known digest: a folder given today must not stand in for them tomorrow.
+        return _keep(dataset) if name == "mnist" and not _cache_file(name).exists() else dataset
+    if cached := _cached(name):
+        return cached
+    read = sources.read_optdigits() if name == "optdigits" else sources.read_tfds(name)
+    return _keep(_dataset(name, read, f"TFDS's copy of {name}"))
+
+
+def _dataset(name: str, source: sources.Source, where: str) -> Dataset:
+    """Checks that what is called mnist is MNIST, and gives a source without a test set one: a fifth, at random."""
+    arrays, class_names = source
+    if len(arrays) == 2:
+        train, test = split_indices("random(0.2, 0)", 0, len(arrays[1]))
+        arrays = [array[part] for part in (train, test) for array in arrays]
+    dataset = Dataset(name, *arrays, class_names)
+    if name == "mnist" and dataset.digest() != MNIST_DIGEST:
+        raise UserError(f"{where} does not hold the official MNIST files: their SHA-256 digest differs.")
+    return dataset
+
+
+def cache_dir() -> pathlib.Path:
+    """DIGITS_CACHE_DIR, or `digits` in the user's cache folder."""
+    home = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
+    return pathlib.Path(os.environ.get("DIGITS_CACHE_DIR") or pathlib.Path(home) / "digits")
+
+
+def _cache_file(name: str) -> pathlib.Path:
+    return cache_dir() / f"{name}.npz"
+
+
+def _cached(name: str) -> Dataset | None:
+    """The dataset from the cache; None if it is not there or does not have the digest it was kept under."""
+    try:
+        with np.load(_cache_file(name), allow_pickle=False) as file:
+            arrays = [file[field.name] for field in dataclasses.fields(Dataset)[1:5]]
+            dataset = Dataset(name, *arrays, tuple(map(str, file["class_names"])))
+            digest = str(file["digest"])
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        return None
+    return dataset if dataset.digest() == digest and digest == _official(name, digest) else None
+
+
+def _official(name: str, digest: str) -> str:
+    return MNIST_DIGEST if name == "mnist" else digest
+
+
+def _keep(dataset: Dataset) -> Dataset:
+    """Writes the dataset to the cache, whole or not at all; a cache that cannot be written is no error."""
+    path = _cache_file(dataset.name)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.npz")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        fields = {field.name: getattr(dataset, field.name) for field in dataclasses.fields(Dataset)[1:]}
+        np.savez(temporary, digest=dataset.digest(), **fields)
+        os.replace(temporary, path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+    return dataset

@@ -1,0 +1,54 @@
+"""Predictions and exact loss and accuracy of a network on uint8 images that lie on the device."""
+
+from typing import Callable
+
+from flax import nnx
+import jax
+import jax.numpy as jnp
+import optax
+
+from digits import data, models
+
+
+def make_predict(graphdef: nnx.GraphDef, normalization: str) -> Callable[[dict, dict, jax.Array], jax.Array]:
+    """Returns (params, stats, images) -> logits, NxK, for images of Nx28x28 with pixels of 0 to 255."""
+
+    def predict(params, stats, images):
+        return nnx.merge(graphdef, params, stats)(data.normalize(images, normalization))
+
+    return predict
+
+
+def make_evaluate(graphdef: nnx.GraphDef, normalization: str, batch_size: int) -> Callable[..., dict[str, float]]:
+    """Returns (params, stats, images, labels) -> {"loss", "accuracy"}, exact for any number of examples.
+
+    Sums over batches, the last one padded and masked, are divided once by the number of examples. The loss is the mean
+    cross-entropy in nats plus the network's L2 penalty, as Keras reports it.
+    """
+    predict = make_predict(graphdef, normalization)
+
+    @jax.jit
+    def sums(params, stats, images, labels):
+        count = len(labels)
+        size = min(batch_size, count)
+        padding = -count % size
+        batches = [
+            jnp.pad(a, ((0, padding), *[(0, 0)] * (a.ndim - 1))).reshape(-1, size, *a.shape[1:])
+            for a in (images, labels, jnp.ones(count, bool))
+        ]
+
+        def add(totals, batch):
+            images, labels, mask = batch
+            logits = predict(params, stats, images)
+            losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels.astype(jnp.int32))
+            correct = jnp.sum(mask & (logits.argmax(-1) == labels))
+            return (totals[0] + jnp.sum(jnp.where(mask, losses, 0)), totals[1] + correct), None
+
+        (loss, correct), _ = jax.lax.scan(add, (jnp.zeros(()), jnp.zeros((), jnp.int32)), tuple(batches))
+        return loss, correct, models.penalty(nnx.merge(graphdef, params, stats))
+
+    def evaluate(params, stats, images, labels):
+        loss, correct, penalty = jax.device_get(sums(params, stats, images, labels))
+        return {"loss": float(loss) / len(labels) + float(penalty), "accuracy": int(correct) / len(labels)}
+
+    return evaluate

@@ -1,0 +1,106 @@
+"""Trains an experiment, or goes on training it, and tests it.
+
+    python -m digits.main --config=configs/simple_cnn.py
+    python -m digits.main --config=configs/two_conv.py --config.model.kernel_size=5 --config.epochs=3
+
+Every field of configs/base.py can be changed after --config. The run is kept in runs/; the same command goes on with it.
+"""
+
+import pathlib
+import re
+import sys
+import traceback
+
+from absl import app, flags
+from ml_collections import ConfigDict, config_flags
+
+from digits.errors import UserError
+
+_CONFIG = config_flags.DEFINE_config_file("config", None, "The experiment: a file of configs/.")
+_WORKDIR = flags.DEFINE_string(
+    "workdir", None, "Where the run is kept, or goes on. Default: runs/, the config's name and what was changed."
+)
+_DATA_DIR = flags.DEFINE_string("data_dir", None, "A folder with the four IDX files of the dataset.")
+_TYPES = {"int()": "a whole number", "to float": "a number", "boolean": "true or false"}
+
+
+def read_config(argv: list[str]) -> tuple[ConfigDict, dict]:
+    """Parses the command line into the config and {"config_file", "overrides"}; UserError for any mistake in it."""
+    try:
+        rest = flags.FLAGS(argv)
+        if len(rest) > 1:
+            raise UserError(f"{rest[1]!r} is no flag: flags start with --, fields with --config.")
+        config = _CONFIG.value
+        if config is None:
+            raise UserError("--config is missing: name an experiment, such as --config=configs/quickstart.py.")
+        if not isinstance(config, ConfigDict):  # ml_collections hands out a stand-in for a file that is not there.
+            raise UserError(f"--config is {flags.FLAGS['config'].config_filename!r}, but there is no such file.")
+    except flags.Error as error:
+        raise UserError(_flag_mistake(str(error))) from error
+    except UserError:
+        raise
+    except Exception as error:  # Whatever a config file raises, and AttributeError for an unknown field.
+        raise UserError(_config_mistake(error)) from error
+    flag = flags.FLAGS["config"]
+    overrides = config_flags.get_override_values(flag)
+    return config, {"config_file": config_flags.get_config_filename(flag), "overrides": overrides}
+
+
+def _flag_mistake(message: str) -> str:
+    if match := re.match(r"flag --(config\.\S+?)=(.*?): (.*)", message, re.DOTALL):
+        accepted = next((name for hint, name in _TYPES.items() if hint in match[3]), match[3])
+        return f"{match[1]} is {match[2]!r}, but it must be {accepted}."
+    return message.rstrip(" .?") + ("?" if message.rstrip().endswith("?") else ".")
+
+
+def _config_mistake(error: Exception) -> str:
+    """A sentence for an error in a config file, with its line, or for an override of a field that does not exist."""
+    message = str(error)
+    if unknown := re.search(r'Did you mean "(\w+)" instead of "(\w+)"', message):
+        message = f"there is no field {unknown[2]!r}; did you mean {unknown[1]!r}?"
+    elif unknown := re.match(r"[\"'\\]*(?:Key \")?(\w+)", message) if isinstance(error, AttributeError) else None:
+        message = f"there is no field {unknown[1]!r}; configs/base.py lists them all."
+    else:
+        message = f"{type(error).__name__}: {message.splitlines()[0] if message else ''}"
+    if isinstance(error, SyntaxError):
+        return f"{error.filename}, line {error.lineno}: {error.msg}."
+    config_files = [f for f in traceback.extract_tb(error.__traceback__) if f.name == "get_config" or "/configs/" in f.filename]
+    where = f"{config_files[-1].filename}, line {config_files[-1].lineno}" if config_files else "--config"
+    return f"{where}: {message}"
+
+
+def default_workdir(config_file: str, overrides: dict) -> str:
+    """runs/two_conv, or runs/two_conv,epochs=3,model.kernel_size=5: the same command finds its run again."""
+    changed = [f"{field}={value}".replace("/", "_").replace(" ", "") for field, value in sorted(overrides.items())]
+    return str(pathlib.Path("runs") / ",".join([pathlib.Path(config_file).stem, *changed]))
+
+
+def main(argv: list[str]) -> int:
+    """Runs the command line; returns the exit code: 0, 2 for a user's mistake, 128 + signal for an interrupted run."""
+    app.define_help_flags()
+    if {"--help", "-h", "--helpshort", "-help"} & set(argv):
+        print(f"{__doc__}\n{flags.FLAGS.module_help(sys.modules[__name__])}")
+        return 0
+    try:
+        config, origin = read_config(argv)
+        workdir = _WORKDIR.value or default_workdir(origin["config_file"], origin["overrides"])
+        from digits import train  # Imports JAX: not for --help, not for a mistyped flag.
+    except UserError as error:
+        return _refuse(error)
+    try:
+        train.train_and_evaluate(config, workdir, _DATA_DIR.value, origin)
+    except UserError as error:
+        return _refuse(error)
+    except train.Interrupted as interrupted:
+        print(interrupted, flush=True)
+        return interrupted.exit_code
+    return 0
+
+
+def _refuse(error: UserError) -> int:
+    print(f"error: {error}", file=sys.stderr)
+    return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv))

@@ -1,0 +1,280 @@
+"""The model families as Flax NNX modules: `Dense` (hidden layers) and `CNN` (convolution blocks, then `Dense`).
+
+Between them their arguments cover every documented architecture; `build` reads them from `config.model`. Layers are
+applied in the order of their creation, and a key given to the call means training: dropout acts and BatchNorm uses,
+and updates with, the statistics of the batch.
+"""
+
+import math
+from typing import Any, Sequence
+
+from flax import nnx
+import jax
+import jax.numpy as jnp
+from ml_collections import ConfigDict
+
+from digits import layers
+from digits.errors import UserError, require, require_choice, require_number
+
+IMAGE_SHAPE = (28, 28, 1)
+ACTIVATIONS = {
+    "relu": jax.nn.relu, "tanh": jnp.tanh, "sigmoid": jax.nn.sigmoid, "elu": jax.nn.elu,
+    "gelu": jax.nn.gelu, "silu": jax.nn.silu, "linear": lambda x: x,
+}  # fmt: skip
+# The same formulas as Keras's; the normal ones are truncated at two standard deviations in both.
+INITIALIZERS = {
+    f"{name}_{shape}": getattr(jax.nn.initializers, f"{name}_{shape}")
+    for name in ("glorot", "he", "lecun")
+    for shape in ("uniform", "normal")
+}
+# Keras's defaults; Flax's own are 0.99 and 1e-5.
+BATCH_NORM_MOMENTUM = 0.99
+BATCH_NORM_EPSILON = 1e-3
+
+
+class Linear(nnx.Linear):
+    """A dense layer with its activation and its L2 penalty."""
+
+    def __init__(self, inputs: int, width: int, activation: str, init: str, l2: float, rngs: nnx.Rngs):
+        super().__init__(inputs, width, kernel_init=INITIALIZERS[init](), rngs=rngs)
+        self.activation = activation
+        self.l2 = l2
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        return ACTIVATIONS[self.activation](super().__call__(x))
+
+
+class Conv(nnx.Module):
+    """A convolution with stride 1, bias and activation."""
+
+    def __init__(self, inputs: int, width: int, size: int, config: ConfigDict, rngs: nnx.Rngs):
+        init = INITIALIZERS[config.kernel_init]()
+        self.kernel = nnx.Param(init(rngs.params(), (size, size, inputs, width), jnp.float32))
+        self.bias = nnx.Param(jnp.zeros(width, jnp.float32))
+        self.padding, self.activation, self.implementation = config.padding, config.activation, config.convolution
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        y = layers.conv(x, self.kernel[...], self.padding, self.implementation) + self.bias[...]
+        return ACTIVATIONS[self.activation](y)
+
+
+class MaxPool(nnx.Module):
+    def __init__(self, window: int, implementation: str):
+        self.window, self.implementation = window, implementation
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        return layers.max_pool(x, self.window, self.implementation)
+
+
+class Flatten(nnx.Module):
+    def __call__(self, x: jax.Array) -> jax.Array:
+        return x.reshape(x.shape[0], -1)
+
+
+class Dropout(nnx.Module):
+    def __init__(self, rate: float):
+        self.rate = rate
+
+    def __call__(self, x: jax.Array, key: jax.Array | None) -> jax.Array:
+        return x if key is None else layers.dropout(x, self.rate, key)
+
+
+class _Stack(nnx.Module):
+    """Layers applied one after another, each an attribute with a name of its own: conv_1, batch_norm_1, dense_1, ..."""
+
+    def __init__(self):
+        self.names = ()
+
+    def _add(self, kind: str, layer: nnx.Module) -> None:
+        name = f"{kind}_{sum(n.rsplit('_', 1)[0] == kind for n in self.names) + 1}"
+        setattr(self, name, layer)
+        self.names += (name,)
+
+    def __call__(self, images: jax.Array, key: jax.Array | None = None) -> jax.Array:
+        """Normalised images, NxHxWx1, to logits, NxK. With a `key` in training mode, without in evaluation mode."""
+        x = images
+        for index, name in enumerate(self.names):
+            x = apply_layer(getattr(self, name), x, None if key is None else jax.random.fold_in(key, index))
+        return x
+
+
+def apply_layer(layer: nnx.Module, x: jax.Array, key: jax.Array | None) -> jax.Array:
+    if isinstance(layer, nnx.BatchNorm):
+        return layer(x, use_running_average=key is None)
+    if isinstance(layer, Dropout):
+        return layer(x, key)
+    return layer(x)
+
+
+class Dense(_Stack):
+    """Flatten, hidden layers (dense, BatchNorm, dropout each), and the logits."""
+
+    def __init__(self, inputs: int, classes: int, config: ConfigDict, rngs: nnx.Rngs):
+        super().__init__()
+        self._add_dense(inputs, classes, config, rngs)
+
+    def _add_dense(self, inputs: int, classes: int, config: ConfigDict, rngs: nnx.Rngs) -> None:
+        self._add("flatten", Flatten())
+        if config.input_dropout:
+            self._add("dropout", Dropout(config.input_dropout))
+        count = len(config.hidden)
+        for width, norm, rate, l2 in zip(
+            config.hidden,
+            each(config.hidden_batch_norm, count, "model.hidden_batch_norm", "model.hidden"),
+            each(config.hidden_dropout, count, "model.hidden_dropout", "model.hidden"),
+            each(config.hidden_l2, count, "model.hidden_l2", "model.hidden"),
+        ):
+            self._add("dense", Linear(inputs, width, config.activation, config.kernel_init, l2, rngs))
+            self._add_norm_and_dropout(norm, rate, width, rngs)
+            inputs = width
+        self._add("dense", Linear(inputs, classes, "linear", config.output_init, 0.0, rngs))
+
+    def _add_norm_and_dropout(self, norm: bool, rate: float, width: int, rngs: nnx.Rngs) -> None:
+        if norm:
+            self._add(
+                "batch_norm",
+                nnx.BatchNorm(width, momentum=BATCH_NORM_MOMENTUM, epsilon=BATCH_NORM_EPSILON, rngs=rngs),
+            )
+        if rate:
+            self._add("dropout", Dropout(rate))
+
+
+class CNN(Dense):
+    """Convolution blocks (convolutions, pooling, BatchNorm, dropout each), then hidden layers and logits."""
+
+    def __init__(self, shape: Sequence[int], classes: int, config: ConfigDict, rngs: nnx.Rngs):
+        _Stack.__init__(self)
+        side, channels = shape[0], shape[2]
+        count = len(config.blocks)
+        for widths, size, pool, rate in zip(
+            config.blocks,
+            each(config.kernel_size, count, "model.kernel_size", "model.blocks"),
+            each(config.pool, count, "model.pool", "model.blocks"),
+            each(config.block_dropout, count, "model.block_dropout", "model.blocks"),
+        ):
+            for width in widths:
+                side -= size - 1 if config.padding == "valid" else 0
+                if side < 1:
+                    raise UserError(
+                        f"config.model.kernel_size is {config.kernel_size!r}, but nothing is left of a {shape[0]}x"
+                        f"{shape[1]} image after these {config.padding} convolutions: use smaller kernels, fewer "
+                        "blocks, less pooling or config.model.padding='same'."
+                    )
+                self._add("conv", Conv(channels, width, size, config, rngs))
+                if config.batch_norm == "conv":
+                    self._add_norm_and_dropout(True, 0.0, width, rngs)
+                channels = width
+            if pool:
+                self._add("max_pool", MaxPool(pool, config.convolution))
+                side //= pool
+            self._add_norm_and_dropout(config.batch_norm == "block", rate, channels, rngs)
+        require(side >= 1, "model.pool", config.pool, "small enough that a pixel is left after the last block")
+        self._add_dense(side * side * channels, classes, config, rngs)
+
+
+def each(value: Any, count: int, field: str, per: str) -> tuple:
+    """One value for all, or a tuple with one for each, as a tuple of `count` values."""
+    if not isinstance(value, (tuple, list)):
+        return (value,) * count
+    if len(value) == 1:
+        return tuple(value) * count
+    require(len(value) == count, field, value, f"one value, or one for each of the {count} entries of config.{per}")
+    return tuple(value)
+
+
+def check(config: ConfigDict) -> None:
+    """Raises UserError for a `config.model` that describes no network."""
+    require_choice("model.family", config.family, ("dense", "cnn"))
+    require_choice("model.activation", config.activation, ACTIVATIONS)
+    require_choice("model.kernel_init", config.kernel_init, INITIALIZERS)
+    require_choice("model.output_init", config.output_init, INITIALIZERS)
+    require_choice("model.padding", config.padding, ("valid", "same"))
+    require_choice("model.batch_norm", config.batch_norm, ("none", "conv", "block"))
+    require_choice("model.convolution", config.convolution, layers.IMPLEMENTATIONS)
+    require_number("model.input_dropout", config.input_dropout, 0, 1)
+    whole = lambda value, low: isinstance(value, int) and not isinstance(value, bool) and value >= low
+    require(
+        all(whole(width, 1) for width in config.hidden), "model.hidden", config.hidden, "a tuple of widths from 1"
+    )
+    hidden, blocks = (len(config.hidden), "model.hidden"), (len(config.blocks), "model.blocks")
+    for norm in each(config.hidden_batch_norm, hidden[0], "model.hidden_batch_norm", hidden[1]):
+        require(isinstance(norm, bool), "model.hidden_batch_norm", config.hidden_batch_norm, "True or False")
+    for rate in each(config.hidden_dropout, hidden[0], "model.hidden_dropout", hidden[1]):
+        require_number("model.hidden_dropout", rate, 0, 1)
+    for l2 in each(config.hidden_l2, hidden[0], "model.hidden_l2", hidden[1]):
+        require_number("model.hidden_l2", l2)
+    if config.family == "dense":
+        require(not config.blocks, "model.blocks", config.blocks, "() in the dense family (or model.family='cnn')")
+        return
+    require(
+        len(config.blocks) > 0
+        and all(isinstance(b, tuple) and b and all(whole(width, 1) for width in b) for b in config.blocks),
+        "model.blocks", config.blocks, "a tuple of blocks, each a tuple of widths: ((32, 32), (64, 64))",
+    )  # fmt: skip
+    for size in each(config.kernel_size, blocks[0], "model.kernel_size", blocks[1]):
+        require(whole(size, 1), "model.kernel_size", config.kernel_size, "a whole number from 1")
+    for pool in each(config.pool, blocks[0], "model.pool", blocks[1]):
+        require(whole(pool, 0), "model.pool", config.pool, "a whole number from 0 (no pooling)")
+    for rate in each(config.block_dropout, blocks[0], "model.block_dropout", blocks[1]):
+        require_number("model.block_dropout", rate, 0, 1)
+    require(config.input_dropout == 0, "model.input_dropout", config.input_dropout, "0 in the cnn family")
+
+
+def build(config: ConfigDict, classes: int, key: jax.Array) -> nnx.Module:
+    """The network of a `config.model` for 28x28 images.
+
+    Args:
+      config: `config.model`.
+      classes: number of classes, K.
+      key: the random key of the initial weights.
+
+    Returns:
+      A module that maps normalised images, Nx28x28x1, to logits, NxK.
+
+    Raises:
+      UserError: the config describes no network.
+    """
+    check(config)
+    rngs = nnx.Rngs(params=key)
+    if config.family == "dense":
+        return Dense(math.prod(IMAGE_SHAPE), classes, config, rngs)
+    return CNN(IMAGE_SHAPE, classes, config, rngs)
+
+
+def penalty(model: nnx.Module) -> jax.Array | float:
+    """Keras's L2 penalty of the layers that have one: l2 * sum(kernel^2)."""
+    linears = (getattr(model, name) for name in model.names if name.startswith("dense"))
+    return sum(layer.l2 * jnp.sum(layer.kernel[...] ** 2) for layer in linears if layer.l2)
+
+
+def split(model: nnx.Module) -> tuple[nnx.GraphDef, dict, dict]:
+    """The module's structure, trained parameters and BatchNorm statistics; the latter two as pure dicts of arrays."""
+    graphdef, params, stats = nnx.split(model, nnx.Param, ...)
+    return graphdef, nnx.to_pure_dict(params), nnx.to_pure_dict(stats)
+
+
+def summary(model: nnx.Module) -> str:
+    """Layer, output shape and parameters of every layer, and the totals, as a table. The module may be abstract.
+
+    Non-trainable are BatchNorm's moving mean and variance, counted as Keras does.
+    """
+    graphdef, *arrays = split(model)
+
+    def outputs(arrays, x):
+        whole, shapes = nnx.merge(graphdef, *arrays), []
+        for name in whole.names:
+            x = apply_layer(getattr(whole, name), x, None)
+            shapes.append(x)
+        return shapes
+
+    shapes = jax.eval_shape(outputs, arrays, jax.ShapeDtypeStruct((1, *IMAGE_SHAPE), jnp.float32))
+    count = lambda tree: sum(math.prod(a.shape) for a in jax.tree.leaves(tree))
+    trained, rest = map(count, arrays)
+    rows = [
+        (name, "x".join(map(str, x.shape[1:])), f"{sum(count(tree.get(name, ())) for tree in arrays):,}")
+        for name, x in zip(model.names, shapes)
+    ]
+    lines = [f"{'layer':<16}{'output':<14}{'parameters':>12}", "-" * 42]
+    lines += [f"{name:<16}{shape:<14}{count:>12}" for name, shape, count in rows]
+    total = f"parameters: {trained + rest:,} ({trained:,} trainable, {rest:,} not)"
+    return "\n".join([*lines, "-" * 42, total])

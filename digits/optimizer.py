@@ -1,0 +1,179 @@
+"""Optimizers as Optax chains, learning-rate schedules, and Keras's plateau and early-stopping rules.
+
+The learning rate is an argument of the update, not part of the chain's state: the step computes it once from the
+schedule and from what the plateau rule has left of the base rate, records it, and hands it to
+`tx.update(grads, state, params, learning_rate=...)`.
+"""
+
+import dataclasses
+import math
+from typing import Callable
+
+import jax
+import jax.numpy as jnp
+from ml_collections import ConfigDict
+import optax
+
+from digits.errors import require, require_choice, require_number
+
+OPTIMIZERS = ("adam", "sgd", "rmsprop")
+SCHEDULES = ("constant", "exponential", "inverse_time", "cosine", "one_cycle", "plateau")
+MONITORS = ("loss", "accuracy", "val_loss", "val_accuracy")
+
+
+def scale_by_adam(b1: float, b2: float, epsilon: float) -> optax.GradientTransformation:
+    """Adam with Keras's epsilon: lr * sqrt(1 - b2^t) / (1 - b1^t) * m / (sqrt(v) + epsilon).
+
+    Optax adds its epsilon to the bias-corrected sqrt(v), so Keras's is Optax's with epsilon / sqrt(1 - b2^t). The
+    difference shows on tiny gradients early in training (Kingma & Ba 2015, section 2, gives both forms).
+    """
+    init = optax.scale_by_adam(b1, b2, epsilon).init
+
+    def update(updates, state, params=None):
+        corrected = epsilon / jnp.sqrt(1 - b2 ** (state.count + 1))
+        return optax.scale_by_adam(b1, b2, corrected).update(updates, state, params)
+
+    return optax.GradientTransformation(init, update)
+
+
+def scale_by_learning_rate() -> optax.GradientTransformationExtraArgs:
+    """Multiplies by minus the `learning_rate` given to `update`."""
+
+    def update(updates, state, params=None, *, learning_rate, **_):
+        return jax.tree.map(lambda u: -learning_rate * u, updates), state
+
+    return optax.GradientTransformationExtraArgs(lambda params: optax.EmptyState(), update)
+
+
+def build(config: ConfigDict) -> optax.GradientTransformationExtraArgs:
+    """The chain of a `config.optimizer`: clipping, preconditioning, weight decay, learning rate, momentum.
+
+    Momentum comes after the learning rate, v = m v - lr g, as Keras composes it: a changing rate then acts on new
+    gradients only. Its `update` needs `learning_rate=`.
+    """
+    chain = []
+    if config.clip_norm:
+        chain.append(optax.clip_by_global_norm(config.clip_norm))
+    if config.name == "adam":
+        chain.append(scale_by_adam(config.beta_1, config.beta_2, config.epsilon))
+    elif config.name == "rmsprop":
+        chain.append(optax.scale_by_rms(config.rho, config.epsilon, eps_in_sqrt=config.epsilon_in_sqrt))
+    if config.weight_decay:
+        kernels = lambda params: jax.tree.map(lambda p: p.ndim > 1, params)
+        chain.append(optax.add_decayed_weights(config.weight_decay, mask=kernels))
+    chain.append(scale_by_learning_rate())
+    if config.name == "sgd" and config.momentum:
+        chain.append(optax.trace(config.momentum, nesterov=config.nesterov))
+    return optax.chain(*chain)
+
+
+def learning_rate(config: ConfigDict, epochs: int, steps_per_epoch: int) -> Callable[[jax.Array, jax.Array], jax.Array]:
+    """The schedule of a `config.schedule`: (step, base rate) -> the rate of that update; steps count from 0.
+
+    `plateau` is constant here: its rule changes the base rate between epochs.
+    """
+    total = epochs * steps_per_epoch
+
+    def factor(step):
+        if config.name == "exponential":
+            epoch = step // steps_per_epoch
+            return jnp.exp(-config.decay * jnp.maximum(epoch - config.start_epoch, 0))
+        if config.name == "inverse_time":
+            return 1 / (1 + config.decay * step)
+        if config.name == "cosine":
+            return optax.cosine_decay_schedule(1.0, total, config.final_fraction)(step)
+        if config.name == "one_cycle":
+            # Optax counts the final divisor from the initial rate, as PyTorch's OneCycleLR does.
+            return optax.cosine_onecycle_schedule(
+                total, 1.0, config.peak_fraction, config.initial_divisor, config.final_divisor
+            )(step)
+        return jnp.ones(())
+
+    def rate(step, base):
+        warmup = config.warmup_epochs * steps_per_epoch
+        return base * factor(step) * (jnp.minimum(1.0, (step + 1) / warmup) if warmup else 1.0)
+
+    return rate
+
+
+def _improves(monitor: str, value: float, best: float | None, min_delta: float) -> bool:
+    if best is None:
+        return True
+    return value - min_delta > best if monitor.endswith("accuracy") else value + min_delta < best
+
+
+@dataclasses.dataclass
+class Plateau:
+    """Keras's ReduceLROnPlateau: what it remembers between epochs."""
+
+    learning_rate: float
+    best: float | None = None
+    wait: int = 0
+    resting: int = 0
+
+    def update(self, config: ConfigDict, monitor: str, value: float) -> None:
+        """Takes the monitored metric of the epoch that ended; lowers `learning_rate` when its patience is over."""
+        if self.resting:
+            self.resting -= 1
+            self.wait = 0
+        if _improves(monitor, value, self.best, config.min_delta):
+            self.best, self.wait = value, 0
+        elif not self.resting:
+            self.wait += 1
+            if self.wait >= config.patience and self.learning_rate > config.min_learning_rate:
+                self.learning_rate = max(self.learning_rate * config.factor, config.min_learning_rate)
+                self.resting, self.wait = config.cooldown, 0
+
+
+@dataclasses.dataclass
+class EarlyStopping:
+    """Keras's EarlyStopping: what it remembers between epochs; `best_epoch` counts from 1, 0 before the first."""
+
+    best: float | None = None
+    best_epoch: int = 0
+    wait: int = 0
+    stop: bool = False
+
+    def update(self, config: ConfigDict, monitor: str, value: float, epoch: int) -> None:
+        """Takes the monitored metric of `epoch`, which ended; sets `stop` when patience (if not 0) is over."""
+        self.wait += 1
+        if _improves(monitor, value, self.best, config.min_delta):
+            self.best, self.best_epoch, self.wait = value, epoch, 0
+        elif config.patience and self.wait >= config.patience and epoch > 1:
+            self.stop = True
+
+
+def check(config: ConfigDict) -> None:
+    """Raises UserError for optimizer, schedule, monitor or early-stopping fields of `config` that make no sense."""
+    opt, schedule, stopping = config.optimizer, config.schedule, config.early_stopping
+    require_choice("optimizer.name", opt.name, OPTIMIZERS)
+    require_choice("schedule.name", schedule.name, SCHEDULES)
+    require_choice("monitor", config.monitor, MONITORS)
+    for name in ("learning_rate", "weight_decay", "clip_norm"):
+        require_number(f"optimizer.{name}", opt[name])
+    require(opt.learning_rate > 0, "optimizer.learning_rate", opt.learning_rate, "above 0")
+    for name in ("momentum", "beta_1", "beta_2", "rho"):
+        require_number(f"optimizer.{name}", opt[name], 0, 1)
+    require(math.isfinite(opt.epsilon) and opt.epsilon > 0, "optimizer.epsilon", opt.epsilon, "a number above 0")
+    for name in ("momentum", "nesterov"):
+        require(
+            not opt[name] or opt.name == "sgd", f"optimizer.{name}", opt[name], "off unless config.optimizer.name is sgd"
+        )
+    require(not opt.nesterov or opt.momentum, "optimizer.nesterov", True, "False without config.optimizer.momentum")
+    for name in ("warmup_epochs", "start_epoch", "decay", "final_fraction", "min_delta", "min_learning_rate"):
+        require_number(f"schedule.{name}", schedule[name])
+    require_number("schedule.factor", schedule.factor, 0, 1)
+    require(0 < schedule.peak_fraction < 1, "schedule.peak_fraction", schedule.peak_fraction, "between 0 and 1")
+    for name in ("initial_divisor", "final_divisor", "patience"):
+        require_number(f"schedule.{name}", schedule[name], 1)
+    require_number("schedule.cooldown", schedule.cooldown)
+    for name in ("patience", "min_delta"):
+        require_number(f"early_stopping.{name}", stopping[name])
+    if config.data.validation == "none" and config.monitor.startswith("val_"):
+        accepted = "loss or accuracy when config.data.validation is 'none'"
+        for user, used in (
+            ("config.early_stopping.restore_best", stopping.restore_best),
+            ("config.early_stopping.patience", stopping.patience),
+            ("config.schedule.name='plateau'", schedule.name == "plateau"),
+        ):
+            require(not used, "monitor", config.monitor, f"{accepted}, because {user} follows it")

@@ -1,0 +1,252 @@
+"""The run directory: config.json, metrics.jsonl, TensorBoard events, result.json, and what the terminal shows.
+
+Files are written whole (to a temporary name, then renamed) or, for metrics.jsonl, a line at a time; a line torn by a
+kill is dropped when the run resumes.
+"""
+
+import importlib.metadata
+import json
+import os
+import pathlib
+import platform
+import queue
+import resource
+import subprocess
+import sys
+import threading
+from typing import Any
+
+import jax
+from ml_collections import ConfigDict
+from tqdm import tqdm
+
+from digits.errors import UserError
+
+METRICS = ("loss", "accuracy", "val_loss", "val_accuracy", "learning_rate", "seconds", "images_per_second")
+
+
+def config_to_json(config: ConfigDict) -> dict:
+    """The config as plain dicts, tuples as lists."""
+    return json.loads(config.to_json_best_effort())
+
+
+def config_from_json(fields: dict) -> ConfigDict:
+    """The locked config that `config_to_json` was given: lists become tuples again."""
+
+    def restore(value):
+        if isinstance(value, dict):
+            return {key: restore(v) for key, v in value.items()}
+        return tuple(map(restore, value)) if isinstance(value, list) else value
+
+    return ConfigDict(restore(fields)).lock()
+
+
+def _flat(fields: dict, prefix: str = "") -> dict[str, Any]:
+    flat = {}
+    for key, value in fields.items():
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+    return flat
+
+
+def read_json(path: pathlib.Path) -> Any:
+    """The content of a JSON file; UserError if it cannot be read."""
+    try:
+        return json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} cannot be read as JSON: {error}.") from error
+
+
+def write_json(path: pathlib.Path, content: Any) -> None:
+    """Writes a JSON file, whole or not at all."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text(json.dumps(content, indent=2) + "\n")
+    os.replace(temporary, path)
+
+
+class Workdir:
+    """The files of one run."""
+
+    def __init__(self, path: str | os.PathLike):
+        self.path = pathlib.Path(path).expanduser().absolute()
+        self.checkpoints = self.path / "checkpoints"
+        self._metrics = self.path / "metrics.jsonl"
+
+    def check(self, config: ConfigDict) -> None:
+        """Raises UserError if the directory belongs to a run of another config, or to something else."""
+        if self.path.exists() and not self.path.is_dir():
+            raise UserError(f"--workdir is {self.path}, which is a file: name a new or empty folder, or a run to go on with.")
+        if not (self.path / "config.json").exists():
+            if self.path.is_dir() and any(self.path.iterdir()):
+                raise UserError(f"--workdir is {self.path}, which holds files but no run: name a new or empty folder.")
+            return
+        before, now = _flat(read_json(self.path / "config.json")["config"]), _flat(config_to_json(config))
+        differing = [
+            f"config.{key} was {before.get(key, 'absent')!r}, is {now.get(key, 'absent')!r}"
+            for key in {**before, **now}
+            if before.get(key, "absent") != now.get(key, "absent")
+        ]
+        if differing:
+            raise UserError(
+                f"{self.path} holds a run of another config ({'; '.join(differing)}): give another --workdir, or the same config."
+            )
+
+    def create(self, config: ConfigDict, about: dict[str, Any]) -> None:
+        """Makes the directory and its config.json: the config, and `about` (where it came from, what it trains on)."""
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            if not (self.path / "config.json").exists():
+                write_json(self.path / "config.json", {"config": config_to_json(config), **about})
+            elif not os.access(self.path, os.W_OK):
+                raise PermissionError(13, "Permission denied", str(self.path))
+        except OSError as error:
+            raise UserError(f"--workdir is {self.path}, which cannot be written ({error.strerror}): name another.") from error
+
+    def history(self) -> list[dict[str, float]]:
+        """The records of metrics.jsonl, one an epoch, without a torn last line."""
+        if not self._metrics.exists():
+            return []
+        lines = self._metrics.read_text().splitlines(keepends=True)
+        return [json.loads(line) for line in lines if line.endswith("\n")]
+
+    def truncate(self, epochs: int) -> None:
+        """Drops the records after `epochs`: of an epoch that was not checkpointed and is trained again."""
+        if self._metrics.exists():
+            kept = [json.dumps(record) + "\n" for record in self.history() if record["epoch"] <= epochs]
+            temporary = self._metrics.with_name(f".{self._metrics.name}.{os.getpid()}")
+            temporary.write_text("".join(kept))
+            os.replace(temporary, self._metrics)
+
+    def append(self, record: dict[str, float]) -> None:
+        with open(self._metrics, "a") as file:
+            file.write(json.dumps(record) + "\n")
+
+    def result(self) -> dict[str, Any] | None:
+        """The content of result.json; None before the run is finished."""
+        path = self.path / "result.json"
+        return read_json(path) if path.exists() else None
+
+    def write_result(self, result: dict[str, Any]) -> None:
+        write_json(self.path / "result.json", result)
+
+
+class Events:
+    """TensorBoard events through clu, written by a thread of their own: importing TensorFlow takes seconds."""
+
+    def __init__(self, directory: pathlib.Path, enabled: bool):
+        self._directory = directory
+        self._queue = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._run, daemon=True) if enabled else None
+        self._started = False
+        self.problem = ""
+
+    def write(self, epoch: int, scalars: dict[str, float]) -> None:
+        """Queues the scalars of an epoch. The first call, after the first epoch, starts the import."""
+        if not self._thread:
+            return
+        self._queue.put((epoch, {key: value for key, value in scalars.items() if key in METRICS}))
+        if not self._started:
+            self._started = True
+            self._thread.start()
+
+    def close(self) -> None:
+        """Waits until everything is written."""
+        if self._started:
+            self._queue.put(None)
+            self._thread.join()
+            self._started = False
+
+    def _run(self) -> None:
+        try:
+            os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+            os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")  # Says so on stderr at import otherwise.
+            import tensorflow as tf
+            from clu import metric_writers
+
+            tf.config.set_visible_devices([], "GPU")
+            writer = metric_writers.SummaryWriter(str(self._directory))
+            while item := self._queue.get():
+                writer.write_scalars(*item)
+            writer.close()
+        except Exception as error:  # Training goes on without events, whatever TensorFlow stumbles over.
+            self.problem = f"{type(error).__name__}: {error}"
+
+
+class Progress:
+    """The bar within an epoch, on a terminal only: images, images/s and the time that is left."""
+
+    def __init__(self, epoch: int, epochs: int, images: int, done: int):
+        # tqdm writes to stderr and, with disable=None, only if that is a terminal.
+        self._bar = tqdm(
+            total=images, initial=done, desc=f"epoch {epoch}/{epochs}", unit=" images", unit_scale=True, leave=False, disable=None
+        )
+
+    def update(self, images: int) -> None:
+        self._bar.update(images)
+
+    def close(self) -> None:
+        self._bar.close()
+
+
+def shows_progress() -> bool:
+    return sys.stderr.isatty()
+
+
+def say(text: str = "") -> None:
+    """Prints a line at once, also into a file or a pipe."""
+    print(text, flush=True)
+
+
+def epoch_line(record: dict[str, float], epochs: int) -> str:
+    """One epoch for the terminal or a log file."""
+    parts = [f"epoch {record['epoch']:>{len(str(epochs))}}/{epochs}"]
+    parts += [f"{key} {record[key]:.4f}" for key in METRICS[:4] if record[key] is not None]
+    parts += [f"lr {record['learning_rate']:.2e}", f"{record['seconds']:.1f} s", f"{record['images_per_second']:,.0f} images/s"]
+    return "  ".join(parts)
+
+
+def closing_lines(config: ConfigDict, result: dict[str, Any], files: Workdir) -> str:
+    """Test figures beside the documented ones, and where everything lies."""
+    documented = config.documented
+    lines = [f"test loss {result['test_loss']:.4f}  test accuracy {result['test_accuracy']:.4f}"]
+    figures = [
+        f"{name.replace('_', ' ')} {documented[name]:.4f}"
+        for name in ("test_loss", "test_accuracy", "val_accuracy")
+        if documented[name] is not None
+    ]
+    if documented.source:
+        lines.append(f"documented: {', '.join(figures) or 'no final figure survives'} ({documented.source})")
+    if result["validation_is_test"]:
+        lines.append("validation was the test set, as documented: no figure here is of unseen images")
+    names = ("result.json", "metrics.jsonl", "config.json", "checkpoints", "tensorboard")
+    lines.append(f"{files.path}: {', '.join(name for name in names if (files.path / name).exists())}")
+    return "\n".join(lines)
+
+
+def environment() -> dict[str, Any]:
+    """What a run ran on: device, peak memory in bytes, versions of the libraries, commit of this code."""
+    names = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "ml_collections")
+    versions = {"python": platform.python_version(), **{name: importlib.metadata.version(name) for name in names}}
+    return {"device": device(), "peak_memory_bytes": _peak_memory(), "versions": versions, "commit": _git_commit()}
+
+
+def device() -> str:
+    """The accelerators, or the processor's cores: "NVIDIA H200 x1", "cpu (2 cores)"."""
+    devices = jax.devices()
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return f"cpu ({cores} cores)" if devices[0].platform == "cpu" else f"{devices[0].device_kind} x{len(devices)}"
+
+
+def _peak_memory() -> int:
+    """Of the accelerator where its backend tells, of this process otherwise."""
+    # macOS counts ru_maxrss in bytes, Linux in KiB.
+    of_process = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    return (jax.devices()[0].memory_stats() or {}).get("peak_bytes_in_use", of_process)
+
+
+def _git_commit() -> str | None:
+    """The commit of the checkout that this code runs from; None outside one."""
+    root = pathlib.Path(__file__).resolve().parent.parent
+    if not (root / ".git").exists():
+        return None
+    command = ["git", "-C", str(root), "rev-parse", "--verify", "--quiet", "HEAD"]
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip() or None

@@ -1,0 +1,208 @@
+"""Where datasets come from: IDX files, `.npz`, image folders, scikit-learn's digits, TensorFlow Datasets.
+
+Every reader returns `(arrays, class_names)`: training images (uint8 Nx28x28) and labels (uint8 N), and test images and
+labels where the source has a test set. TFDS alone downloads; TensorFlow is imported only for it.
+"""
+
+import gzip
+import hashlib
+import os
+import pathlib
+import struct
+import threading
+import urllib.error
+import urllib.request
+import zipfile
+import zlib
+
+import numpy as np
+
+from digits.errors import UserError
+
+SIDE = 28
+IDX_FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
+_LARGEST_IDX = 2**31  # Bytes; no set of 28x28 images comes near it, and a damaged header must not exhaust memory.
+_TFDS_HOST = "https://storage.googleapis.com"
+
+Source = tuple[list[np.ndarray], tuple[str, ...]]
+
+
+def read_idx(folder: pathlib.Path) -> Source:
+    """Reads the four IDX files of a folder, plain or gzipped."""
+    arrays = [_read_idx_file(_find_idx(folder, stem)) for stem in IDX_FILES]
+    for images, labels, stem in ((*arrays[:2], IDX_FILES[0]), (*arrays[2:], IDX_FILES[2])):
+        if len(images) != len(labels):
+            raise UserError(f"{folder / stem} has {len(images)} images, but its labels file has {len(labels)} labels.")
+    return arrays, _numbered(arrays)
+
+
+def _numbered(arrays: list[np.ndarray]) -> tuple[str, ...]:
+    """Class names for labels that have none: "0" to the largest label."""
+    return tuple(map(str, range(int(max(labels.max() for labels in arrays[1::2])) + 1)))
+
+
+def _find_idx(folder: pathlib.Path, stem: str) -> pathlib.Path:
+    for candidate in (f"{stem}.gz", stem, stem.replace("-idx", ".idx")):
+        if (folder / candidate).is_file():
+            return folder / candidate
+    raise UserError(f"{folder} has no file {stem} or {stem}.gz: --data_dir and DIGITS_DATA_DIR name a folder with all four.")
+
+
+def _read_idx_file(path: pathlib.Path) -> np.ndarray:
+    """Reads one IDX file of unsigned bytes, plain or gzipped: images as Nx28x28, labels as N."""
+    dimensions = 3 if "idx3" in path.name else 1
+    try:
+        with gzip.open(path) if path.suffix == ".gz" else open(path, "rb") as file:
+            header = file.read(4 + 4 * dimensions)
+            if header[:4] != bytes((0, 0, 8, dimensions)):
+                raise UserError(
+                    f"{path} starts with {header[:4].hex()}, but an IDX file of this kind starts with 000008{dimensions:02d}."
+                )
+            if len(header) < 4 + 4 * dimensions:
+                raise UserError(f"{path} is truncated: it ends within its header.")
+            shape = struct.unpack(f">{dimensions}I", header[4:])
+            size = int(np.prod(shape, dtype=object))
+            if not 0 < size < _LARGEST_IDX or shape[1:] not in ((), (SIDE, SIDE)):
+                expected = f"Nx{SIDE}x{SIDE}" if dimensions == 3 else "N labels"
+                raise UserError(f"{path} declares the shape {shape}, but it must be {expected}.")
+            body = file.read(size + 1)
+    except (OSError, EOFError, zlib.error) as error:
+        raise UserError(f"{path} cannot be read: {error}.") from error
+    if len(body) != size:
+        word = "truncated" if len(body) < size else "too long"
+        raise UserError(f"{path} is {word}: its header declares {size:,} bytes of data, it has {len(body):,}.")
+    return np.frombuffer(body, np.uint8).reshape(shape)
+
+
+def read_optdigits() -> Source:
+    """The UCI test set of handwritten digits that scikit-learn carries, 1,797 of 8x8, enlarged to 28x28 (bicubic)."""
+    from PIL import Image
+    from sklearn.datasets import load_digits
+
+    images, labels = load_digits(return_X_y=True)
+    images = np.round(images.reshape(-1, 8, 8) * (255 / 16)).astype(np.uint8)
+    resized = [np.asarray(Image.fromarray(image).resize((SIDE, SIDE), Image.Resampling.BICUBIC)) for image in images]
+    arrays = [np.stack(resized), labels.astype(np.uint8)]
+    return arrays, _numbered(arrays)
+
+
+def read_npz(path: pathlib.Path) -> Source:
+    """Reads x_train, y_train and, if they are there, x_test, y_test: the layout of Keras's mnist.npz."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {key: file[key] for key in ("x_train", "y_train", "x_test", "y_test") if key in file}
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise UserError(f"{path} cannot be read as .npz: {error}.") from error
+    for needed in ("x_train", "y_train"):
+        if needed not in arrays:
+            raise UserError(f"{path} has no array {needed}: it must have x_train, y_train and may have x_test, y_test.")
+    for part in ("train", "test"):
+        if f"x_{part}" not in arrays:
+            continue
+        images, labels = arrays[f"x_{part}"], arrays.get(f"y_{part}", np.empty(0))
+        if images.dtype != np.uint8 or images.shape[1:] not in ((SIDE, SIDE), (SIDE, SIDE, 1)) or not len(images):
+            raise UserError(f"{path}: x_{part} is {images.dtype} {images.shape}, but it must be uint8 of shape (N, 28, 28).")
+        whole = np.issubdtype(labels.dtype, np.integer) and labels.shape == (len(images),)
+        if not whole or labels.min() < 0 or labels.max() > 255:
+            raise UserError(f"{path}: y_{part} must be {len(images)} whole numbers from 0 to 255, one for each image.")
+        arrays[f"x_{part}"], arrays[f"y_{part}"] = images.reshape(-1, SIDE, SIDE), labels.astype(np.uint8)
+    found = [arrays[key] for key in ("x_train", "y_train", "x_test", "y_test") if key in arrays]
+    return found[: len(found) // 2 * 2], _numbered(found)
+
+
+def read_folder(path: pathlib.Path) -> Source:
+    """Reads a folder of image folders, one a class, or one of train/ and test/ that have them."""
+    if not path.is_dir():
+        raise UserError(f"config.data.name is {str(path)!r}, but there is no such folder.")
+    if not ((path / "train").is_dir() and (path / "test").is_dir()):
+        return _read_classes(path)
+    (train, names), (test, test_names) = _read_classes(path / "train"), _read_classes(path / "test")
+    if names != test_names:
+        raise UserError(f"{path} must have the same classes in train/ and test/, not {names} and {test_names}.")
+    return train + test, names
+
+
+def _read_classes(path: pathlib.Path) -> Source:
+    """The images of a folder of folders, one a class: grey, resized to 28x28; classes and files in sorted order."""
+    from PIL import Image, UnidentifiedImageError
+
+    folders = sorted(entry for entry in path.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+    images, labels = [], []
+    for label, folder in enumerate(folders):
+        for file in sorted(entry for entry in folder.iterdir() if entry.is_file() and not entry.name.startswith(".")):
+            try:
+                with Image.open(file) as image:
+                    images.append(np.asarray(image.convert("L").resize((SIDE, SIDE), Image.Resampling.BICUBIC)))
+            except (OSError, UnidentifiedImageError, Image.DecompressionBombError) as error:
+                raise UserError(f"{file} cannot be read as an image: {error}.") from error
+            labels.append(label)
+    if not 2 <= len(folders) <= 256 or len(images) < 10:
+        raise UserError(
+            f"{path} has {len(folders)} class folders with {len(images)} images; it must have 2 to 256 with 10 or more."
+        )
+    return [np.stack(images), np.array(labels, np.uint8)], tuple(folder.name for folder in folders)
+
+
+def read_tfds(name: str) -> Source:
+    """Downloads and prepares (once) and reads a TFDS set of 28x28 images; MNIST is brought back to file order."""
+    ways_out = (
+        f"Ways out: (1) connect to the internet once, with tensorflow-datasets and TensorFlow installed; (2) give the "
+        f"four IDX files of {name}, with --data_dir=FOLDER or DIGITS_DATA_DIR; (3) train on the embedded dataset, "
+        "--config=configs/quickstart.py."
+    )
+    root = pathlib.Path(os.environ.get("TFDS_DATA_DIR") or pathlib.Path.home() / "tensorflow_datasets")
+    if not (root / name).is_dir() and not _reachable(_TFDS_HOST):
+        raise UserError(f"{name} is not on this machine and {_TFDS_HOST} cannot be reached. {ways_out}")
+    try:
+        import tensorflow as tf
+        import tensorflow_datasets as tfds
+    except ImportError as error:
+        raise UserError(f"{name} is not on this machine and TFDS cannot be imported ({error}). {ways_out}") from error
+    tf.config.set_visible_devices([], "GPU")  # TensorFlow only reads files here; the device belongs to JAX.
+    try:
+        builder = tfds.builder(name, data_dir=root)
+        shape = builder.info.features.get("image") and builder.info.features["image"].shape
+        if shape != (SIDE, SIDE, 1) or "label" not in builder.info.features:
+            raise UserError(f"config.data.name is {name!r}, a TFDS set of {shape} images, but 28x28x1 with labels is needed.")
+        builder.download_and_prepare(download_config=tfds.download.DownloadConfig(try_download_gcs=False))
+        parts = tfds.as_numpy(builder.as_dataset(split=["train", "test"], batch_size=-1))
+    except tfds.core.DatasetNotFoundError as error:
+        raise UserError(f"config.data.name is {name!r}, but TFDS knows no such dataset.") from error
+    except UserError:
+        raise
+    except Exception as error:  # TFDS raises anything from OSError to its own kinds.
+        reason = str(error).strip().splitlines() or [type(error).__name__]
+        raise UserError(f"TFDS could not provide {name}: {reason[0]}. {ways_out}") from error
+    arrays = []
+    for part, salt in zip(parts, ("train", "test")):
+        images, labels = part["image"].reshape(-1, SIDE, SIDE), part["label"].astype(np.uint8)
+        order = _tfds_order(salt, len(labels)) if name == "mnist" else slice(None)
+        arrays += [images[order], labels[order]]
+    return arrays, tuple(builder.info.features["label"].names)
+
+
+def _tfds_order(split_name: str, count: int) -> np.ndarray:
+    """Where TFDS put each example of the files: it sorts them by the MD5 of split name and index when it prepares."""
+    keys = [hashlib.md5(f"{split_name}{index}".encode()).digest() for index in range(count)]
+    position = np.empty(count, np.int64)
+    position[sorted(range(count), key=keys.__getitem__)] = np.arange(count)
+    return position
+
+
+def _reachable(url: str, seconds: float = 6.0) -> bool:
+    """Whether any HTTP answer comes within `seconds`; name resolution alone can block for longer, hence the thread."""
+    answered = threading.Event()
+
+    def ask():
+        try:
+            urllib.request.urlopen(urllib.request.Request(url, method="HEAD"), timeout=seconds)
+        except urllib.error.HTTPError:
+            pass  # The host answered.
+        except OSError:
+            return
+        answered.set()
+
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    return answered.is_set()

@@ -22,7 +22,7 @@ def get_config():
 
 
 def use_momentum_and_decay(config, learning_rate):
-    """The optimizer that notebook 003 creates and never passes on: SGD with momentum 0.9 and a decay of 1e-6 an update."""
+    """The optimizer that notebook 003 creates but never passes on: SGD, momentum 0.9, a decay of 1e-6 an update."""
     config.optimizer.learning_rate = learning_rate
     config.optimizer.momentum = 0.9
     config.schedule.name = "inverse_time"

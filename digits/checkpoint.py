@@ -49,15 +49,16 @@ class Checkpoints:
 
     def restore(self, step: int, like: Any) -> tuple[Any, dict[str, Any]]:
         """The state saved after `step` updates, of the structure, types and placement of `like`, and its `about`."""
-        args = ocp.args.Composite(state=ocp.args.StandardRestore(like), about=ocp.args.JsonRestore())
-        restored = self._orbax.restore(step, args=args)
-        return restored.state, restored.about
+        return self._restore(step, ocp.args.StandardRestore(like))
 
     def restore_anywhere(self, step: int) -> tuple[dict, dict[str, Any]]:
         """As `restore`, but without knowing the structure and onto the first device of this machine."""
         here = jax.sharding.SingleDeviceSharding(jax.devices()[0])
-        args = ocp.args.Composite(state=ocp.args.StandardRestore(fallback_sharding=here), about=ocp.args.JsonRestore())
-        restored = self._orbax.restore(step, args=args)
+        return self._restore(step, ocp.args.StandardRestore(fallback_sharding=here))
+
+    def _restore(self, step: int, state: ocp.args.StandardRestore) -> tuple[Any, dict[str, Any]]:
+        self._orbax.wait_until_finished()
+        restored = self._orbax.restore(step, args=ocp.args.Composite(state=state, about=ocp.args.JsonRestore()))
         return restored.state, restored.about
 
     def close(self) -> None:
@@ -109,7 +110,10 @@ class Run:
             raise UserError(f"images have the shape {images.shape}, but it must be (28, 28) or (N, 28, 28).")
         pixels = images * 255.0 if np.issubdtype(images.dtype, np.floating) else images
         pixels = pixels.reshape(-1, 28, 28).astype(np.float32)
-        parts = [np.asarray(self._probabilities(jnp.asarray(b))) for b in np.split(pixels, range(batch_size, len(pixels), batch_size))]
+        parts = [
+            np.asarray(self._probabilities(jnp.asarray(b)))
+            for b in np.split(pixels, range(batch_size, len(pixels), batch_size))
+        ]
         probabilities = np.concatenate(parts)
         return probabilities[0] if single else probabilities
 

@@ -3,6 +3,7 @@
 MNIST is always in the order of the official files, whatever it was read from, because its splits are by index.
 """
 
+import contextlib
 import dataclasses
 import hashlib
 import os
@@ -101,7 +102,10 @@ def split_indices(validation: str, fold: int, count: int) -> tuple[np.ndarray, n
         held = np.array_split(everything, arguments[0])[fold]
         train = np.setdiff1d(everything, held)
     require(
-        0 < len(held) < count, "data.validation", validation, f"a split that leaves some of the {count} examples on each side"
+        0 < len(held) < count,
+        "data.validation",
+        validation,
+        f"a split that leaves some of the {count} examples on each side",
     )
     return train, held
 
@@ -166,7 +170,9 @@ def load(name: str, data_dir: str | None = None) -> Dataset:
         folder = folder / name if (folder / name).is_dir() else folder
         dataset = _dataset(name, sources.read_idx(folder), str(folder))
         if name != "mnist" and dataset.digest() == MNIST_DIGEST:
-            raise UserError(f"{folder} holds MNIST, but config.data.name is {name!r}: name mnist or give its own files.")
+            raise UserError(
+                f"{folder} holds MNIST, but config.data.name is {name!r}: name mnist or give its own files."
+            )
         # Other sets have no known digest: a folder given today must not stand in for them tomorrow.
         return _keep(dataset) if name == "mnist" and not _cache_file(name).exists() else dataset
     if cached := _cached(name):
@@ -206,11 +212,7 @@ def _cached(name: str) -> Dataset | None:
             digest = str(file["digest"])
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         return None
-    return dataset if dataset.digest() == digest and digest == _official(name, digest) else None
-
-
-def _official(name: str, digest: str) -> str:
-    return MNIST_DIGEST if name == "mnist" else digest
+    return dataset if dataset.digest() == digest == (MNIST_DIGEST if name == "mnist" else digest) else None
 
 
 def _keep(dataset: Dataset) -> Dataset:
@@ -223,5 +225,6 @@ def _keep(dataset: Dataset) -> Dataset:
         np.savez(temporary, digest=dataset.digest(), **fields)
         os.replace(temporary, path)
     except OSError:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink()
     return dataset

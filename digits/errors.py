@@ -14,7 +14,7 @@ def require(ok: bool, field: str, value: Any, accepted: str) -> None:
 
 
 def require_number(field: str, value: Any, low: float = 0.0, high: float = float("inf")) -> None:
-    """Raises UserError unless `value` is a finite number, low <= value <= high; `high` below infinity is excluded."""
+    """Raises UserError unless `value` is a finite number, low <= value < high."""
     ok = isinstance(value, (int, float)) and not isinstance(value, bool) and low <= value < high
     bound = f"from {low:g}" if high == float("inf") else f"from {low:g} to below {high:g}"
     require(ok, field, value, f"a finite number {bound}")

@@ -3,7 +3,7 @@
     python -m digits.main --config=configs/simple_cnn.py
     python -m digits.main --config=configs/two_conv.py --config.model.kernel_size=5 --config.epochs=3
 
-Every field of configs/base.py can be changed after --config. The run is kept in runs/; the same command goes on with it.
+Every field of configs/base.py can be changed after --config. Runs are kept in runs/; the same command goes on with one.
 """
 
 import pathlib
@@ -50,6 +50,9 @@ def _flag_mistake(message: str) -> str:
     if match := re.match(r"flag --(config\.\S+?)=(.*?): (.*)", message, re.DOTALL):
         accepted = next((name for hint, name in _TYPES.items() if hint in match[3]), match[3])
         return f"{match[1]} is {match[2]!r}, but it must be {accepted}."
+    if "Error whilst parsing config file" in message:  # A TypeError or ValueError in it; the traceback is in the text.
+        file, line = re.findall(r'File "(.*)", line (\d+), in get_config', message)[-1]
+        return f"{file}, line {line}: {message.strip(' .').splitlines()[-1]}."
     return message.rstrip(" .?") + ("?" if message.rstrip().endswith("?") else ".")
 
 
@@ -64,7 +67,9 @@ def _config_mistake(error: Exception) -> str:
         message = f"{type(error).__name__}: {message.splitlines()[0] if message else ''}"
     if isinstance(error, SyntaxError):
         return f"{error.filename}, line {error.lineno}: {error.msg}."
-    config_files = [f for f in traceback.extract_tb(error.__traceback__) if f.name == "get_config" or "/configs/" in f.filename]
+    config_files = [
+        f for f in traceback.extract_tb(error.__traceback__) if f.name == "get_config" or "/configs/" in f.filename
+    ]
     where = f"{config_files[-1].filename}, line {config_files[-1].lineno}" if config_files else "--config"
     return f"{where}: {message}"
 

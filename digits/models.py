@@ -193,9 +193,7 @@ def check(config: ConfigDict) -> None:
     require_choice("model.convolution", config.convolution, layers.IMPLEMENTATIONS)
     require_number("model.input_dropout", config.input_dropout, 0, 1)
     whole = lambda value, low: isinstance(value, int) and not isinstance(value, bool) and value >= low
-    require(
-        all(whole(width, 1) for width in config.hidden), "model.hidden", config.hidden, "a tuple of widths from 1"
-    )
+    require(all(whole(width, 1) for width in config.hidden), "model.hidden", config.hidden, "a tuple of widths from 1")
     hidden, blocks = (len(config.hidden), "model.hidden"), (len(config.blocks), "model.blocks")
     for norm in each(config.hidden_batch_norm, hidden[0], "model.hidden_batch_norm", hidden[1]):
         require(isinstance(norm, bool), "model.hidden_batch_norm", config.hidden_batch_norm, "True or False")

@@ -157,7 +157,10 @@ def check(config: ConfigDict) -> None:
     require(math.isfinite(opt.epsilon) and opt.epsilon > 0, "optimizer.epsilon", opt.epsilon, "a number above 0")
     for name in ("momentum", "nesterov"):
         require(
-            not opt[name] or opt.name == "sgd", f"optimizer.{name}", opt[name], "off unless config.optimizer.name is sgd"
+            not opt[name] or opt.name == "sgd",
+            f"optimizer.{name}",
+            opt[name],
+            "off unless config.optimizer.name is sgd",
         )
     require(not opt.nesterov or opt.momentum, "optimizer.nesterov", True, "False without config.optimizer.momentum")
     for name in ("warmup_epochs", "start_epoch", "decay", "final_fraction", "min_delta", "min_learning_rate"):

@@ -10,7 +10,7 @@ import os
 import pathlib
 import platform
 import queue
-import resource
+import shlex
 import subprocess
 import sys
 import threading
@@ -74,7 +74,9 @@ class Workdir:
     def check(self, config: ConfigDict) -> None:
         """Raises UserError if the directory belongs to a run of another config, or to something else."""
         if self.path.exists() and not self.path.is_dir():
-            raise UserError(f"--workdir is {self.path}, which is a file: name a new or empty folder, or a run to go on with.")
+            raise UserError(
+                f"--workdir is {self.path}, which is a file: name a new or empty folder, or a run to go on with."
+            )
         if not (self.path / "config.json").exists():
             if self.path.is_dir() and any(self.path.iterdir()):
                 raise UserError(f"--workdir is {self.path}, which holds files but no run: name a new or empty folder.")
@@ -91,15 +93,28 @@ class Workdir:
             )
 
     def create(self, config: ConfigDict, about: dict[str, Any]) -> None:
-        """Makes the directory and its config.json: the config, and `about` (where it came from, what it trains on)."""
+        """Makes the directory and its config.json: the config, and `about` (where it came from, what it trains on).
+
+        Raises:
+          UserError: it cannot be written, or belongs to a run on other data.
+        """
+        if (self.path / "config.json").exists():
+            before, now = read_json(self.path / "config.json")["data"]["digest"], about["data"]["digest"]
+            if before != now:
+                raise UserError(
+                    f"{self.path} holds a run on other data of the name {config.data.name!r} (SHA-256 {before[:12]}..., "
+                    f"now {now[:12]}...): give another --workdir, or the same data."
+                )
         try:
             self.path.mkdir(parents=True, exist_ok=True)
+            if not os.access(self.path, os.W_OK):
+                raise PermissionError(13, "Permission denied", str(self.path))
             if not (self.path / "config.json").exists():
                 write_json(self.path / "config.json", {"config": config_to_json(config), **about})
-            elif not os.access(self.path, os.W_OK):
-                raise PermissionError(13, "Permission denied", str(self.path))
         except OSError as error:
-            raise UserError(f"--workdir is {self.path}, which cannot be written ({error.strerror}): name another.") from error
+            raise UserError(
+                f"--workdir is {self.path}, which cannot be written ({error.strerror}): name another."
+            ) from error
 
     def history(self) -> list[dict[str, float]]:
         """The records of metrics.jsonl, one an epoch, without a torn last line."""
@@ -177,7 +192,13 @@ class Progress:
     def __init__(self, epoch: int, epochs: int, images: int, done: int):
         # tqdm writes to stderr and, with disable=None, only if that is a terminal.
         self._bar = tqdm(
-            total=images, initial=done, desc=f"epoch {epoch}/{epochs}", unit=" images", unit_scale=True, leave=False, disable=None
+            total=images,
+            initial=done,
+            desc=f"epoch {epoch}/{epochs}",
+            unit=" images",
+            unit_scale=True,
+            leave=False,
+            disable=None,
         )
 
     def update(self, images: int) -> None:
@@ -200,8 +221,21 @@ def epoch_line(record: dict[str, float], epochs: int) -> str:
     """One epoch for the terminal or a log file."""
     parts = [f"epoch {record['epoch']:>{len(str(epochs))}}/{epochs}"]
     parts += [f"{key} {record[key]:.4f}" for key in METRICS[:4] if record[key] is not None]
-    parts += [f"lr {record['learning_rate']:.2e}", f"{record['seconds']:.1f} s", f"{record['images_per_second']:,.0f} images/s"]
+    parts += [
+        f"lr {record['learning_rate']:.2e}",
+        f"{record['seconds']:.1f} s",
+        f"{record['images_per_second']:,.0f} images/s",
+    ]
     return "  ".join(parts)
+
+
+def command(about: dict[str, Any], files: Workdir) -> str:
+    """The command line that goes on with a run."""
+    if not about.get("config_file"):
+        return f"train_and_evaluate with the same config and workdir {files.path}"
+    overrides = [f"--config.{field}={value}" for field, value in about["overrides"].items()]
+    parts = [f"--config={about['config_file']}", *overrides, f"--workdir={files.path}"]
+    return "python -m digits.main " + " ".join(map(shlex.quote, parts))
 
 
 def closing_lines(config: ConfigDict, result: dict[str, Any], files: Workdir) -> str:
@@ -216,7 +250,7 @@ def closing_lines(config: ConfigDict, result: dict[str, Any], files: Workdir) ->
     if documented.source:
         lines.append(f"documented: {', '.join(figures) or 'no final figure survives'} ({documented.source})")
     if result["validation_is_test"]:
-        lines.append("validation was the test set, as documented: no figure here is of unseen images")
+        lines.append("validation was the test set: no figure here is of unseen images")
     names = ("result.json", "metrics.jsonl", "config.json", "checkpoints", "tensorboard")
     lines.append(f"{files.path}: {', '.join(name for name in names if (files.path / name).exists())}")
     return "\n".join(lines)
@@ -236,11 +270,16 @@ def device() -> str:
     return f"cpu ({cores} cores)" if devices[0].platform == "cpu" else f"{devices[0].device_kind} x{len(devices)}"
 
 
-def _peak_memory() -> int:
-    """Of the accelerator where its backend tells, of this process otherwise."""
+def _peak_memory() -> int | None:
+    """Of the accelerator where its backend tells, of this process otherwise; None on Windows, which tells neither."""
+    if peak := (jax.devices()[0].memory_stats() or {}).get("peak_bytes_in_use"):
+        return peak
+    try:
+        import resource
+    except ImportError:
+        return None
     # macOS counts ru_maxrss in bytes, Linux in KiB.
-    of_process = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-    return (jax.devices()[0].memory_stats() or {}).get("peak_bytes_in_use", of_process)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def _git_commit() -> str | None:

@@ -45,7 +45,9 @@ def _find_idx(folder: pathlib.Path, stem: str) -> pathlib.Path:
     for candidate in (f"{stem}.gz", stem, stem.replace("-idx", ".idx")):
         if (folder / candidate).is_file():
             return folder / candidate
-    raise UserError(f"{folder} has no file {stem} or {stem}.gz: --data_dir and DIGITS_DATA_DIR name a folder with all four.")
+    raise UserError(
+        f"{folder} has no file {stem} or {stem}.gz: --data_dir and DIGITS_DATA_DIR name a folder with all four."
+    )
 
 
 def _read_idx_file(path: pathlib.Path) -> np.ndarray:
@@ -101,7 +103,9 @@ def read_npz(path: pathlib.Path) -> Source:
             continue
         images, labels = arrays[f"x_{part}"], arrays.get(f"y_{part}", np.empty(0))
         if images.dtype != np.uint8 or images.shape[1:] not in ((SIDE, SIDE), (SIDE, SIDE, 1)) or not len(images):
-            raise UserError(f"{path}: x_{part} is {images.dtype} {images.shape}, but it must be uint8 of shape (N, 28, 28).")
+            raise UserError(
+                f"{path}: x_{part} is {images.dtype} {images.shape}, but it must be uint8 of shape (N, 28, 28)."
+            )
         whole = np.issubdtype(labels.dtype, np.integer) and labels.shape == (len(images),)
         if not whole or labels.min() < 0 or labels.max() > 255:
             raise UserError(f"{path}: y_{part} must be {len(images)} whole numbers from 0 to 255, one for each image.")
@@ -163,7 +167,9 @@ def read_tfds(name: str) -> Source:
         builder = tfds.builder(name, data_dir=root)
         shape = builder.info.features.get("image") and builder.info.features["image"].shape
         if shape != (SIDE, SIDE, 1) or "label" not in builder.info.features:
-            raise UserError(f"config.data.name is {name!r}, a TFDS set of {shape} images, but 28x28x1 with labels is needed.")
+            raise UserError(
+                f"config.data.name is {name!r}, a TFDS set of {shape} images, but 28x28x1 with labels is needed."
+            )
         builder.download_and_prepare(download_config=tfds.download.DownloadConfig(try_download_gcs=False))
         parts = tfds.as_numpy(builder.as_dataset(split=["train", "test"], batch_size=-1))
     except tfds.core.DatasetNotFoundError as error:

@@ -1,39 +1,26 @@
-"""Training: the state, the pure step, the compiled epoch, and the loop over epochs that records and checkpoints."""
+"""Training: the loop over epochs that records, applies the rules between epochs, checkpoints, and tests at the end."""
 
-from collections.abc import Callable
 import dataclasses
 import functools
 import os
 import signal
+import threading
 import time
 from typing import Any
-import zlib
 
-from flax import nnx, struct
+from flax import nnx
 import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 import numpy as np
-import optax
 
 from digits import augment, data, evaluate, models, optimizer, record
-from digits.errors import require
+from digits.errors import UserError, require
+from digits.step import TrainState, init_state, make_run_steps, make_train_step, shuffled, zero_totals
 
 # How long one call of the compiled epoch should take: the bar moves smoothly, a signal is heard soon.
 _SECONDS_BETWEEN_UPDATES = 0.5
 _SECONDS_BETWEEN_LOOKS = 3.0
-
-
-@struct.dataclass
-class TrainState:
-    """Everything that a training carries from step to step."""
-
-    step: jax.Array  # Updates so far.
-    seed: jax.Array  # Every random stream derives from it.
-    params: dict  # Trained parameters.
-    stats: dict  # BatchNorm's moving mean and variance.
-    opt_state: Any
-    learning_rate: jax.Array  # Before the schedule's factor; the plateau rule lowers it.
 
 
 class Interrupted(Exception):
@@ -42,88 +29,6 @@ class Interrupted(Exception):
     def __init__(self, number: int, message: str):
         super().__init__(message)
         self.exit_code = 128 + number
-
-
-def stream(seed: int | jax.Array, purpose: str, index: int | jax.Array = 0) -> jax.Array:
-    """The random key of a purpose ("params", "shuffle", "augment", "dropout") at an epoch or step."""
-    key = jax.random.fold_in(jax.random.key(seed), zlib.crc32(purpose.encode()))
-    return jax.random.fold_in(key, index)
-
-
-def make_train_step(config: ConfigDict, graphdef: nnx.GraphDef, steps_per_epoch: int) -> Callable:
-    """Returns the pure step: (state, (images, labels)) -> (state, metrics).
-
-    Images are uint8, Nx28x28; metrics are the sums over the batch of loss (the L2 penalty counted once an image), of
-    right predictions, and of images.
-    """
-    tx = optimizer.build(config.optimizer)
-    rate = optimizer.learning_rate(config.schedule, config.epochs, steps_per_epoch)
-
-    def train_step(state, batch):
-        images, labels = batch
-        images = augment.random_affine(
-            stream(state.seed, "augment", state.step), images.astype(jnp.float32)[..., None], config.augment
-        )
-        images = data.normalize(images, config.data.normalization)
-
-        def loss_fn(params):
-            model = nnx.merge(graphdef, params, state.stats)
-            logits = model(images, key=stream(state.seed, "dropout", state.step))
-            losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
-            return losses.mean() + models.penalty(model), (logits, models.split(model)[2])
-
-        (loss, (logits, stats)), grads = jax.value_and_grad(loss_fn, has_aux=True)(state.params)
-        updates, opt_state = tx.update(
-            grads, state.opt_state, state.params, learning_rate=rate(state.step, state.learning_rate)
-        )
-        metrics = {"loss": loss * len(labels), "correct": jnp.sum(logits.argmax(-1) == labels), "count": len(labels)}
-        params = optax.apply_updates(state.params, updates)
-        return state.replace(step=state.step + 1, params=params, stats=stats, opt_state=opt_state), metrics
-
-    return train_step
-
-
-def zero_totals() -> dict[str, jax.Array]:
-    """The running sums of the step's metrics at the start of an epoch."""
-    return {"loss": jnp.zeros(()), "correct": jnp.zeros((), jnp.int32), "count": jnp.zeros((), jnp.int32)}
-
-
-def make_run_steps(train_step: Callable, examples: int, batch_size: int) -> Callable:
-    """Returns (state, totals, images, labels, order, start, stop) -> (state, totals): steps `start` to `stop` of an epoch.
-
-    The whole epoch is one compiled loop over gathered batches and one step for the partial batch at its end. The
-    bounds are arguments: cutting an epoch into several calls runs the same program, hence gives the same bits.
-    """
-    full, rest = divmod(examples, batch_size)
-
-    def run_steps(state, totals, images, labels, order, start, stop):
-        def one(carry, index):
-            state, metrics = train_step(carry[0], (images[index], labels[index].astype(jnp.int32)))
-            return state, jax.tree.map(jnp.add, carry[1], metrics)
-
-        def body(i, carry):
-            return one(carry, jax.lax.dynamic_slice(order, (i * batch_size,), (batch_size,)))
-
-        carry = jax.lax.fori_loop(start, jnp.minimum(stop, full), body, (state, totals))
-        if rest:
-            carry = jax.lax.cond(stop > full, lambda c: one(c, order[full * batch_size :]), lambda c: c, carry)
-        return carry
-
-    return run_steps
-
-
-@functools.partial(jax.jit, static_argnums=2)
-def shuffled(seed: jax.Array, epoch: jax.Array, examples: int) -> jax.Array:
-    """The order of the training examples in an epoch (from 1)."""
-    return jax.random.permutation(stream(seed, "shuffle", epoch), examples)
-
-
-def init_state(config: ConfigDict, classes: int, seed: jax.Array) -> TrainState:
-    """The state before the first step."""
-    _, params, stats = models.split(models.build(config.model, classes, stream(seed, "params")))
-    opt_state = optimizer.build(config.optimizer).init(params)
-    rate = jnp.asarray(config.optimizer.learning_rate, jnp.float32)
-    return TrainState(jnp.zeros((), jnp.int32), jnp.asarray(seed), params, stats, opt_state, rate)
 
 
 def check(config: ConfigDict) -> None:
@@ -192,7 +97,7 @@ class _Training:
                 "test": len(self.splits.test[1]),
             },
         }
-        self.signal = None
+        self.signal, self.checkpoints = None, None
 
     def run(self) -> dict[str, Any]:
         config = self.config
@@ -204,7 +109,8 @@ class _Training:
             f"{' (the test set itself)' if config.data.validation == 'test' else ''}, {counts['test']:,} test images; "
             f"{self.steps_per_epoch:,} steps an epoch; device: {record.device()}"
         )
-        handlers = {number: signal.signal(number, self._hear) for number in (signal.SIGINT, signal.SIGTERM)}
+        numbers = (signal.SIGINT, signal.SIGTERM) if threading.current_thread() is threading.main_thread() else ()
+        handlers = {number: signal.signal(number, self._hear) for number in numbers}
         self.events = record.Events(self.files.path / "tensorboard", config.tensorboard)
         try:
             self._prepare()
@@ -226,7 +132,6 @@ class _Training:
     def _prepare(self) -> None:
         """Compiles the program and brings data and state, fresh or from the latest checkpoint, onto the device."""
         config = self.config
-        self.checkpoints = None
         started = time.perf_counter()
         graphdef, _, _ = models.split(self.model)
         run_steps = make_run_steps(
@@ -243,12 +148,18 @@ class _Training:
             self.state, self.totals, *self.train, order, zero, zero
         )
         self.run_steps = lowered.compile()
-        self.epoch, self.step_in_epoch, self.seconds, self.steps_per_second = 0, 0, 0.0, None
+        self.epoch, self.step_in_epoch, self.seconds = 0, 0, 0.0
+        self.steps_per_call = max(1, self.steps_per_epoch // 50)  # Until its speed is known.
         self.plateau = optimizer.Plateau(config.optimizer.learning_rate)
         self.stopping = optimizer.EarlyStopping()
         record.say(f"compiled in {time.perf_counter() - started:.1f} s")
-        if self.files.checkpoints.is_dir():
-            self._resume()
+        if self.files.checkpoints.is_dir() and (step := self._open_checkpoints().latest_step()) is not None:
+            self._restore(step)
+            record.say(f"going on with {self.files.path} after epoch {self.epoch}, step {self.step_in_epoch}")
+        # Also records of a first epoch whose checkpoint was never finished.
+        self.files.truncate(self.epoch)
+        for line in self.files.history():
+            record.say(record.epoch_line(line, config.epochs))
 
     def _open_checkpoints(self):
         # Orbax takes a second to import: not before the first epoch has been trained.
@@ -258,19 +169,7 @@ class _Training:
         return self.checkpoints
 
     def _saved(self) -> dict[str, Any]:
-        return {"train": dataclasses.asdict(self.state) | {"opt_state": self.state.opt_state}, "totals": self.totals}
-
-    def _resume(self) -> None:
-        checkpoints = self._open_checkpoints()
-        step = checkpoints.latest_step()
-        if step is None:
-            return
-        self._restore(step)
-        self.files.truncate(self.epoch)
-        place = f"epoch {self.epoch + 1}, step {self.step_in_epoch + 1}" if self.step_in_epoch else f"epoch {self.epoch + 1}"
-        record.say(f"resuming {self.files.path} at {place}")
-        for line in self.files.history():
-            record.say(record.epoch_line(line, self.config.epochs))
+        return {"train": vars(self.state), "totals": self.totals}
 
     def _restore(self, step: int) -> None:
         saved, about = self.checkpoints.restore(step, self._saved())
@@ -301,15 +200,13 @@ class _Training:
         )
         wanted = _SECONDS_BETWEEN_UPDATES if record.shows_progress() else _SECONDS_BETWEEN_LOOKS
         while self.step_in_epoch < self.steps_per_epoch:
-            # Before anything was measured, a fiftieth of an epoch.
-            chunk = max(1, round(wanted * self.steps_per_second) if self.steps_per_second else self.steps_per_epoch // 50)
-            start, stop = self.step_in_epoch, min(self.step_in_epoch + chunk, self.steps_per_epoch)
+            start, stop = self.step_in_epoch, min(self.step_in_epoch + self.steps_per_call, self.steps_per_epoch)
             before = time.perf_counter()
             self.state, self.totals = self.run_steps(
                 self.state, self.totals, *self.train, order, np.int32(start), np.int32(stop)
             )
             jax.block_until_ready(self.totals)
-            self.steps_per_second = (stop - start) / (time.perf_counter() - before)
+            self.steps_per_call = max(1, round(wanted * (stop - start) / (time.perf_counter() - before)))
             self.step_in_epoch = stop
             progress.update(min(stop * config.batch_size, self.examples) - start * config.batch_size)
             if self.signal and stop < self.steps_per_epoch:
@@ -317,7 +214,8 @@ class _Training:
                 self.seconds += time.perf_counter() - started
                 self._stop_here()
         progress.close()
-        self._end_epoch(self.seconds + time.perf_counter() - started)
+        self.seconds += time.perf_counter() - started
+        self._end_epoch()
         if self.signal and self.epoch < config.epochs:
             self._stop_here()
 
@@ -326,28 +224,39 @@ class _Training:
         if self._open_checkpoints().latest_step() != step:
             self._save()
         self.checkpoints.close()
-        name = signal.Signals(self.signal).name
-        message = f"Stopped by {name} and saved in {self.files.path}. The same command, with --workdir={self.files.path}, goes on."
-        raise Interrupted(self.signal, message)
+        command = record.command(self.about, self.files)
+        raise Interrupted(
+            self.signal, f"Stopped by {signal.Signals(self.signal).name} and saved. To go on:\n  {command}"
+        )
 
     def _evaluate(self, examples) -> dict[str, float]:
         return self.evaluate(self.state.params, self.state.stats, *examples)
 
-    def _end_epoch(self, seconds: float) -> None:
+    def _end_epoch(self) -> None:
         """Validates, records, applies the plateau and early-stopping rules, checkpoints."""
         config = self.config
+        trained, started = self.seconds, time.perf_counter()
         self.epoch, self.step_in_epoch, self.seconds = self.epoch + 1, 0, 0.0
         rate = optimizer.learning_rate(config.schedule, config.epochs, self.steps_per_epoch)
         totals = jax.device_get(self.totals)
-        metrics = {"loss": float(totals["loss"] / totals["count"]), "accuracy": float(totals["correct"] / totals["count"])}
+        metrics = {
+            "loss": float(totals["loss"] / totals["count"]),
+            "accuracy": float(totals["correct"] / totals["count"]),
+        }
+        if not np.isfinite(metrics["loss"]):
+            raise UserError(
+                f"The loss became {metrics['loss']} in epoch {self.epoch}: try a config.optimizer.learning_rate below "
+                f"{config.optimizer.learning_rate:g}, or config.optimizer.clip_norm=1. {self.files.path} keeps the "
+                "epochs before."
+            )
         validated = self._evaluate(self.validation) if self.validation else dict.fromkeys(metrics)
         metrics |= {f"val_{key}": value for key, value in validated.items()}
         line = {
             "epoch": self.epoch,
             **metrics,
             "learning_rate": float(rate(self.state.step - 1, self.state.learning_rate)),
-            "seconds": seconds,
-            "images_per_second": self.examples / seconds,
+            "seconds": trained + time.perf_counter() - started,
+            "images_per_second": self.examples / trained,
         }
         record.say(record.epoch_line(line, config.epochs))
         self.files.append(line)

@@ -1,0 +1,28 @@
+# make train                             the quick start, on the embedded dataset
+# make train CONFIG=configs/deep_cnn.py  an experiment; ARGS="--config.epochs=3" changes it
+# make test                              all tests
+# Each makes .venv and installs into it what is missing.
+
+PYTHON ?= python3
+VENV ?= .venv
+CONFIG ?= configs/quickstart.py
+ARGS ?=
+
+.PHONY: train test
+
+train: $(VENV)/.installed
+	$(VENV)/bin/python -m digits.main --config=$(CONFIG) $(ARGS)
+
+test: $(VENV)/.tests-installed
+	$(VENV)/bin/python -m pytest $(ARGS)
+
+# A stamp, so that nothing is installed twice; a changed requirements file installs again.
+$(VENV)/.installed: requirements.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "digits needs Python 3.11 or newer; name one with make PYTHON=python3.12 ...")'
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	touch $@
+
+$(VENV)/.tests-installed: $(VENV)/.installed tests/requirements.txt
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r tests/requirements.txt
+	touch $@

@@ -1,0 +1,108 @@
+"""The engine: the training state, the pure step, and the epoch as one compiled loop over it."""
+
+from collections.abc import Callable
+import functools
+from typing import Any
+import zlib
+
+from flax import nnx, struct
+import jax
+import jax.numpy as jnp
+from ml_collections import ConfigDict
+import optax
+
+from digits import augment, data, models, optimizer
+
+
+@struct.dataclass
+class TrainState:
+    """Everything that a training carries from step to step."""
+
+    step: jax.Array  # Updates so far.
+    seed: jax.Array  # Every random stream derives from it.
+    params: dict  # Trained parameters.
+    stats: dict  # BatchNorm's moving mean and variance.
+    opt_state: Any
+    learning_rate: jax.Array  # Before the schedule's factor; the plateau rule lowers it.
+
+
+def stream(seed: int | jax.Array, purpose: str, index: int | jax.Array = 0) -> jax.Array:
+    """The random key of a purpose ("params", "shuffle", "augment", "dropout") at an epoch or step."""
+    key = jax.random.fold_in(jax.random.key(seed), zlib.crc32(purpose.encode()))
+    return jax.random.fold_in(key, index)
+
+
+def make_train_step(config: ConfigDict, graphdef: nnx.GraphDef, steps_per_epoch: int) -> Callable:
+    """Returns the pure step: (state, (images, labels)) -> (state, metrics).
+
+    Images are uint8, Nx28x28; metrics are the sums over the batch of loss (the L2 penalty counted once an image), of
+    right predictions, and of images.
+    """
+    tx = optimizer.build(config.optimizer)
+    rate = optimizer.learning_rate(config.schedule, config.epochs, steps_per_epoch)
+
+    def train_step(state, batch):
+        images, labels = batch
+        images = augment.random_affine(
+            stream(state.seed, "augment", state.step), images.astype(jnp.float32)[..., None], config.augment
+        )
+        images = data.normalize(images, config.data.normalization)
+
+        def loss_fn(params):
+            model = nnx.merge(graphdef, params, state.stats)
+            logits = model(images, key=stream(state.seed, "dropout", state.step))
+            losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
+            return losses.mean() + models.penalty(model), (logits, models.split(model)[2])
+
+        (loss, (logits, stats)), grads = jax.value_and_grad(loss_fn, has_aux=True)(state.params)
+        updates, opt_state = tx.update(
+            grads, state.opt_state, state.params, learning_rate=rate(state.step, state.learning_rate)
+        )
+        metrics = {"loss": loss * len(labels), "correct": jnp.sum(logits.argmax(-1) == labels), "count": len(labels)}
+        params = optax.apply_updates(state.params, updates)
+        return state.replace(step=state.step + 1, params=params, stats=stats, opt_state=opt_state), metrics
+
+    return train_step
+
+
+def zero_totals() -> dict[str, jax.Array]:
+    """The running sums of the step's metrics at the start of an epoch."""
+    return {"loss": jnp.zeros(()), "correct": jnp.zeros((), jnp.int32), "count": jnp.zeros((), jnp.int32)}
+
+
+def make_run_steps(train_step: Callable, examples: int, batch_size: int) -> Callable:
+    """Returns (state, totals, images, labels, order, start, stop) -> (state, totals): steps `start` to `stop` of an epoch.
+
+    The whole epoch is one compiled loop over gathered batches and one step for the partial batch at its end. The
+    bounds are arguments: cutting an epoch into several calls runs the same program, hence gives the same bits.
+    """
+    full, rest = divmod(examples, batch_size)
+
+    def run_steps(state, totals, images, labels, order, start, stop):
+        def one(carry, index):
+            state, metrics = train_step(carry[0], (images[index], labels[index].astype(jnp.int32)))
+            return state, jax.tree.map(jnp.add, carry[1], metrics)
+
+        def body(i, carry):
+            return one(carry, jax.lax.dynamic_slice(order, (i * batch_size,), (batch_size,)))
+
+        carry = jax.lax.fori_loop(start, jnp.minimum(stop, full), body, (state, totals))
+        if rest:
+            carry = jax.lax.cond(stop > full, lambda c: one(c, order[full * batch_size :]), lambda c: c, carry)
+        return carry
+
+    return run_steps
+
+
+@functools.partial(jax.jit, static_argnums=2)
+def shuffled(seed: jax.Array, epoch: jax.Array, examples: int) -> jax.Array:
+    """The order of the training examples in an epoch (from 1)."""
+    return jax.random.permutation(stream(seed, "shuffle", epoch), examples)
+
+
+def init_state(config: ConfigDict, classes: int, seed: jax.Array) -> TrainState:
+    """The state before the first step."""
+    _, params, stats = models.split(models.build(config.model, classes, stream(seed, "params")))
+    opt_state = optimizer.build(config.optimizer).init(params)
+    rate = jnp.asarray(config.optimizer.learning_rate, jnp.float32)
+    return TrainState(jnp.zeros((), jnp.int32), jnp.asarray(seed), params, stats, opt_state, rate)

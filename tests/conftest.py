@@ -1,0 +1,64 @@
+"""What all tests share: the mark for real MNIST, a cache of their own, and small configs."""
+
+import os
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+from configs import simple_cnn
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+os.environ.setdefault("KERAS_BACKEND", "jax")
+
+
+def pytest_configure(config):
+    # Compiled programs are shared between the tests and the processes they start, but not with the user's own cache.
+    import tempfile
+
+    config.stash_cache = tempfile.TemporaryDirectory(prefix="digits-tests-", ignore_cleanup_errors=True)
+    os.environ["DIGITS_CACHE_DIR"] = config.stash_cache.name
+
+
+def pytest_unconfigure(config):
+    config.stash_cache.cleanup()
+
+
+def pytest_collection_modifyitems(items):
+    folder = os.environ.get("DIGITS_DATA_DIR")
+    there = bool(folder) and (pathlib.Path(folder) / "train-images-idx3-ubyte.gz").exists()
+    skip = pytest.mark.skip(reason="DIGITS_DATA_DIR does not name a folder with the four MNIST files")
+    for item in items:
+        if "mnist" in item.keywords and not there:
+            item.add_marker(skip)
+
+
+@pytest.fixture
+def tiny():
+    """A CNN with dropout and augmentation that trains on the embedded dataset in a second or two."""
+    config = simple_cnn.get_config()
+    config.epochs = 3
+    config.batch_size = 50
+    config.data.name = "optdigits"
+    config.data.validation = "random(0.2, 0)"
+    config.model.blocks = ((4,), (8,))
+    config.model.hidden = (16,)
+    config.model.hidden_dropout = 0.2
+    config.model.batch_norm = "conv"
+    config.augment.rotation = 5.0
+    config.tensorboard = False
+    return config
+
+
+@pytest.fixture
+def run_module():
+    """Runs `python -m MODULE ARGS` in the checkout and returns the finished process."""
+
+    def run(module, *args, env=None, timeout=300, python=()):
+        command = [sys.executable, *python, "-m", module, *map(str, args)]
+        return subprocess.run(
+            command, cwd=ROOT, env=os.environ | (env or {}), capture_output=True, text=True, timeout=timeout, check=False
+        )
+
+    return run

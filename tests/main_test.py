@@ -1,0 +1,195 @@
+"""The command line as a newcomer meets it: what it prints, its exit codes, and one sentence for every mistake."""
+
+import gzip
+import json
+import shutil
+import struct
+
+import pytest
+
+from digits import main
+
+QUICK = ("--config=configs/quickstart.py", "--config.epochs=2", "--config.tensorboard=False")
+
+
+def write_idx(folder, images=20, labels=20):
+    """A small dataset in the four files' format; any 28x28 pixels will do."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for part, count in (("train", images), ("t10k", 10)):
+        pixels = bytes((i * 7 + j) % 256 for i in range(count) for j in range(784))
+        header = struct.pack(">4I", 0x803, count, 28, 28)
+        (folder / f"{part}-images-idx3-ubyte.gz").write_bytes(gzip.compress(header + pixels))
+        count = labels if part == "train" else 10
+        content = struct.pack(">2I", 0x801, count) + bytes(i % 10 for i in range(count))
+        (folder / f"{part}-labels-idx1-ubyte.gz").write_bytes(gzip.compress(content))
+
+
+def test_quick_start_trains_prints_and_records(tmp_path, run_module):
+    done = run_module("digits.main", *QUICK, f"--workdir={tmp_path}/run")
+    assert done.returncode == 0, done.stderr
+    for words in (
+        "conv_1",
+        "121,930",
+        "optdigits: 1,221 training, 216 validation",
+        "epoch 1/2",
+        "val_accuracy",
+        "test accuracy",
+    ):
+        assert words in done.stdout
+    assert "\r" not in done.stderr  # No bar where stderr is no terminal.
+    lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    keys = ["epoch", "loss", "accuracy", "val_loss", "val_accuracy", "learning_rate", "seconds", "images_per_second"]
+    assert [list(line) for line in lines] == [keys, keys] and [line["epoch"] for line in lines] == [1, 2]
+    result = json.loads((tmp_path / "run" / "result.json").read_text())
+    assert {"test_loss", "test_accuracy", "seed", "epochs", "seconds", "device", "versions", "commit"} <= set(result)
+    about = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert about["config_file"] == "configs/quickstart.py"
+    assert about["overrides"] == {"epochs": 2, "tensorboard": False} and about["config"]["epochs"] == 2
+    again = run_module("digits.main", *QUICK, f"--workdir={tmp_path}/run")
+    assert again.returncode == 0 and "finished" in again.stdout and "epoch 1" not in again.stdout
+
+
+@pytest.mark.parametrize(
+    "args, words",
+    [
+        ([], ["--config is missing"]),
+        (["--config=configs/nope.py"], ["configs/nope.py", "no such file"]),
+        (["--config=configs/quickstart.py", "--config.bach_size=3"], ["'bach_size'", "'batch_size'"]),
+        (["--config=configs/quickstart.py", "--config.model.hiden=3"], ["'hiden'", "'hidden'"]),
+        (["--config=configs/quickstart.py", "--config.epochs=3.5"], ["config.epochs", "'3.5'", "whole number"]),
+        (
+            ["--config=configs/quickstart.py", "--config.optimizer.learning_rate=x"],
+            ["learning_rate", "'x'", "a number"],
+        ),
+        (["--config=configs/quickstart.py", "--wrkdir=x"], ["wrkdir", "workdir"]),
+        (["--config=configs/quickstart.py", "here"], ["'here'"]),
+        (["--config.epochs=3", "--config=configs/quickstart.py"], ["--config.epochs=3", "before"]),
+        (["--config=configs/quickstart.py", "--config.batch_size=0"], ["config.batch_size is 0", "from 1"]),
+        (
+            ["--config=configs/quickstart.py", "--config.batch_size=5000"],
+            ["config.batch_size is 5000", "at most the 1,221"],
+        ),
+        (["--config=configs/quickstart.py", "--config.optimizer.name=adagrad"], ["'adagrad'", "adam"]),
+        (["--config=configs/quickstart.py", "--config.data.validation=none"], ["config.monitor", "restore_best"]),
+        (["--config=configs/quickstart.py", "--workdir=/proc/nowhere"], ["/proc/nowhere", "cannot be written"]),
+        (["--config=configs/quickstart.py", "--config.data.name=nope/"], ["'nope'", "no such folder"]),
+        (["--config=configs/dense_32_32.py", "--data_dir=/nowhere"], ["/nowhere", "train-images-idx3-ubyte"]),
+    ],
+)
+def test_mistakes_give_one_sentence_and_exit_code_2(args, words, tmp_path, run_module):
+    if not any(a.startswith("--workdir") for a in args):
+        args = [*args, f"--workdir={tmp_path}/run"]
+    done = run_module("digits.main", *args)
+    assert done.returncode == 2 and done.stdout == ""
+    assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1
+    for word in words:
+        assert word in done.stderr
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    "body, words",
+    [
+        ("config.bach_size = 3", ["line 4", "'bach_size'", "'batch_size'"]),
+        ("config.epochs = 'ten'", ["line 4", "TypeError"]),
+        ("config.optimizer.name = adam", ["line 4", "NameError"]),
+        ("config.epochs = = 3", ["line 4", "invalid syntax"]),
+    ],
+)
+def test_mistakes_in_a_config_file_name_file_and_line(body, words, tmp_path, run_module):
+    path = tmp_path / "mine.py"
+    path.write_text(
+        f"from configs import base\ndef get_config():\n    config = base.get_config()\n    {body}\n    return config\n"
+    )
+    done = run_module("digits.main", f"--config={path}", f"--workdir={tmp_path}/run")
+    assert done.returncode == 2 and done.stderr.count("\n") == 1 and str(path) in done.stderr
+    for word in words:
+        assert word in done.stderr
+
+
+@pytest.mark.parametrize("damage", ["truncated", "magic", "counts", "missing"])
+def test_damaged_idx_files_give_one_sentence(damage, tmp_path, run_module):
+    folder = tmp_path / "fashion_mnist"
+    write_idx(folder, labels=19 if damage == "counts" else 20)
+    images = folder / "train-images-idx3-ubyte.gz"
+    content = gzip.decompress(images.read_bytes())
+    if damage == "truncated":
+        images.write_bytes(gzip.compress(content[:-5]))
+    if damage == "magic":
+        images.write_bytes(gzip.compress(b"\0\0\x0d\x03" + content[4:]))
+    if damage == "missing":
+        images.unlink()
+    args = ("--config=configs/dense_32_32.py", "--config.data.name=fashion_mnist", f"--data_dir={tmp_path}")
+    done = run_module("digits.main", *args, f"--workdir={tmp_path}/run")
+    assert done.returncode == 2 and done.stderr.count("\n") == 1 and "train-images-idx3-ubyte" in done.stderr
+    assert {"truncated": "truncated", "magic": "00000d03", "counts": "19", "missing": "no file"}[damage] in done.stderr
+    assert not (tmp_path / "run").exists()
+
+
+def test_default_workdir_is_named_after_config_and_overrides():
+    assert main.default_workdir("configs/two_conv.py", {}) == "runs/two_conv"
+    overrides = {"model.kernel_size": 5, "epochs": 3, "data.name": "a/b.npz"}
+    assert (
+        main.default_workdir("x/two_conv.py", overrides)
+        == "runs/two_conv,data.name=a_b.npz,epochs=3,model.kernel_size=5"
+    )
+
+
+def test_help_is_quick_to_import(run_module):
+    done = run_module("digits.main", "--help", python=("-X", "importtime"))
+    assert done.returncode == 0 and "--workdir" in done.stdout
+    for heavy in ("jax", "flax", "orbax", "tensorflow"):
+        assert f" {heavy}\n" not in done.stderr
+
+
+HIDE = """
+from importlib.machinery import PathFinder
+find_spec = PathFinder.find_spec
+hidden = ("tensorflow", "tensorflow_datasets", "clu", "tensorboard", "sklearn", "PIL")
+PathFinder.find_spec = lambda name, path=None, target=None: (
+    None if name.split(".")[0] in hidden else find_spec(name, path, target)
+)
+"""
+
+
+def test_trains_from_idx_files_where_tensorflow_tfds_and_clu_are_not_installed(tmp_path, run_module):
+    """None of them can be found; the run says that it wrote no events, and is otherwise whole."""
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "sitecustomize.py").write_text(HIDE)
+    write_idx(tmp_path / "fashion_mnist", 100, 100)
+    done = run_module(
+        "digits.main", "--config=configs/dense_32_32.py", "--config.data.name=fashion_mnist", "--config.epochs=2",
+        f"--data_dir={tmp_path}", f"--workdir={tmp_path}/run", env={"PYTHONPATH": str(tmp_path / "site")},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "no TensorBoard events" in done.stdout and "test accuracy" in done.stdout
+    assert (tmp_path / "run" / "result.json").exists() and not (tmp_path / "run" / "tensorboard").exists()
+
+
+@pytest.mark.mnist
+def test_second_start_imports_no_tensorflow_before_the_first_epoch_ends(tmp_path, run_module):
+    """The import times list everything imported; with events off nothing needs TensorFlow or TFDS at all."""
+    args = ("--config=configs/dense_32_32.py", "--config.epochs=1", "--config.tensorboard=False")
+    first = run_module("digits.main", *args, f"--workdir={tmp_path}/a")
+    assert first.returncode == 0, first.stderr
+    env = {"DIGITS_DATA_DIR": ""}  # From the cache that the first start left.
+    done = run_module("digits.main", *args, f"--workdir={tmp_path}/b", env=env, python=("-X", "importtime"))
+    assert done.returncode == 0 and "epoch" in done.stdout
+    for heavy in ("tensorflow", "tensorflow_datasets", "clu", "sklearn", "matplotlib"):
+        assert f" {heavy}\n" not in done.stderr
+    assert (
+        json.loads((tmp_path / "a/result.json").read_text())["test_loss"]
+        == json.loads((tmp_path / "b/result.json").read_text())["test_loss"]
+    )
+
+
+def test_tensorboard_events_hold_the_metrics(tmp_path, run_module):
+    done = run_module("digits.main", *QUICK[:2], f"--workdir={tmp_path}/run")
+    assert done.returncode == 0 and "no TensorBoard" not in done.stdout
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(tmp_path / "run" / "tensorboard"))
+    events.Reload()
+    tags = events.Tags()["tensors"] or events.Tags()["scalars"]
+    assert {"loss", "accuracy", "val_loss", "val_accuracy", "learning_rate"} <= set(tags)
+    shutil.rmtree(tmp_path / "run")

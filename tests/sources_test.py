@@ -1,0 +1,302 @@
+"""Tests of digits.sources: IDX files, whole and damaged, and the way to and back from TensorFlow Datasets."""
+
+import gzip
+import os
+import pathlib
+import shutil
+import struct
+import sys
+import time
+import tracemalloc
+
+import numpy as np
+import pytest
+
+from digits import data, sources
+from digits.errors import UserError
+
+IMAGES, LABELS = sources.IDX_FILES[:2]
+
+
+def idx_bytes(array):
+    """A uint8 array as the bytes of an IDX file."""
+    return bytes((0, 0, 8, array.ndim)) + struct.pack(f">{array.ndim}I", *array.shape) + array.tobytes()
+
+
+@pytest.fixture
+def arrays():
+    """Training images and labels, test images and labels: noise, so that no two images are equal."""
+    rng = np.random.default_rng(0)
+    sets = [(rng.integers(0, 256, (n, 28, 28), np.uint8), rng.integers(0, 10, n, np.uint8)) for n in (30, 12)]
+    return [array for part in sets for array in part]
+
+
+@pytest.fixture
+def folder(tmp_path, arrays):
+    """A folder with the four plain files."""
+    for stem, array in zip(sources.IDX_FILES, arrays):
+        (tmp_path / stem).write_bytes(idx_bytes(array))
+    return tmp_path
+
+
+def refusal(folder):
+    """The message with which reading the folder is refused."""
+    with pytest.raises(UserError) as error:
+        sources.read_idx(folder)
+    return str(error.value)
+
+
+def assert_read_exactly(folder, arrays):
+    read, class_names = sources.read_idx(folder)
+    for got, expected in zip(read, arrays, strict=True):
+        assert got.dtype == np.uint8
+        np.testing.assert_array_equal(got, expected)
+    assert class_names == tuple(map(str, range(max(arrays[1].max(), arrays[3].max()) + 1)))
+
+
+def compress(folder, stem):
+    (folder / f"{stem}.gz").write_bytes(gzip.compress((folder / stem).read_bytes()))
+    (folder / stem).unlink()
+
+
+def test_plain_files_are_read_exactly(folder, arrays):
+    assert_read_exactly(folder, arrays)
+
+
+def test_gzipped_files_are_read_exactly(folder, arrays):
+    for stem in sources.IDX_FILES:
+        compress(folder, stem)
+    assert_read_exactly(folder, arrays)
+
+
+def test_names_with_a_dot_are_read_exactly(folder, arrays):
+    for stem in sources.IDX_FILES:
+        (folder / stem).rename(folder / stem.replace("-idx", ".idx"))
+    assert (folder / "train-images.idx3-ubyte").exists()
+    assert_read_exactly(folder, arrays)
+
+
+def test_plain_and_gzipped_files_can_be_mixed(folder, arrays):
+    compress(folder, IMAGES)
+    assert_read_exactly(folder, arrays)
+
+
+@pytest.mark.parametrize("stem", sources.IDX_FILES[1::2])
+def test_class_names_cover_the_labels_of_both_sets(folder, arrays, stem):
+    labels = arrays[sources.IDX_FILES.index(stem)].copy()
+    labels[3] = 46
+    (folder / stem).write_bytes(idx_bytes(labels))
+    assert sources.read_idx(folder)[1] == tuple(map(str, range(47)))
+
+
+# What can be wrong with the bytes of a file, and the word that says so.
+DAMAGES = {
+    "magic of labels": (lambda raw: bytes((0, 0, 8, 1)) + raw[4:], "starts with 00000801"),
+    "magic of signed bytes": (lambda raw: bytes((0, 0, 9, 3)) + raw[4:], "starts with 00000903"),
+    "swapped byte order": (lambda raw: bytes((3, 8, 0, 0)) + raw[4:], "starts with 03080000"),
+    "header cut in the magic": (lambda raw: raw[:3], "starts with 000008"),
+    "header cut in the shape": (lambda raw: raw[:11], "truncated"),
+    "body cut": (lambda raw: raw[:-1], "truncated"),
+    "body missing": (lambda raw: raw[:16], "truncated"),
+    "trailing byte": (lambda raw: raw + b"\0", "too long"),
+    "no images": (lambda raw: raw[:4] + struct.pack(">3I", 0, 28, 28), "shape"),
+    "other side": (lambda raw: raw[:4] + struct.pack(">3I", 30, 14, 56) + raw[16:], "shape"),
+}
+
+
+@pytest.mark.parametrize("gzipped", [False, True], ids=["plain", "gzipped"])
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_damaged_file_is_refused(folder, damage, gzipped):
+    change, word = DAMAGES[damage]
+    path = folder / IMAGES
+    path.write_bytes(change(path.read_bytes()))
+    if gzipped:
+        compress(folder, IMAGES)
+        path = folder / f"{IMAGES}.gz"
+    message = refusal(folder)
+    assert str(path) in message and word in message
+
+
+def test_labels_file_with_the_magic_of_images_is_refused(folder):
+    path = folder / LABELS
+    path.write_bytes(bytes((0, 0, 8, 3)) + path.read_bytes()[4:])
+    message = refusal(folder)
+    assert str(path) in message and "starts with 00000803" in message
+
+
+@pytest.mark.parametrize("stem", sources.IDX_FILES)
+def test_empty_file_is_refused(folder, stem):
+    (folder / stem).write_bytes(b"")
+    assert str(folder / stem) in refusal(folder)
+
+
+def break_gzip_at(cut):
+    return lambda raw: gzip.compress(raw)[:cut]
+
+
+GZIP_DAMAGES = {
+    "cut in the body": break_gzip_at(-500),
+    "cut in the checksum": break_gzip_at(-4),
+    "cut in the header": break_gzip_at(6),
+    "not gzip": lambda raw: raw,
+    "wrong checksum": lambda raw: gzip.compress(raw)[:-8] + b"\1\2\3\4" + gzip.compress(raw)[-4:],
+    "garbage in the stream": lambda raw: gzip.compress(raw)[:40] + b"\xff" * 60 + gzip.compress(raw)[100:],
+    "garbage after the stream": lambda raw: gzip.compress(raw) + b"garbage",
+}
+
+
+@pytest.mark.parametrize("damage", GZIP_DAMAGES)
+def test_damaged_gzip_is_refused(folder, damage):
+    path = folder / f"{IMAGES}.gz"
+    path.write_bytes(GZIP_DAMAGES[damage]((folder / IMAGES).read_bytes()))
+    (folder / IMAGES).unlink()
+    message = refusal(folder)
+    assert str(path) in message and "cannot be read" in message
+
+
+@pytest.mark.parametrize("gzipped", [False, True], ids=["plain", "gzipped"])
+@pytest.mark.parametrize("shape", [(1_402_500_000, 28, 28), (2**32 - 1,) * 3], ids=["terabyte", "largest header"])
+def test_header_that_claims_a_terabyte_is_refused_without_allocating(folder, shape, gzipped):
+    path = folder / IMAGES
+    path.write_bytes(path.read_bytes()[:4] + struct.pack(">3I", *shape) + b"\0" * 1000)
+    if gzipped:
+        compress(folder, IMAGES)
+        path = folder / f"{IMAGES}.gz"
+    tracemalloc.start()
+    try:
+        begin = time.monotonic()
+        message = refusal(folder)
+        seconds, peak = time.monotonic() - begin, tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert str(path) in message and "shape" in message
+    assert peak < 10 * 2**20
+    assert seconds < 5
+
+
+@pytest.mark.parametrize("gzipped", [False, True], ids=["plain", "gzipped"])
+@pytest.mark.parametrize("stem", [sources.IDX_FILES[0], sources.IDX_FILES[2]])
+def test_images_and_labels_of_different_counts_are_refused(folder, arrays, stem, gzipped):
+    images = arrays[sources.IDX_FILES.index(stem)]
+    (folder / stem).write_bytes(idx_bytes(images[:-1]))
+    path = folder / stem
+    if gzipped:
+        compress(folder, stem)
+        path = folder / f"{stem}.gz"
+    message = refusal(folder)
+    assert str(path) in message
+    assert f"{len(images) - 1} images" in message and f"{len(images)} labels" in message
+
+
+@pytest.mark.parametrize("stem", sources.IDX_FILES)
+def test_missing_file_is_named(folder, stem):
+    (folder / stem).unlink()
+    message = refusal(folder)
+    assert str(folder) in message and f"{stem}.gz" in message
+    assert "--data_dir" in message and "DIGITS_DATA_DIR" in message
+
+
+def test_missing_folder_is_named(tmp_path):
+    assert str(tmp_path / "nowhere") in refusal(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("name", [IMAGES, f"{IMAGES}.gz"])
+def test_directory_in_the_place_of_a_file_is_refused(folder, name):
+    (folder / IMAGES).unlink()
+    (folder / name).mkdir()
+    message = refusal(folder)
+    assert str(folder) in message and IMAGES in message
+
+
+def test_file_that_may_not_be_read_is_refused(folder):
+    path = folder / LABELS
+    path.chmod(0)
+    if os.access(path, os.R_OK):
+        pytest.skip("this user may read every file")
+    message = refusal(folder)
+    assert str(path) in message and "cannot be read" in message
+
+
+@pytest.mark.parametrize("split_name", ["train", "test"])
+def test_tfds_order_is_the_order_of_the_tfds_shuffler(tmp_path, split_name):
+    shuffle = pytest.importorskip("tensorflow_datasets.core.shuffle")
+    count = 1000
+    shuffler = shuffle.Shuffler(tmp_path, split_name)
+    for index in range(count):
+        shuffler.add(index, struct.pack("<I", index))
+    shuffled = np.array([struct.unpack("<I", record)[0] for _, record in shuffler])
+    assert not np.array_equal(shuffled, np.arange(count))
+    order = sources._tfds_order(split_name, count)
+    np.testing.assert_array_equal(np.sort(order), np.arange(count))
+    # What TFDS shuffled is brought back to the order in which it was added.
+    np.testing.assert_array_equal(shuffled[order], np.arange(count))
+
+
+def test_tfds_order_sorts_by_the_tfds_hash():
+    hashing = pytest.importorskip("tensorflow_datasets.core.hashing")
+    count = 1000
+    for split_name in ("train", "test"):
+        hasher = hashing.Hasher(split_name)
+        keys = np.array([hasher.hash_key(index) for index in range(count)], dtype=object)
+        np.testing.assert_array_equal(np.argsort(keys)[sources._tfds_order(split_name, count)], np.arange(count))
+
+
+def test_tfds_orders_of_the_two_splits_differ():
+    assert not np.array_equal(sources._tfds_order("train", 100), sources._tfds_order("test", 100))
+
+
+@pytest.fixture
+def tfds_root(tmp_path, monkeypatch):
+    """TFDS's folder, empty, and no other place that could hold a dataset."""
+    root = tmp_path / "tfds"
+    root.mkdir()
+    monkeypatch.setenv("TFDS_DATA_DIR", str(root))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("DIGITS_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.delenv("DIGITS_DATA_DIR", raising=False)
+    return root
+
+
+def test_what_an_interrupted_preparation_left_is_no_dataset(tfds_root, monkeypatch):
+    # TFDS prepares in a folder beside the final one, and would wait for minutes for a host that is not there.
+    (tfds_root / "mnist" / "incomplete.ABCDEF_3.0.1").mkdir(parents=True)
+    monkeypatch.setattr(sources, "_reachable", lambda *_: False)
+    monkeypatch.setitem(sys.modules, "tensorflow", None)
+    with pytest.raises(UserError, match="cannot be reached.*Ways out"):
+        sources.read_tfds("mnist")
+
+
+def test_without_tensorflow_the_ways_out_are_named(tfds_root, monkeypatch):
+    monkeypatch.setattr(sources, "_reachable", lambda *_: True)
+    monkeypatch.setitem(sys.modules, "tensorflow", None)
+    with pytest.raises(UserError, match="TFDS cannot be imported.*tensorflow.*Ways out"):
+        sources.read_tfds("mnist")
+
+
+@pytest.mark.mnist
+@pytest.mark.slow
+def test_mnist_prepared_by_tfds_comes_back_in_file_order(tmp_path, monkeypatch):
+    pytest.importorskip("tensorflow")
+    pytest.importorskip("tensorflow_datasets")
+    files = pathlib.Path(os.environ["DIGITS_DATA_DIR"])
+    manual = tmp_path / "downloads" / "manual"
+    manual.mkdir(parents=True)
+    for stem in sources.IDX_FILES:
+        # TFDS takes files of these names from here instead of the network.
+        shutil.copy(files / f"{stem}.gz", manual)
+    monkeypatch.delenv("DIGITS_DATA_DIR")
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
+    monkeypatch.setenv("DIGITS_CACHE_DIR", str(tmp_path / "cache"))
+    # Nothing is downloaded, so it does not matter whether the host can be reached.
+    monkeypatch.setattr(sources, "_reachable", lambda *_: True)
+    dataset = data.load("mnist")
+    assert (tmp_path / "mnist").is_dir(), "TFDS prepared nothing: the dataset came from elsewhere"
+    assert dataset.digest() == data.MNIST_DIGEST
+    assert dataset.train_labels[:5].tolist() == [5, 0, 4, 1, 9]
+    assert dataset.class_names == tuple("0123456789")
+
+    # A set of other images is refused by name, before anything is downloaded.
+    with pytest.raises(UserError, match=r"cifar10.*\(32, 32, 3\).*28x28x1"):
+        sources.read_tfds("cifar10")
+    with pytest.raises(UserError, match="no_such_digits.*no such dataset"):
+        sources.read_tfds("no_such_digits")

@@ -1,0 +1,296 @@
+"""Whole trainings: the same bits again, after a kill and after a signal; the rules between epochs; what is refused."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import jax
+import numpy as np
+import pytest
+
+from digits import checkpoint, data, errors, optimizer, record, train
+from tests.conftest import ROOT
+
+TIMES = ("seconds", "images_per_second")
+
+
+def final(workdir):
+    """The last checkpoint's arrays (parameters, optimizer state, statistics) and the metrics without the times."""
+    checkpoints = checkpoint.Checkpoints(record.Workdir(workdir).checkpoints, read_only=True)
+    state, about = checkpoints.restore_anywhere(checkpoints.latest_step())
+    checkpoints.close()
+    history = [{k: v for k, v in line.items() if k not in TIMES} for line in record.Workdir(workdir).history()]
+    return state, about, history
+
+
+def assert_same_bits(one, other):
+    (state, about, history), (state2, about2, history2) = final(one), final(other)
+    assert jax.tree.structure(state) == jax.tree.structure(state2)
+    for a, b in zip(jax.tree.leaves(state), jax.tree.leaves(state2), strict=True):
+        np.testing.assert_array_equal(np.asarray(a), np.asarray(b))
+    assert history == history2 and len(history) == about["epoch"]
+    for rule in ("plateau", "early_stopping"):
+        assert about[rule] == about2[rule]
+    results = [record.Workdir(workdir).result() for workdir in (one, other)]
+    for figure in ("test_loss", "test_accuracy", "tested_epoch", "best_epoch", "epochs"):
+        assert results[0][figure] == results[1][figure]
+
+
+def test_same_config_gives_the_same_bits_and_another_seed_does_not(tiny, tmp_path):
+    first = train.train_and_evaluate(tiny, tmp_path / "a")
+    train.train_and_evaluate(tiny, tmp_path / "b")
+    assert_same_bits(tmp_path / "a", tmp_path / "b")
+    tiny.seed = 1
+    assert train.train_and_evaluate(tiny, tmp_path / "c")["test_loss"] != first["test_loss"]
+
+
+def test_metrics_are_exact_running_means_and_evaluations(tiny, tmp_path):
+    """With a learning rate too small to move a weight, the epoch's mean is the loss of the fixed network."""
+    tiny.optimizer.name, tiny.optimizer.learning_rate, tiny.epochs = "sgd", 1e-30, 1
+    tiny.model.batch_norm, tiny.model.hidden_dropout, tiny.augment.rotation = "none", 0.0, 0.0
+    tiny.model.hidden_l2 = 0.01
+    tiny.data.validation = "test"
+    result = train.train_and_evaluate(tiny, tmp_path / "run")
+    run = __import__("digits").load(tmp_path / "run")
+    dataset = data.load("optdigits")
+    penalty = 0.01 * float((np.asarray(run.model.dense_1.kernel[...], np.float64) ** 2).sum())
+    for images, labels, loss, accuracy in (
+        (dataset.train_images, dataset.train_labels, run.history[0]["loss"], run.history[0]["accuracy"]),
+        (dataset.test_images, dataset.test_labels, result["test_loss"], result["test_accuracy"]),
+    ):
+        probabilities = run.predict(images)
+        assert accuracy == pytest.approx(np.mean(probabilities.argmax(-1) == labels), abs=1e-9)
+        nll = -np.log(probabilities[np.arange(len(labels)), labels]).mean()
+        assert loss == pytest.approx(nll + penalty, rel=1e-5)
+    assert run.history[0]["val_loss"] == result["test_loss"]
+
+
+def test_killed_three_times_and_resumed_gives_the_same_bits(tiny, tmp_path, run_module):
+    """SIGKILL at random instants: while compiling, within an epoch, while saving."""
+    tiny.epochs, tiny.batch_size = 16, 10
+    script = (
+        "import json, sys; from digits import record, train; fields = json.load(open(sys.argv[1]));"
+        "train.train_and_evaluate(record.config_from_json(fields), sys.argv[2])"
+    )
+    (tmp_path / "config.json").write_text(json.dumps(record.config_to_json(tiny)))
+    command = [sys.executable, "-c", script, str(tmp_path / "config.json")]
+    subprocess.run([*command, str(tmp_path / "whole")], cwd=ROOT, check=True, capture_output=True)
+    random = np.random.default_rng()
+    resumed = 0
+    for _ in range(3):
+        process = subprocess.Popen([*command, str(tmp_path / "killed")], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+        # Wait for this start to have trained something, then for a random part of an epoch.
+        for line in process.stdout:
+            resumed += line.startswith("going on")
+            if line.startswith("epoch") and random.random() < 0.2:
+                break
+        time.sleep(random.uniform(0, 0.3))
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+    subprocess.run([*command, str(tmp_path / "killed")], cwd=ROOT, check=True, capture_output=True)
+    assert resumed >= 1
+    assert_same_bits(tmp_path / "whole", tmp_path / "killed")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_within_an_epoch_saves_and_the_same_call_goes_on_with_the_same_bits(
+    tiny, tmp_path, monkeypatch, number
+):
+    train.train_and_evaluate(tiny, tmp_path / "whole")
+    monkeypatch.setattr(train, "_SECONDS_BETWEEN_LOOKS", 0.0)  # One step a call.
+    monkeypatch.setattr(train, "_SECONDS_BETWEEN_UPDATES", 0.0)
+    calls = []
+
+    def update(self, images):
+        calls.append(images)
+        if len(calls) == 29:  # In the second epoch: 1,149 images make 23 steps.
+            os.kill(os.getpid(), number)
+
+    monkeypatch.setattr(record.Progress, "update", update)
+    with pytest.raises(train.Interrupted) as stopped:
+        train.train_and_evaluate(tiny, tmp_path / "stopped")
+    assert stopped.value.exit_code == 128 + number
+    assert len(calls) == 29 and len(record.Workdir(tmp_path / "stopped").history()) == 1
+    assert final(tmp_path / "stopped")[1]["step_in_epoch"] == 29 - 23
+    assert signal.getsignal(number) is not None
+    train.train_and_evaluate(tiny, tmp_path / "stopped")
+    assert_same_bits(tmp_path / "whole", tmp_path / "stopped")
+
+
+def test_a_finished_run_is_not_trained_again(tiny, tmp_path, capsys):
+    result = train.train_and_evaluate(tiny, tmp_path / "run")
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "run").rglob("*")}
+    assert train.train_and_evaluate(tiny, tmp_path / "run") == result
+    assert "finished" in capsys.readouterr().out
+    assert before == {path: path.stat().st_mtime_ns for path in (tmp_path / "run").rglob("*")}
+
+
+def test_restore_best_tests_the_best_epoch(tiny, tmp_path, monkeypatch):
+    """The recorded validation losses are replaced: the second of three epochs is the best."""
+    losses = iter([0.5, 0.3, 0.4])
+    evaluate = train._Training._evaluate
+
+    def scripted(self, examples):
+        figures = evaluate(self, examples)
+        return figures | {"loss": next(losses)} if examples is self.validation else figures
+
+    monkeypatch.setattr(train._Training, "_evaluate", scripted)
+    tiny.early_stopping.restore_best = True
+    result = train.train_and_evaluate(tiny, tmp_path / "run")
+    assert (result["tested_epoch"], result["best_epoch"], result["epochs"]) == (2, 2, 3)
+    run = __import__("digits").load(tmp_path / "run")
+    dataset = data.load("optdigits")
+    assert run.epoch == 2
+    assert np.mean(run.predict(dataset.test_images).argmax(-1) == dataset.test_labels) == result["test_accuracy"]
+    latest = __import__("digits").load(tmp_path / "run", "latest")
+    assert latest.epoch == 3
+
+
+def test_early_stopping_and_plateau_act_on_the_run(tiny, tmp_path, monkeypatch):
+    tiny.epochs = 9
+    tiny.schedule.name, tiny.schedule.patience, tiny.schedule.factor = "plateau", 2, 0.5
+    tiny.early_stopping.patience = 3
+    evaluate = train._Training._evaluate
+    worse = iter([0.5, *np.linspace(0.6, 0.9, 8)])
+
+    def scripted(self, examples):
+        figures = evaluate(self, examples)
+        return figures | {"loss": float(next(worse))} if examples is self.validation else figures
+
+    monkeypatch.setattr(train._Training, "_evaluate", scripted)
+    result = train.train_and_evaluate(tiny, tmp_path / "run")
+    assert (result["epochs"], result["best_epoch"], result["tested_epoch"]) == (4, 1, 4)
+    rates = [line["learning_rate"] for line in record.Workdir(tmp_path / "run").history()]
+    assert rates == pytest.approx([1e-3, 1e-3, 1e-3, 5e-4])
+
+
+def test_fewer_checkpoints_give_the_same_bits(tiny, tmp_path):
+    train.train_and_evaluate(tiny, tmp_path / "a")
+    tiny.checkpoint_every = 100
+    train.train_and_evaluate(tiny, tmp_path / "b")
+    assert_same_bits(tmp_path / "a", tmp_path / "b")
+
+
+def refused(config, workdir, *words):
+    with pytest.raises(errors.UserError) as error:
+        train.train_and_evaluate(config, workdir)
+    sentence = str(error.value)
+    assert "\n" not in sentence and sentence.endswith(".")
+    for word in words:
+        assert word in sentence
+    return sentence
+
+
+@pytest.mark.parametrize(
+    "field, value, accepted",
+    [
+        ("epochs", 0, "from 1"),
+        ("batch_size", 0, "from 1"),
+        ("batch_size", 2000, "at most the 1,149 training examples"),
+        ("seed", -1, "from 0"),
+        ("monitor", "accurcy", "val_accuracy"),
+        ("data.validation", "last 10", "last(10000)"),
+        ("data.validation", "last(1437)", "each side"),
+        ("data.validation", "random(0.0, 0)", "each side"),
+        ("data.fold", 1, "folds(n)"),
+        ("data.normalization", "l2", "column_l2"),
+        ("model.family", "rnn", "cnn"),
+        ("model.activation", "rleu", "relu"),
+        ("model.kernel_init", "glorot", "glorot_uniform"),
+        ("model.kernel_size", 0, "from 1"),
+        ("model.kernel_size", (3, 3, 3), "one for each of the 2"),
+        ("model.kernel_size", 20, "same"),
+        ("model.pool", (2, 20), "pixel"),
+        ("model.blocks", ((4,), ()), "((32, 32), (64, 64))"),
+        ("model.hidden", (0,), "from 1"),
+        ("model.hidden_dropout", 1.0, "below 1"),
+        ("model.block_dropout", "much", "number"),
+        ("model.hidden_l2", -0.1, "from 0"),
+        ("model.batch_norm", "everywhere", "block"),
+        ("model.convolution", "fft", "stock"),
+        ("optimizer.name", "adagrad", "adam, rmsprop, sgd"),
+        ("optimizer.learning_rate", 0.0, "above 0"),
+        ("optimizer.learning_rate", float("nan"), "finite"),
+        ("optimizer.momentum", 0.9, "sgd"),
+        ("optimizer.beta_1", 1.0, "below 1"),
+        ("schedule.name", "cosin", "cosine"),
+        ("schedule.factor", 1.5, "below 1"),
+        ("early_stopping.patience", -1, "from 0"),
+        ("augment.rotation", -5.0, "from 0"),
+        ("augment.zoom", 1.0, "below 1"),
+    ],
+)
+def test_senseless_configs_are_refused_with_a_sentence_and_nothing_is_written(tiny, tmp_path, field, value, accepted):
+    with tiny.ignore_type():
+        tiny.update_from_flattened_dict({field: value})
+    sentence = refused(tiny, tmp_path / "run", f"config.{field}", accepted)
+    assert repr(value) in sentence
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("field", ["restore_best", "patience", "plateau"])
+def test_following_a_validation_that_is_not_there_is_refused(tiny, tmp_path, field):
+    tiny.data.validation = "none"
+    if field == "plateau":
+        tiny.schedule.name = "plateau"
+    else:
+        tiny.early_stopping[field] = type(tiny.early_stopping[field])(1)
+    refused(tiny, tmp_path / "run", "config.monitor", "val_loss", field)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_workdir_of_another_config_is_refused_with_the_differing_fields(tiny, tmp_path):
+    train.train_and_evaluate(tiny, tmp_path / "run")
+    tiny.optimizer.learning_rate, tiny.seed = 0.5, 7
+    refused(tiny, tmp_path / "run", "optimizer.learning_rate was 0.001, is 0.5", "seed was 0, is 7")
+
+
+def test_a_workdir_of_other_data_is_refused(tiny, tmp_path, monkeypatch):
+    monkeypatch.setattr(train._Training, "_finish", lambda self: None)
+    train.train_and_evaluate(tiny, tmp_path / "run")
+    monkeypatch.setattr(data.Dataset, "digest", lambda self: "0" * 64)
+    refused(tiny, tmp_path / "run", "other data", "000000000000")
+
+
+def test_a_workdir_that_is_a_file_holds_other_files_or_cannot_be_made_is_refused(tiny, tmp_path):
+    (tmp_path / "file").write_text("mine")
+    refused(tiny, tmp_path / "file", "which is a file")
+    refused(tiny, tmp_path, "holds files but no run")
+    refused(tiny, tmp_path / "file" / "below", "cannot be written")
+    assert (tmp_path / "file").read_text() == "mine" and len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_diverging_run_stops_and_keeps_the_epochs_before(tiny, tmp_path):
+    tiny.optimizer.name, tiny.model.batch_norm, tiny.optimizer.learning_rate = "sgd", "none", 1e18
+    refused(tiny, tmp_path / "run", "loss became", "learning_rate")
+    assert record.Workdir(tmp_path / "run").result() is None
+
+
+def test_learning_rates_of_the_run_follow_the_schedule(tiny, tmp_path):
+    tiny.schedule.name, tiny.schedule.start_epoch, tiny.schedule.decay = "exponential", 1, 0.5
+    train.train_and_evaluate(tiny, tmp_path / "run")
+    rates = [line["learning_rate"] for line in record.Workdir(tmp_path / "run").history()]
+    assert rates == pytest.approx([1e-3, 1e-3, 1e-3 * np.exp(-0.5)], rel=1e-6)
+
+
+def test_plateau_state_survives_json():
+    plateau, stopping = optimizer.Plateau(0.1), optimizer.EarlyStopping()
+    plateau.update(optimizer_config(), "val_loss", 0.1 + 0.2)
+    stopping.update(stopping_config(), "val_loss", 1 / 3, 1)
+    for rule in (plateau, stopping):
+        assert type(rule)(**json.loads(json.dumps(vars(rule)))) == rule
+
+
+def optimizer_config():
+    from configs import base
+
+    return base.get_config().schedule
+
+
+def stopping_config():
+    from configs import base
+
+    return base.get_config().early_stopping

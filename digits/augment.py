@@ -39,15 +39,17 @@ def random_affine(key: jax.Array, images: jax.Array, config: ConfigDict) -> jax.
         shear=draw[1] * config.shear,
         zoom_x=1 + draw[2] * config.zoom,
         zoom_y=1 + draw[3] * config.zoom,
-        tx=draw[4] * config.height_shift * height,
-        ty=draw[5] * config.width_shift * width,
+        tx=draw[4] * config.width_shift * width,
+        ty=draw[5] * config.height_shift * height,
     )
 
 
 def affine(images, theta, shear, zoom_x, zoom_y, tx, ty):
-    """Keras's `apply_affine_transform` of NxHxWx1 with parameters of shape N; Keras calls the row axis x.
+    """Keras's `apply_affine_transform` of NxHxWx1 with parameters of shape N.
 
-    Angles in degrees, shifts in pixels. Output pixel p takes the value of the input at A p + b: linear between
+    Angles in degrees, shifts in pixels: tx along the columns, ty along the rows. (Keras's generator draws tx from its
+    height range, which since the exchange below moves columns; `random_affine` keeps to what the names say. With equal
+    ranges, as in the documented experiments, the two do not differ.) Output pixel p takes the value of the input at A p + b: linear between
     pixels, the nearest pixel beyond the edge. With the origin moved to the image's centre, the homogeneous matrix is
     rotation @ shift @ shear @ zoom; Keras exchanges rows and columns of it before use.
     """

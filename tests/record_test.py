@@ -1,0 +1,58 @@
+"""The run directory's files: configs through JSON and back, torn and superfluous lines, the lines for the terminal."""
+
+import json
+
+import pytest
+
+from configs import base, deep_cnn
+from digits import errors, record
+
+
+def test_a_config_survives_json_with_its_tuples():
+    config = deep_cnn.get_config()
+    again = record.config_from_json(json.loads(json.dumps(record.config_to_json(config))))
+    assert again.to_dict() == config.to_dict() and again.model.blocks == ((32, 32), (64, 64)) and again.is_locked
+
+
+def test_a_torn_last_line_is_dropped_and_later_epochs_are_cut(tmp_path):
+    files = record.Workdir(tmp_path)
+    for epoch in (1, 2, 3):
+        files.append({"epoch": epoch, "loss": 1 / epoch})
+    with open(tmp_path / "metrics.jsonl", "a") as file:
+        file.write('{"epoch": 4, "lo')
+    assert [line["epoch"] for line in files.history()] == [1, 2, 3]
+    files.truncate(2)
+    assert (tmp_path / "metrics.jsonl").read_text().count("\n") == 2
+    assert files.history()[1] == {"epoch": 2, "loss": 0.5}
+    assert [path.name for path in tmp_path.iterdir()] == ["metrics.jsonl"]
+
+
+def test_unreadable_json_names_the_file(tmp_path):
+    (tmp_path / "config.json").write_text("{")
+    with pytest.raises(errors.UserError, match="config.json cannot be read as JSON"):
+        record.Workdir(tmp_path).check(base.get_config())
+
+
+def test_epoch_line_shows_what_there_is():
+    line = {"epoch": 3, "loss": 0.12345, "accuracy": 0.98765, "val_loss": None, "val_accuracy": None}
+    line |= {"learning_rate": 1e-3, "seconds": 12.34, "images_per_second": 4321.0}
+    assert record.epoch_line(line, 20) == (
+        "epoch  3/20  loss 0.1235  accuracy 0.9877  lr 1.00e-03  12.3 s  4,321 images/s"
+    )
+
+
+def test_closing_lines_show_the_documented_figures_beside_the_test_figures(tmp_path):
+    config = deep_cnn.get_config()
+    result = {"test_loss": 0.02, "test_accuracy": 0.995, "validation_is_test": False}
+    text = record.closing_lines(config, result, record.Workdir(tmp_path))
+    assert "test accuracy 0.9950" in text and "documented: val accuracy 0.9961 (notebook 000" in text
+    assert str(tmp_path) in text
+
+
+def test_command_quotes_what_the_shell_would_eat(tmp_path):
+    about = {"config_file": "configs/two_conv.py", "overrides": {"model.blocks": "((4,),)", "epochs": 3}}
+    text = record.command(about, record.Workdir(tmp_path))
+    assert text == (
+        f"python -m digits.main --config=configs/two_conv.py '--config.model.blocks=((4,),)' --config.epochs=3 "
+        f"--workdir={tmp_path}"
+    )

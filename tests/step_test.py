@@ -1,0 +1,57 @@
+"""The engine: streams, shuffling, and the compiled epoch against the same steps taken one by one."""
+
+from flax import nnx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from digits import data, models, step
+
+
+def test_streams_differ_by_seed_purpose_and_index_and_repeat():
+    keys = {
+        tuple(np.asarray(jax.random.key_data(step.stream(seed, purpose, index))).tolist())
+        for seed in (0, 1)
+        for purpose in ("params", "shuffle", "augment", "dropout")
+        for index in (0, 1)
+    }
+    assert len(keys) == 16
+    traced = jax.jit(step.stream, static_argnums=1)(jnp.int32(1), "dropout", jnp.int32(7))
+    assert jax.random.key_data(traced).tolist() == jax.random.key_data(step.stream(1, "dropout", 7)).tolist()
+
+
+def test_every_epoch_has_its_own_permutation():
+    one, two = (np.asarray(step.shuffled(np.int32(0), epoch, 1000)) for epoch in (1, 2))
+    assert sorted(one) == sorted(two) == list(range(1000)) and not np.array_equal(one, two)
+
+
+@pytest.mark.parametrize("examples, batch", [(53, 10), (50, 10), (10, 10)])
+def test_the_compiled_epoch_takes_every_step_once_with_the_partial_batch(tiny, examples, batch):
+    dataset = data.load("optdigits")
+    images, labels = jnp.asarray(dataset.train_images[:examples]), jnp.asarray(dataset.train_labels[:examples])
+    steps = -(-examples // batch)
+    model = nnx.eval_shape(lambda: models.build(tiny.model, 10, jax.random.key(0)))
+    train_step = step.make_train_step(tiny, models.split(model)[0], steps)
+    run = jax.jit(step.make_run_steps(train_step, examples, batch))
+    start = step.init_state(tiny, 10, np.int32(0)), step.zero_totals()
+    order = step.shuffled(np.int32(0), 1, examples)
+    whole, totals = run(*start, images, labels, order, 0, steps)
+    assert whole.step == steps and totals["count"] == examples
+    # In pieces the same program runs: the same bits.
+    pieces = start
+    bounds = sorted({0, 1, steps - 1, steps})
+    for first, last in zip(bounds, bounds[1:]):
+        pieces = run(*pieces, images, labels, order, first, last)
+    for a, b in zip(jax.tree.leaves((whole, totals)), jax.tree.leaves(pieces), strict=True):
+        np.testing.assert_array_equal(a, b)
+    # One by one it is another program: equal up to rounding.
+    state, loss = start[0], 0.0
+    take = jax.jit(train_step)
+    for first in range(0, examples, batch):
+        index = order[first : first + batch]
+        state, metrics = take(state, (images[index], labels[index].astype(jnp.int32)))
+        loss += metrics["loss"]
+    np.testing.assert_allclose(totals["loss"], loss, rtol=1e-4)
+    for a, b in zip(jax.tree.leaves(whole.params), jax.tree.leaves(state.params), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-4)

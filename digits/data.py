@@ -9,7 +9,6 @@ import hashlib
 import os
 import pathlib
 import re
-import zipfile
 
 import jax
 import jax.numpy as jnp
@@ -76,8 +75,10 @@ def check(config: ConfigDict) -> None:
 def _parse_split(text: str) -> tuple[str, list]:
     for kind, pattern in _SPLITS.items():
         if match := re.fullmatch(pattern, text.strip()):
-            return kind, [float(g) if "." in g else int(g) for g in match.groups()]
-    accepted = "none, test, last(10000), random(0.175, 0) with a fraction below 1 and a seed, or folds(5)"
+            arguments = [float(g) if "." in g else int(g) for g in match.groups()]
+            if kind != "random" or arguments[1] < 2**32:  # What NumPy takes as a seed.
+                return kind, arguments
+    accepted = "none, test, last(10000), random(0.175, 0) with a fraction below 1 and a seed below 2^32, or folds(5)"
     raise UserError(f"config.data.validation is {text!r}, but it must be one of {accepted}.")
 
 
@@ -89,6 +90,7 @@ def split_indices(validation: str, fold: int, count: int) -> tuple[np.ndarray, n
     """
     kind, arguments = _parse_split(validation)
     everything = np.arange(count)
+    on_each_side = f"a split that leaves some of the {count} examples on each side"
     if kind in ("none", "test"):
         return everything, everything[:0]
     if kind == "random":
@@ -99,14 +101,10 @@ def split_indices(validation: str, fold: int, count: int) -> tuple[np.ndarray, n
     elif kind == "last":
         train, held = everything[: max(0, count - arguments[0])], everything[max(0, count - arguments[0]) :]
     else:
+        require(arguments[0] <= count, "data.validation", validation, f"folds(n) with n up to the {count} examples")
         held = np.array_split(everything, arguments[0])[fold]
         train = np.setdiff1d(everything, held)
-    require(
-        0 < len(held) < count,
-        "data.validation",
-        validation,
-        f"a split that leaves some of the {count} examples on each side",
-    )
+    require(0 < len(held) < count, "data.validation", validation, on_each_side)
     return train, held
 
 
@@ -133,7 +131,7 @@ def normalize(images: jax.Array, kind: str) -> jax.Array:
     Returns:
       float32 (float64 stays), Nx28x28x1.
     """
-    x = images if jnp.issubdtype(images.dtype, jnp.floating) else images.astype(jnp.float32)
+    x = images.astype(jnp.promote_types(images.dtype, jnp.float32))
     # The channel is added last: XLA's CPU backend vectorises over the last axis, ten times slower if that has length 1.
     x = x.reshape(x.shape[0], SIDE, SIDE)
     if kind == "unit":
@@ -185,6 +183,8 @@ def _dataset(name: str, source: sources.Source, where: str) -> Dataset:
     """Checks that what is called mnist is MNIST, and gives a source without a test set one: a fifth, at random."""
     arrays, class_names = source
     if len(arrays) == 2:
+        if len(arrays[1]) < 10:
+            raise UserError(f"{where} has {len(arrays[1])} images and no test set: 10 are needed to hold one out.")
         train, test = split_indices("random(0.2, 0)", 0, len(arrays[1]))
         arrays = [array[part] for part in (train, test) for array in arrays]
     dataset = Dataset(name, *arrays, class_names)
@@ -210,7 +210,7 @@ def _cached(name: str) -> Dataset | None:
             arrays = [file[field.name] for field in dataclasses.fields(Dataset)[1:5]]
             dataset = Dataset(name, *arrays, tuple(map(str, file["class_names"])))
             digest = str(file["digest"])
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+    except (KeyError, *sources.NPZ_ERRORS):
         return None
     return dataset if dataset.digest() == digest == (MNIST_DIGEST if name == "mnist" else digest) else None
 

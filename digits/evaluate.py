@@ -5,6 +5,7 @@ from typing import Callable
 from flax import nnx
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from digits import data, models
@@ -37,18 +38,18 @@ def make_evaluate(graphdef: nnx.GraphDef, normalization: str, batch_size: int) -
             for a in (images, labels, jnp.ones(count, bool))
         ]
 
-        def add(totals, batch):
+        def of_batch(batch):
             images, labels, mask = batch
             logits = predict(params, stats, images)
             losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels.astype(jnp.int32))
-            correct = jnp.sum(mask & (logits.argmax(-1) == labels))
-            return (totals[0] + jnp.sum(jnp.where(mask, losses, 0)), totals[1] + correct), None
+            return jnp.sum(jnp.where(mask, losses, 0)), jnp.sum(mask & (logits.argmax(-1) == labels))
 
-        (loss, correct), _ = jax.lax.scan(add, (jnp.zeros(()), jnp.zeros((), jnp.int32)), tuple(batches))
-        return loss, correct, models.penalty(nnx.merge(graphdef, params, stats))
+        return jax.lax.map(of_batch, tuple(batches)), models.penalty(nnx.merge(graphdef, params, stats))
 
     def evaluate(params, stats, images, labels):
-        loss, correct, penalty = jax.device_get(sums(params, stats, images, labels))
-        return {"loss": float(loss) / len(labels) + float(penalty), "accuracy": int(correct) / len(labels)}
+        (losses, correct), penalty = jax.device_get(sums(params, stats, images, labels))
+        # The batches' sums are added in float64: float32 would lose digits over many small batches.
+        loss = losses.sum(dtype=np.float64) / len(labels) + float(penalty)
+        return {"loss": float(loss), "accuracy": int(correct.sum()) / len(labels)}
 
     return evaluate

@@ -55,7 +55,7 @@ def _pad(x: jax.Array, low: int, high: int) -> jax.Array:
 
 
 def _chunk(x: jax.Array, size: int) -> int:
-    """Images whose patches fit in the cache, at least one; all of them if their number is not divisible by that."""
+    """The largest number of images that divides the batch and whose patches fit in the cache; at least one."""
     per_image = x.shape[1] * x.shape[2] * x.shape[3] * size * size
     chunk = max(1, min(x.shape[0], _PATCHES_IN_CACHE // per_image))
     while x.shape[0] % chunk:
@@ -166,5 +166,6 @@ def dropout(x: jax.Array, rate: float, key: jax.Array) -> jax.Array:
 
     Sixteen random bits a number: the probability is `rate` rounded to 1/65536.
     """
-    keep = jax.random.bits(key, x.shape, jnp.uint16) >= jnp.uint16(round(rate * 2**16))
+    threshold = min(round(rate * 2**16), 2**16 - 1)
+    keep = jax.random.bits(key, x.shape, jnp.uint16) >= jnp.uint16(threshold)
     return jnp.where(keep, x / (1 - rate), 0)

@@ -24,15 +24,20 @@ IDX_FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-
 _LARGEST_IDX = 2**31  # Bytes; no set of 28x28 images comes near it, and a damaged header must not exhaust memory.
 _TFDS_HOST = "https://storage.googleapis.com"
 
+# What a damaged .npz, or a file that is none, makes np.load and its members raise.
+NPZ_ERRORS = (OSError, ValueError, EOFError, TypeError, NotImplementedError, zipfile.BadZipFile, zlib.error)
+
 Source = tuple[list[np.ndarray], tuple[str, ...]]
 
 
 def read_idx(folder: pathlib.Path) -> Source:
     """Reads the four IDX files of a folder, plain or gzipped."""
-    arrays = [_read_idx_file(_find_idx(folder, stem)) for stem in IDX_FILES]
-    for images, labels, stem in ((*arrays[:2], IDX_FILES[0]), (*arrays[2:], IDX_FILES[2])):
-        if len(images) != len(labels):
-            raise UserError(f"{folder / stem} has {len(images)} images, but its labels file has {len(labels)} labels.")
+    paths = [_find_idx(folder, stem) for stem in IDX_FILES]
+    arrays = [_read_idx_file(path) for path in paths]
+    for part in (0, 2):
+        images, labels = map(len, arrays[part : part + 2])
+        if images != labels:
+            raise UserError(f"{paths[part]} has {images} images, but {paths[part + 1]} has {labels} labels.")
     return arrays, _numbered(arrays)
 
 
@@ -93,9 +98,9 @@ def read_npz(path: pathlib.Path) -> Source:
     try:
         with np.load(path, allow_pickle=False) as file:
             arrays = {key: file[key] for key in ("x_train", "y_train", "x_test", "y_test") if key in file}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+    except NPZ_ERRORS as error:
         raise UserError(f"{path} cannot be read as .npz: {error}.") from error
-    for needed in ("x_train", "y_train"):
+    for needed in ("x_train", "y_train", *(("x_test",) if "y_test" in arrays else ())):
         if needed not in arrays:
             raise UserError(f"{path} has no array {needed}: it must have x_train, y_train and may have x_test, y_test.")
     for part in ("train", "test"):
@@ -128,7 +133,7 @@ def read_folder(path: pathlib.Path) -> Source:
 
 def _read_classes(path: pathlib.Path) -> Source:
     """The images of a folder of folders, one a class: grey, resized to 28x28; classes and files in sorted order."""
-    from PIL import Image, UnidentifiedImageError
+    from PIL import Image
 
     folders = sorted(entry for entry in path.iterdir() if entry.is_dir() and not entry.name.startswith("."))
     images, labels = [], []
@@ -137,7 +142,7 @@ def _read_classes(path: pathlib.Path) -> Source:
             try:
                 with Image.open(file) as image:
                     images.append(np.asarray(image.convert("L").resize((SIDE, SIDE), Image.Resampling.BICUBIC)))
-            except (OSError, UnidentifiedImageError, Image.DecompressionBombError) as error:
+            except Exception as error:  # Decoders raise anything, SyntaxError among others, on a damaged file.
                 raise UserError(f"{file} cannot be read as an image: {error}.") from error
             labels.append(label)
     if not 2 <= len(folders) <= 256 or len(images) < 10:
@@ -155,7 +160,9 @@ def read_tfds(name: str) -> Source:
         "--config=configs/quickstart.py."
     )
     root = pathlib.Path(os.environ.get("TFDS_DATA_DIR") or pathlib.Path.home() / "tensorflow_datasets")
-    if not (root / name).is_dir() and not _reachable(_TFDS_HOST):
+    prepared = any((root / name).glob("**/dataset_info.json"))  # Written last: not there if a preparation was stopped.
+    by_hand = any((root / "downloads" / "manual").glob("*"))  # TFDS takes files that lie there for downloaded ones.
+    if not prepared and not by_hand and not _reachable(_TFDS_HOST):
         raise UserError(f"{name} is not on this machine and {_TFDS_HOST} cannot be reached. {ways_out}")
     try:
         import tensorflow as tf
@@ -165,8 +172,9 @@ def read_tfds(name: str) -> Source:
     tf.config.set_visible_devices([], "GPU")  # TensorFlow only reads files here; the device belongs to JAX.
     try:
         builder = tfds.builder(name, data_dir=root)
-        shape = builder.info.features.get("image") and builder.info.features["image"].shape
-        if shape != (SIDE, SIDE, 1) or "label" not in builder.info.features:
+        features = builder.info.features
+        shape = features["image"].shape if "image" in features else None
+        if shape != (SIDE, SIDE, 1) or "label" not in features:
             raise UserError(
                 f"config.data.name is {name!r}, a TFDS set of {shape} images, but 28x28x1 with labels is needed."
             )
@@ -184,7 +192,7 @@ def read_tfds(name: str) -> Source:
         images, labels = part["image"].reshape(-1, SIDE, SIDE), part["label"].astype(np.uint8)
         order = _tfds_order(salt, len(labels)) if name == "mnist" else slice(None)
         arrays += [images[order], labels[order]]
-    return arrays, tuple(builder.info.features["label"].names)
+    return arrays, tuple(features["label"].names)
 
 
 def _tfds_order(split_name: str, count: int) -> np.ndarray:

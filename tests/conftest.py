@@ -58,7 +58,13 @@ def run_module():
     def run(module, *args, env=None, timeout=300, python=()):
         command = [sys.executable, *python, "-m", module, *map(str, args)]
         return subprocess.run(
-            command, cwd=ROOT, env=os.environ | (env or {}), capture_output=True, text=True, timeout=timeout, check=False
+            command,
+            cwd=ROOT,
+            env=os.environ | (env or {}),
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
         )
 
     return run

@@ -140,7 +140,9 @@ GZIP_DAMAGES = {
     "cut in the header": break_gzip_at(6),
     "not gzip": lambda raw: raw,
     "wrong checksum": lambda raw: gzip.compress(raw)[:-8] + b"\1\2\3\4" + gzip.compress(raw)[-4:],
-    "garbage in the stream": lambda raw: gzip.compress(raw)[:40] + b"\xff" * 60 + gzip.compress(raw)[100:],
+    "wrong byte": lambda raw: gzip.compress(raw)[:5000] + b"\xaa\x55" + gzip.compress(raw)[5002:],
+    # After the ten bytes of the header: a block of the type that does not exist.
+    "impossible block": lambda raw: gzip.compress(raw)[:10] + b"\7" + gzip.compress(raw)[11:],
     "garbage after the stream": lambda raw: gzip.compress(raw) + b"garbage",
 }
 

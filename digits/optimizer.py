@@ -45,8 +45,22 @@ def scale_by_learning_rate() -> optax.GradientTransformationExtraArgs:
     return optax.GradientTransformationExtraArgs(lambda params: optax.EmptyState(), update)
 
 
+def decay_kernels(weight_decay: float) -> optax.GradientTransformationExtraArgs:
+    """Decoupled weight decay (Loshchilov & Hutter 2019) of kernels: takes learning rate * `weight_decay` * kernel away.
+
+    It comes last in the chain, so that neither the preconditioner nor the momentum acts on it. Biases and BatchNorm's
+    scales, the parameters with one axis, are left alone.
+    """
+
+    def update(updates, state, params, *, learning_rate, **_):
+        shrink = lambda u, p: u - learning_rate * weight_decay * p if p.ndim > 1 else u
+        return jax.tree.map(shrink, updates, params), state
+
+    return optax.GradientTransformationExtraArgs(lambda params: optax.EmptyState(), update)
+
+
 def build(config: ConfigDict) -> optax.GradientTransformationExtraArgs:
-    """The chain of a `config.optimizer`: clipping, preconditioning, weight decay, learning rate, momentum.
+    """The chain of a `config.optimizer`: clipping, preconditioning, learning rate, momentum, weight decay.
 
     Momentum comes after the learning rate, v = m v - lr g, as Keras composes it: a changing rate then acts on new
     gradients only. Its `update` needs `learning_rate=`.
@@ -58,12 +72,11 @@ def build(config: ConfigDict) -> optax.GradientTransformationExtraArgs:
         chain.append(scale_by_adam(config.beta_1, config.beta_2, config.epsilon))
     elif config.name == "rmsprop":
         chain.append(optax.scale_by_rms(config.rho, config.epsilon, eps_in_sqrt=config.epsilon_in_sqrt))
-    if config.weight_decay:
-        kernels = lambda params: jax.tree.map(lambda p: p.ndim > 1, params)
-        chain.append(optax.add_decayed_weights(config.weight_decay, mask=kernels))
     chain.append(scale_by_learning_rate())
     if config.name == "sgd" and config.momentum:
         chain.append(optax.trace(config.momentum, nesterov=config.nesterov))
+    if config.weight_decay:
+        chain.append(decay_kernels(config.weight_decay))
     return optax.chain(*chain)
 
 

@@ -620,8 +620,6 @@ MOMENTUMS = pytest.mark.parametrize(
 )
 
 
-# The decay passes through the momentum: in the end it shrinks kernels by learning rate * decay / (1 - momentum).
-@pytest.mark.xfail(strict=True, reason="with momentum, weight decay is not decoupled")
 @MOMENTUMS
 def test_momentum_with_weight_decay_equals_keras(fields, float64):
     start = problem()

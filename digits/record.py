@@ -14,6 +14,7 @@ import shlex
 import subprocess
 import sys
 import threading
+import time
 from typing import Any
 
 import jax
@@ -145,30 +146,40 @@ class Workdir:
 
 
 class Events:
-    """TensorBoard events through clu, written by a thread of their own: importing TensorFlow takes seconds."""
+    """TensorBoard events through clu, written by a thread of their own, because importing TensorFlow takes seconds.
+
+    A short run would train at half its speed meanwhile, so that its events are written when it is over.
+    """
+
+    _SHORT = 20.0  # Seconds.
 
     def __init__(self, directory: pathlib.Path, enabled: bool):
         self._directory = directory
         self._queue = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, daemon=True) if enabled else None
-        self._started = False
+        self._created, self._started = time.monotonic(), False
         self.problem = ""
 
     def write(self, epoch: int, scalars: dict[str, float]) -> None:
-        """Queues the scalars of an epoch. The first call, after the first epoch, starts the import."""
+        """Queues the scalars of an epoch."""
         if not self._thread:
             return
         self._queue.put((epoch, {key: value for key, value in scalars.items() if key in METRICS}))
+        if time.monotonic() - self._created > self._SHORT:
+            self._start()
+
+    def _start(self) -> None:
         if not self._started:
             self._started = True
             self._thread.start()
 
     def close(self) -> None:
         """Waits until everything is written."""
-        if self._started:
+        if self._thread and (self._started or not self._queue.empty()):
+            self._start()
             self._queue.put(None)
             self._thread.join()
-            self._started = False
+        self._thread = None
 
     def _run(self) -> None:
         try:

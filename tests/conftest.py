@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from configs import simple_cnn
+from configs import base
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 os.environ.setdefault("KERAS_BACKEND", "jax")
@@ -36,19 +36,27 @@ def pytest_collection_modifyitems(items):
 
 @pytest.fixture
 def tiny():
-    """A CNN with dropout and augmentation that trains on the embedded dataset in a second or two."""
-    config = simple_cnn.get_config()
+    """A dense network with BatchNorm, dropout and augmentation; on the embedded dataset, it trains in a second."""
+    config = base.get_config()
     config.epochs = 3
     config.batch_size = 50
     config.data.name = "optdigits"
     config.data.validation = "random(0.2, 0)"
-    config.model.blocks = ((4,), (8,))
     config.model.hidden = (16,)
     config.model.hidden_dropout = 0.2
-    config.model.batch_norm = "conv"
+    config.model.hidden_batch_norm = True
     config.augment.rotation = 5.0
     config.tensorboard = False
     return config
+
+
+@pytest.fixture
+def tiny_cnn(tiny):
+    """`tiny` with two convolution blocks before it; compiling it takes ten seconds."""
+    tiny.model.family = "cnn"
+    tiny.model.blocks = ((4,), (8,))
+    tiny.model.batch_norm = "conv"
+    return tiny
 
 
 @pytest.fixture

@@ -435,6 +435,19 @@ def test_biases_and_batch_norm_start_as_in_keras():
             np.testing.assert_array_equal(ours[name], variable.numpy())
 
 
+@pytest.mark.parametrize("implementation", ["dot", "stock"])
+@pytest.mark.parametrize("padding", ["valid", "same"])
+def test_convolution_and_pooling_equal_keras_for_even_and_odd_sizes(padding, implementation, float64):
+    """Also what no experiment has: even kernels with `same`, and images that are not square."""
+    rng = np.random.default_rng(31)
+    x = jnp.asarray(rng.normal(0, 1, (2, 9, 8, 3)))
+    for size in (2, 3, 4):
+        kernel = jnp.asarray(rng.normal(0, 1, (size, size, 3, 2)))
+        assert_close(layers.conv(x, kernel, padding, implementation), keras.ops.conv(x, kernel, padding=padding))
+        if padding == "valid":
+            assert_close(layers.max_pool(x, size, implementation), keras.ops.max_pool(x, size, size))
+
+
 @pytest.mark.parametrize("rate", [0.25, 0.5])
 def test_dropout_keeps_as_many_and_scales_as_much_as_keras(rate):
     x = jnp.asarray(np.random.default_rng(0).uniform(1, 2, (400, 500)), jnp.float32)

@@ -50,7 +50,7 @@ def test_same_config_gives_the_same_bits_and_another_seed_does_not(tiny, tmp_pat
 def test_metrics_are_exact_running_means_and_evaluations(tiny, tmp_path):
     """With a learning rate too small to move a weight, the epoch's mean is the loss of the fixed network."""
     tiny.optimizer.name, tiny.optimizer.learning_rate, tiny.epochs = "sgd", 1e-30, 1
-    tiny.model.batch_norm, tiny.model.hidden_dropout, tiny.augment.rotation = "none", 0.0, 0.0
+    tiny.model.hidden_batch_norm, tiny.model.hidden_dropout, tiny.augment.rotation = False, 0.0, 0.0
     tiny.model.hidden_l2 = 0.01
     tiny.data.validation = "test"
     result = train.train_and_evaluate(tiny, tmp_path / "run")
@@ -68,8 +68,9 @@ def test_metrics_are_exact_running_means_and_evaluations(tiny, tmp_path):
     assert run.history[0]["val_loss"] == result["test_loss"]
 
 
-def test_killed_three_times_and_resumed_gives_the_same_bits(tiny, tmp_path, run_module):
+def test_killed_three_times_and_resumed_gives_the_same_bits(tiny_cnn, tmp_path):
     """SIGKILL at random instants: while compiling, within an epoch, while saving."""
+    tiny = tiny_cnn
     tiny.epochs, tiny.batch_size = 16, 10
     script = (
         "import json, sys; from digits import record, train; fields = json.load(open(sys.argv[1]));"
@@ -223,7 +224,10 @@ def refused(config, workdir, *words):
         ("augment.zoom", 1.0, "below 1"),
     ],
 )
-def test_senseless_configs_are_refused_with_a_sentence_and_nothing_is_written(tiny, tmp_path, field, value, accepted):
+def test_senseless_configs_are_refused_with_a_sentence_and_nothing_is_written(
+    tiny_cnn, tmp_path, field, value, accepted
+):
+    tiny = tiny_cnn
     with tiny.ignore_type():
         tiny.update_from_flattened_dict({field: value})
     sentence = refused(tiny, tmp_path / "run", f"config.{field}", accepted)
@@ -264,7 +268,7 @@ def test_a_workdir_that_is_a_file_holds_other_files_or_cannot_be_made_is_refused
 
 
 def test_a_diverging_run_stops_and_keeps_the_epochs_before(tiny, tmp_path):
-    tiny.optimizer.name, tiny.model.batch_norm, tiny.optimizer.learning_rate = "sgd", "none", 1e18
+    tiny.optimizer.name, tiny.model.hidden_batch_norm, tiny.optimizer.learning_rate = "sgd", False, 1e18
     refused(tiny, tmp_path / "run", "loss became", "learning_rate")
     assert record.Workdir(tmp_path / "run").result() is None
 

@@ -4,6 +4,7 @@
 
 Documented: training accuracy 0.9525 in epoch 18 of 20; the rest and the test figures are lost (notebook 003, lines
 338-396). Plain SGD ran; `dense_batch_32_as_written` has the momentum and decay of the text.
+Reproduced: test accuracy 0.9529 (n = 1, seed 0), 8 s on two CPU cores.
 """
 
 from configs import dense_32_32

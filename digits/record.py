@@ -79,7 +79,8 @@ class Workdir:
                 f"--workdir is {self.path}, which is a file: name a new or empty folder, or a run to go on with."
             )
         if not (self.path / "config.json").exists():
-            if self.path.is_dir() and any(self.path.iterdir()):
+            # Hidden files do not count: a kill while config.json was written leaves its temporary one.
+            if self.path.is_dir() and any(not entry.name.startswith(".") for entry in self.path.iterdir()):
                 raise UserError(f"--workdir is {self.path}, which holds files but no run: name a new or empty folder.")
             return
         before, now = _flat(read_json(self.path / "config.json")["config"]), _flat(config_to_json(config))

@@ -203,7 +203,7 @@ def _tfds_order(split_name: str, count: int) -> np.ndarray:
     return position
 
 
-def _reachable(url: str, seconds: float = 6.0) -> bool:
+def _reachable(url: str, seconds: float = 4.0) -> bool:
     """Whether any HTTP answer comes within `seconds`; name resolution alone can block for longer, hence the thread."""
     answered = threading.Event()
 

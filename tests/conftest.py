@@ -4,6 +4,7 @@ import os
 import pathlib
 import subprocess
 import sys
+import tempfile
 
 import pytest
 
@@ -15,14 +16,15 @@ os.environ.setdefault("KERAS_BACKEND", "jax")
 
 def pytest_configure(config):
     # Compiled programs are shared between the tests and the processes they start, but not with the user's own cache.
-    import tempfile
-
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        return  # The process that started this one has set it.
     config.stash_cache = tempfile.TemporaryDirectory(prefix="digits-tests-", ignore_cleanup_errors=True)
     os.environ["DIGITS_CACHE_DIR"] = config.stash_cache.name
 
 
 def pytest_unconfigure(config):
-    config.stash_cache.cleanup()
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        config.stash_cache.cleanup()
 
 
 def pytest_collection_modifyitems(items):

@@ -11,6 +11,8 @@ import jax
 import numpy as np
 import pytest
 
+import digits
+from configs import base
 from digits import checkpoint, data, errors, optimizer, record, train
 from tests.conftest import ROOT
 
@@ -54,7 +56,7 @@ def test_metrics_are_exact_running_means_and_evaluations(tiny, tmp_path):
     tiny.model.hidden_l2 = 0.01
     tiny.data.validation = "test"
     result = train.train_and_evaluate(tiny, tmp_path / "run")
-    run = __import__("digits").load(tmp_path / "run")
+    run = digits.load(tmp_path / "run")
     dataset = data.load("optdigits")
     penalty = 0.01 * float((np.asarray(run.model.dense_1.kernel[...], np.float64) ** 2).sum())
     for images, labels, loss, accuracy in (
@@ -103,7 +105,7 @@ def test_a_signal_within_an_epoch_saves_and_the_same_call_goes_on_with_the_same_
     train.train_and_evaluate(tiny, tmp_path / "whole")
     monkeypatch.setattr(train, "_SECONDS_BETWEEN_LOOKS", 0.0)  # One step a call.
     monkeypatch.setattr(train, "_SECONDS_BETWEEN_UPDATES", 0.0)
-    calls = []
+    calls, handler = [], signal.getsignal(number)
 
     def update(self, images):
         calls.append(images)
@@ -116,7 +118,7 @@ def test_a_signal_within_an_epoch_saves_and_the_same_call_goes_on_with_the_same_
     assert stopped.value.exit_code == 128 + number
     assert len(calls) == 29 and len(record.Workdir(tmp_path / "stopped").history()) == 1
     assert final(tmp_path / "stopped")[1]["step_in_epoch"] == 29 - 23
-    assert signal.getsignal(number) is not None
+    assert signal.getsignal(number) is handler  # Put back as it was.
     train.train_and_evaluate(tiny, tmp_path / "stopped")
     assert_same_bits(tmp_path / "whole", tmp_path / "stopped")
 
@@ -142,11 +144,11 @@ def test_restore_best_tests_the_best_epoch(tiny, tmp_path, monkeypatch):
     tiny.early_stopping.restore_best = True
     result = train.train_and_evaluate(tiny, tmp_path / "run")
     assert (result["tested_epoch"], result["best_epoch"], result["epochs"]) == (2, 2, 3)
-    run = __import__("digits").load(tmp_path / "run")
+    run = digits.load(tmp_path / "run")
     dataset = data.load("optdigits")
     assert run.epoch == 2
     assert np.mean(run.predict(dataset.test_images).argmax(-1) == dataset.test_labels) == result["test_accuracy"]
-    latest = __import__("digits").load(tmp_path / "run", "latest")
+    latest = digits.load(tmp_path / "run", "latest")
     assert latest.epoch == 3
 
 
@@ -282,19 +284,7 @@ def test_learning_rates_of_the_run_follow_the_schedule(tiny, tmp_path):
 
 def test_plateau_state_survives_json():
     plateau, stopping = optimizer.Plateau(0.1), optimizer.EarlyStopping()
-    plateau.update(optimizer_config(), "val_loss", 0.1 + 0.2)
-    stopping.update(stopping_config(), "val_loss", 1 / 3, 1)
+    plateau.update(base.get_config().schedule, "val_loss", 0.1 + 0.2)
+    stopping.update(base.get_config().early_stopping, "val_loss", 1 / 3, 1)
     for rule in (plateau, stopping):
         assert type(rule)(**json.loads(json.dumps(vars(rule)))) == rule
-
-
-def optimizer_config():
-    from configs import base
-
-    return base.get_config().schedule
-
-
-def stopping_config():
-    from configs import base
-
-    return base.get_config().early_stopping

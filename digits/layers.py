@@ -1,26 +1,63 @@
 """Convolution, max pooling and dropout: the functions of the stock operations, as fast as the backend allows.
 
 XLA's CPU backend runs the weight gradient of a stock convolution several times slower inside a compiled loop than
-outside it, and max pooling's gradient (`select_and_scatter`) is slow everywhere on the CPU. There, a convolution is a
-product of image patches and kernel (im2col), and pooling remembers which of the four pixels won. Values and gradients
-are those of the stock operations up to rounding.
+outside it, and max pooling's gradient (`select_and_scatter`) is slow everywhere on the CPU. There, where a C++ compiler
+is found, convolution, bias, ReLU and 2x2 pooling are one compiled function (digits/native.py); where none is, a
+convolution is a product of image patches and kernel (im2col), and pooling remembers which of the four pixels won.
+Values and gradients are those of the stock operations up to rounding.
 """
 
+from collections.abc import Callable
 import functools
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 
+from digits import native
+
 # A patch matrix above this many numbers is built in chunks of images, so that it stays in the processor's cache.
 _PATCHES_IN_CACHE = 2**20
 
-IMPLEMENTATIONS = ("auto", "stock", "dot")
+IMPLEMENTATIONS = ("auto", "stock", "dot", "native")
 
 
-def _on_cpu(implementation: str) -> bool:
-    """The one place where an implementation is chosen: True for matrix products, False for the stock operations."""
-    return implementation == "dot" or (implementation == "auto" and jax.default_backend() == "cpu")
+def choose(implementation: str, dtype: jnp.dtype = jnp.float32) -> str:
+    """The one place where an implementation is chosen: "stock", "dot" or "native".
+
+    Compiled convolutions are in float32 only; other numbers take matrix products in their place.
+    """
+    if implementation == "auto":
+        implementation = "native" if jax.default_backend() == "cpu" and native.available() else "auto"
+    if implementation == "auto":
+        return "dot" if jax.default_backend() == "cpu" else "stock"
+    return "dot" if implementation == "native" and dtype != jnp.float32 else implementation
+
+
+def conv_block(
+    x: jax.Array,
+    kernel: jax.Array,
+    bias: jax.Array,
+    padding: str,
+    activation: Callable[[jax.Array], jax.Array] = jax.nn.relu,
+    window: int = 1,
+    implementation: str = "auto",
+) -> jax.Array:
+    """max_pool(activation(conv(x, kernel, padding) + bias), window), in one pass where that is faster.
+
+    Values beyond the caches are read and written once instead of four times. Arguments as of `conv` and `max_pool`.
+    """
+    relu = activation is jax.nn.relu
+    if choose(implementation, x.dtype) == "native" and (relu or window == 1) and window in (1, 2):
+        y = _native_block(x, kernel, bias, *_pads(kernel, padding), relu, window)
+        return y if relu else activation(y)
+    return max_pool(activation(conv(x, kernel, padding, implementation) + bias), window, implementation)
+
+
+def _pads(kernel: jax.Array, padding: str) -> tuple[int, int]:
+    size = kernel.shape[0]
+    low = (size - 1) // 2 if padding == "same" else 0
+    return low, size - 1 - low if padding == "same" else 0
 
 
 def conv(x: jax.Array, kernel: jax.Array, padding: str, implementation: str = "auto") -> jax.Array:
@@ -35,12 +72,33 @@ def conv(x: jax.Array, kernel: jax.Array, padding: str, implementation: str = "a
     Returns:
       NxH'xW'xO.
     """
-    size = kernel.shape[0]
-    low = (size - 1) // 2 if padding == "same" else 0
-    high = size - 1 - low if padding == "same" else 0
-    if _on_cpu(implementation):
+    low, high = _pads(kernel, padding)
+    chosen = choose(implementation, x.dtype)
+    if chosen == "native":
+        return _native_block(x, kernel, jnp.zeros(kernel.shape[3]), low, high, False, 1)
+    if chosen == "dot":
         return _conv_dot(x, kernel, (low, high))
     return lax.conv_general_dilated(x, kernel, (1, 1), [(low, high)] * 2, dimension_numbers=("NHWC", "HWIO", "NHWC"))
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(3, 4, 5, 6))
+def _native_block(x, kernel, bias, low, high, relu, window):
+    return native.convolve(x, kernel, bias, low, high, relu, window)[0]
+
+
+def _native_block_forward(x, kernel, bias, low, high, relu, window):
+    y, winner = native.convolve(x, kernel, bias, low, high, relu, window)
+    # After pooling the winners say all; the outputs themselves would only be kept alive.
+    return y, (x, kernel, winner, y[:0] if window > 1 else y)
+
+
+def _native_block_backward(low, high, relu, window, saved, g):
+    x, kernel, winner, y = saved
+    x_gradient = native.input_gradient(g, y, winner, kernel, x.shape, low, high, relu, window)
+    return x_gradient, *native.kernel_gradient(x, g, y, winner, kernel.shape[0], low, high, relu, window)
+
+
+_native_block.defvjp(_native_block_forward, _native_block_backward)
 
 
 def _patches(x: jax.Array, size: int) -> jax.Array:
@@ -121,7 +179,7 @@ def max_pool(x: jax.Array, window: int, implementation: str = "auto") -> jax.Arr
     """
     if window == 1:
         return x
-    if window == 2 and _on_cpu(implementation):
+    if window == 2 and choose(implementation) != "stock":
         return _max_pool_2x2(x)
     shape = (1, window, window, 1)
     return lax.reduce_window(x, -jnp.inf, lax.max, shape, shape, "VALID")
@@ -164,8 +222,12 @@ _max_pool_2x2.defvjp(_max_pool_forward, _max_pool_backward)
 def dropout(x: jax.Array, rate: float, key: jax.Array) -> jax.Array:
     """Inverted dropout: zeroes each number with probability `rate` and divides the rest by 1 - rate.
 
-    Sixteen random bits a number: the probability is `rate` rounded to 1/65536.
+    Sixteen random bits a number: the probability is `rate` rounded to 1/65536. Eight where they give it exactly.
     """
-    threshold = min(round(rate * 2**16), 2**16 - 1)
-    keep = jax.random.bits(key, x.shape, jnp.uint16) >= jnp.uint16(threshold)
-    return jnp.where(keep, x / (1 - rate), 0)
+    bits = 8 if float(rate * 2**8).is_integer() else 16
+    threshold = min(round(rate * 2**bits), 2**bits - 1)
+    # One draw of 32 bits serves several numbers; the barrier keeps XLA from making the draw anew for each of them.
+    words = lax.optimization_barrier(jax.random.bits(key, (-(-x.size * bits // 32),), jnp.uint32))
+    shifts = jnp.arange(0, 32, bits, dtype=jnp.uint32)[:, None]
+    drawn = (words >> shifts).astype(jnp.uint8 if bits == 8 else jnp.uint16).reshape(-1)[: x.size]
+    return jnp.where(drawn.reshape(x.shape) >= threshold, x / (1 - rate), 0)

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
-from digits import layers
+from digits import layers, native
 from digits.errors import UserError, require, require_choice, require_number
 
 IMAGE_SHAPE = (28, 28, 1)
@@ -45,7 +45,7 @@ class Linear(nnx.Linear):
 
 
 class Conv(nnx.Module):
-    """A convolution with stride 1, bias and activation."""
+    """A convolution with stride 1, bias and activation, and the max pooling after it where there is one."""
 
     def __init__(self, inputs: int, width: int, size: int, config: ConfigDict, rngs: nnx.Rngs):
         init = INITIALIZERS[config.kernel_init]()
@@ -53,9 +53,11 @@ class Conv(nnx.Module):
         self.bias = nnx.Param(jnp.zeros(width, jnp.float32))
         self.padding, self.activation, self.implementation = config.padding, config.activation, config.convolution
 
-    def __call__(self, x: jax.Array) -> jax.Array:
-        y = layers.conv(x, self.kernel[...], self.padding, self.implementation) + self.bias[...]
-        return ACTIVATIONS[self.activation](y)
+    def __call__(self, x: jax.Array, pool: int = 1) -> jax.Array:
+        activation = ACTIVATIONS[self.activation]
+        return layers.conv_block(
+            x, self.kernel[...], self.bias[...], self.padding, activation, pool, self.implementation
+        )
 
 
 class MaxPool(nnx.Module):
@@ -92,9 +94,12 @@ class _Stack(nnx.Module):
 
     def __call__(self, images: jax.Array, key: jax.Array | None = None) -> jax.Array:
         """Normalised images, NxHxWx1, to logits, NxK. With a `key` in training mode, without in evaluation mode."""
-        x = images
-        for index, name in enumerate(self.names):
-            x = apply_layer(getattr(self, name), x, None if key is None else jax.random.fold_in(key, index))
+        x, stack = images, [getattr(self, name) for name in self.names]
+        for index, (layer, following) in enumerate(zip(stack, [*stack[1:], None])):
+            if isinstance(layer, Conv) and isinstance(following, MaxPool):
+                x = layer(x, following.window)  # Both at once.
+            elif not (isinstance(layer, MaxPool) and isinstance(stack[index - 1], Conv)):
+                x = apply_layer(layer, x, None if key is None else jax.random.fold_in(key, index))
         return x
 
 
@@ -191,6 +196,9 @@ def check(config: ConfigDict) -> None:
     require_choice("model.padding", config.padding, ("valid", "same"))
     require_choice("model.batch_norm", config.batch_norm, ("none", "conv", "block"))
     require_choice("model.convolution", config.convolution, layers.IMPLEMENTATIONS)
+    if config.convolution == "native" and config.family == "cnn":
+        accepted = f"auto, stock or dot here: the compiled convolutions cannot be used ({native.problem()})"
+        require(native.available(), "model.convolution", config.convolution, accepted)
     require_number("model.input_dropout", config.input_dropout, 0, 1)
     whole = lambda value, low: isinstance(value, int) and not isinstance(value, bool) and value >= low
     require(all(whole(width, 1) for width in config.hidden), "model.hidden", config.hidden, "a tuple of widths from 1")

@@ -1,0 +1,137 @@
+"""Compiled convolutions for the CPU: `convolution.cc`, built with the machine's own C++ compiler and called through XLA.
+
+XLA's CPU backend has no convolution gradients that are fast inside a compiled loop, and its matrix products reach half
+of what the processor can do on the shapes of these networks. The library is built when it is first needed, takes some
+seconds, and is kept in the user's cache folder; where there is no compiler, `available` says so and nothing else changes.
+"""
+
+import ctypes
+import functools
+import hashlib
+import os
+from pathlib import Path
+import platform
+import shlex
+import shutil
+import subprocess
+import tempfile
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from digits import data
+
+_SOURCE = Path(__file__).with_name("convolution.cc")
+_FLAGS = ("-std=c++17", "-O2", "-fPIC", "-shared", "-w")
+# Under a minute on anything that trains; a compiler that hangs must not hang the training.
+_SECONDS_TO_BUILD = 120
+_EMPTY = (0, 0, 0, 0)
+
+
+def available() -> bool:
+    """Whether the compiled convolutions can be used; builds them if they are not there yet."""
+    return isinstance(_library(), ctypes.CDLL)
+
+
+def problem() -> str | None:
+    """Why they cannot be used; None if they can."""
+    found = _library()
+    return found if isinstance(found, str) else None
+
+
+def _compiler() -> list[str] | None:
+    named = shlex.split(os.environ.get("CXX", ""))
+    if named:
+        return named if shutil.which(named[0]) else None
+    return next(([name] for name in ("g++", "clang++", "c++") if shutil.which(name)), None)
+
+
+def _machine_flags() -> tuple[str, ...]:
+    if platform.machine().lower() in ("arm64", "aarch64"):
+        return ("-mcpu=native",)
+    return ("-march=native", "-mprefer-vector-width=512")
+
+
+def _processor() -> str:
+    """What -march=native depends on: a cache folder may be shared by several machines."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    return "\n".join(sorted({line for line in lines if line.startswith(("model name", "flags", "CPU part", "Features"))}))
+
+
+@functools.cache
+def _library() -> ctypes.CDLL | str:
+    """The loaded library, or why there is none."""
+    compiler = _compiler()
+    if platform.system() == "Windows" or compiler is None:
+        return "no C++ compiler was found"
+    command = [*compiler, *_FLAGS, *_machine_flags(), f"-I{jax.ffi.include_dir()}", str(_SOURCE)]
+    identity = "\n".join([_SOURCE.read_text(), _processor(), jax.lib.__version__, *command[:-2]])
+    path = data.cache_dir() / "native" / f"{hashlib.sha256(identity.encode()).hexdigest()[:16]}.so"
+    try:
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+                built = Path(folder) / path.name
+                subprocess.run([*command, "-o", str(built)], check=True, capture_output=True, timeout=_SECONDS_TO_BUILD)
+                os.replace(built, path)  # Whole or absent, also when two processes build at once.
+        library = ctypes.CDLL(str(path))
+        for name in ("digits_convolve", "digits_input_gradient", "digits_kernel_gradient"):
+            jax.ffi.register_ffi_target(name, jax.ffi.pycapsule(getattr(library, name)), platform="cpu")
+        return library
+    except subprocess.CalledProcessError as error:
+        return f"{shlex.join(compiler)} failed: {error.stderr.decode(errors='replace').strip()[:300]}"
+    except (OSError, subprocess.TimeoutExpired, AttributeError) as error:
+        return str(error)
+
+
+def convolve(
+    x: jax.Array, kernel: jax.Array, bias: jax.Array, low: int, high: int, relu: bool, window: int
+) -> tuple[jax.Array, jax.Array]:
+    """max_pool(activation(x * kernel + bias)) in one pass, all float32.
+
+    Args:
+      x: images, NxHxWxC.
+      kernel: KxKxCxO.
+      bias: O.
+      low: rows and columns of zeros before the image.
+      high: rows and columns of zeros after it.
+      relu: whether the activation is max(0, .); otherwise it is none.
+      window: side of the pooling window and stride, 1 or 2.
+
+    Returns:
+      The result, NxH'xW'xO, and for the gradient of the pooling which of the four pixels won, uint8 (4: none, as all
+      are below zero); empty for window 1.
+    """
+    size, outputs = kernel.shape[0], kernel.shape[3]
+    side = lambda length: (length + low + high - size + 1) // window
+    shape = (x.shape[0], side(x.shape[1]), side(x.shape[2]), outputs)
+    result = jax.ShapeDtypeStruct(shape, jnp.float32), jax.ShapeDtypeStruct(shape if window > 1 else _EMPTY, jnp.uint8)
+    return _call("digits_convolve", result, low, high, relu, window)(x, kernel, bias)
+
+
+def input_gradient(
+    g: jax.Array, y: jax.Array, winner: jax.Array, kernel: jax.Array, shape: tuple, low: int, high: int, relu: bool,
+    window: int,
+) -> jax.Array:  # fmt: skip
+    """The gradient of `convolve`'s x, of that shape, from that of its result, g; y and winner are what it returned."""
+    result = jax.ShapeDtypeStruct(shape, jnp.float32)
+    return _call("digits_input_gradient", result, low, high, relu, window)(g, y, winner, kernel)
+
+
+def kernel_gradient(
+    x: jax.Array, g: jax.Array, y: jax.Array, winner: jax.Array, size: int, low: int, high: int, relu: bool, window: int
+) -> tuple[jax.Array, jax.Array]:
+    """The gradients of `convolve`'s KxKxCxO kernel and of its bias."""
+    outputs = g.shape[3]
+    shapes = (size, size, x.shape[3], outputs), (outputs,)
+    result = tuple(jax.ShapeDtypeStruct(shape, jnp.float32) for shape in shapes)
+    return _call("digits_kernel_gradient", result, low, high, relu, window)(x, g, y, winner)
+
+
+def _call(name, result, low, high, relu, window):
+    call = jax.ffi.ffi_call(name, result, vmap_method="sequential")
+    return functools.partial(call, low=np.int64(low), high=np.int64(high), relu=relu, window=np.int64(window))

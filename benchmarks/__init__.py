@@ -1,0 +1,1 @@
+"""Speed against peers: the same network trained by digits and by others, side by side in one run."""

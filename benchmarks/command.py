@@ -1,0 +1,77 @@
+"""The command lines of the benchmarks: the flags that they share, and what happens to a mistake or Ctrl-C."""
+
+from collections.abc import Callable
+import json
+import pathlib
+import sys
+import tempfile
+from typing import Any
+
+from absl import app, flags
+
+from benchmarks import driver
+from digits.errors import UserError
+
+MODEL = flags.DEFINE_string("model", None, "The experiment: the name of a file of configs/, such as deep_cnn.")
+ROUNDS = flags.DEFINE_integer("rounds", 5, "How often each is measured.", lower_bound=1)
+SET = flags.DEFINE_multi_string("set", [], "Changes a field of the config: --set=batch_size=64. May be repeated.")
+JSON = flags.DEFINE_string("json", None, "Write the measurements to this file.")
+DATA_DIR = flags.DEFINE_string("data_dir", None, "A folder with the four IDX files. Default: DIGITS_DATA_DIR.")
+PEERS_PYTHON = flags.DEFINE_string(
+    "peers_python", str(driver.PEERS_PYTHON), "The Python that has the peers' libraries."
+)
+
+NOT_INSTALLED = "not installed"  # Why a contestant that was left out is missing from the results.
+
+
+def say(text: str) -> None:
+    """Prints at once, also into a file or a pipe."""
+    print(text, flush=True)
+
+
+def run(
+    argv: list[str],
+    words: str,
+    module: Any,
+    compare: Callable[[pathlib.Path], dict[str, Any]],
+    table: Callable[[dict[str, Any]], str],
+) -> int:
+    """Parses the flags, measures in a temporary folder, prints the table and writes the file.
+
+    Returns:
+      The exit code: 0, 1 if a contestant died or nobody trained, 2 for a user's mistake, 130 for Ctrl-C.
+    """
+    app.define_help_flags()
+    if {"--help", "-h", "--helpshort", "-help"} & set(argv):
+        say("\n".join([words, *map(flags.FLAGS.module_help, (module, sys.modules[__name__]))]))
+        return 0
+    try:
+        _check(flags.FLAGS(argv))
+        import jax
+
+        jax.config.update("jax_platforms", "cpu")  # This process prepares the data, and leaves the accelerator alone.
+        with tempfile.TemporaryDirectory(prefix="digits-benchmark-") as folder:
+            measured = compare(pathlib.Path(folder))
+    except (flags.Error, UserError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except driver.WorkerError as error:
+        print(f"error: {error}. Its last words:\n{error.tail}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("stopped: all processes are ended, nothing was written", file=sys.stderr)
+        return 130
+    say("\n" + table(measured))
+    if JSON.value:
+        pathlib.Path(JSON.value).write_text(json.dumps(measured, indent=1) + "\n")
+    died = set(measured["failed"].values()) - {NOT_INSTALLED}
+    return 0 if any(report["rounds"] for report in measured["contestants"].values()) and not died else 1
+
+
+def _check(rest: list[str]) -> None:
+    if len(rest) > 1:
+        raise UserError(f"{rest[1]!r} is no flag: flags start with --.")
+    if MODEL.value is None:
+        raise UserError("--model is missing: name an experiment, such as --model=deep_cnn.")
+    if JSON.value and not pathlib.Path(JSON.value).absolute().parent.is_dir():
+        raise UserError(f"--json is {JSON.value!r}, but there is no such folder.")

@@ -1,0 +1,49 @@
+"""The project's own engine: uint8 data on the device, many steps as one compiled loop, the compilation cache."""
+
+from flax import nnx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from benchmarks.problem import Problem
+from digits import data, evaluate, models, record
+from digits.step import init_state, make_run_steps, make_train_step, zero_totals
+
+
+class Contestant:
+    outside = 0.0
+
+    def __init__(self, problem: Problem, variant: str):
+        config = record.config_from_json(problem.config)
+        if variant != "auto":
+            config.model.convolution = variant
+        if config.compilation_cache:  # As digits.train does.
+            jax.config.update("jax_compilation_cache_dir", str(data.cache_dir() / "xla"))
+            jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+        self.problem, self.device = problem, jax.devices()[0].device_kind
+        model = nnx.eval_shape(lambda: models.build(config.model, problem.classes, jax.random.key(0)))
+        graphdef, *arrays = models.split(model)
+        self.parameters = sum(leaf.size for leaf in jax.tree.leaves(arrays))
+        step = make_train_step(config, graphdef, problem.steps_per_epoch)
+        run_steps = make_run_steps(step, problem.examples, problem.batch_size)
+        init = jax.jit(lambda seed: init_state(config, problem.classes, seed))
+        self.state = init(np.int32(config.seed))
+        # The data is in its order already; the engine gathers every batch by an order all the same.
+        order = jnp.arange(problem.examples, dtype=jnp.int32)
+        self.arguments = (*jax.device_put((problem.images, problem.labels)), order)
+        zero = np.int32(0)
+        lowered = jax.jit(run_steps, donate_argnums=(0, 1)).lower(
+            self.state, zero_totals(), *self.arguments, zero, zero
+        )
+        self.run_steps = lowered.compile()
+        self.evaluate = evaluate.make_evaluate(graphdef, config.data.normalization, config.eval_batch_size)
+
+    def train(self, start: int, stop: int) -> tuple[float, float]:
+        self.state, totals = self.run_steps(self.state, zero_totals(), *self.arguments, np.int32(start), np.int32(stop))
+        jax.block_until_ready((self.state, totals))
+        totals = jax.device_get(totals)
+        return float(totals["loss"] / totals["count"]), float(totals["correct"] / totals["count"])
+
+    def test(self) -> float:
+        images, _, labels = jax.device_put(self.problem.test)
+        return self.evaluate(self.state.params, self.state.stats, images, labels)["accuracy"]

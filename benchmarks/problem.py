@@ -1,0 +1,141 @@
+"""The problem that all contestants solve: the resolved config and the data, as files in a temporary folder.
+
+`prepare` writes them with the project's own code; `read` needs NumPy alone, because the peers' environment has neither
+the project's libraries nor its configs.
+"""
+
+import dataclasses
+import functools
+import json
+import pathlib
+from typing import Any
+
+import numpy as np
+
+from benchmarks import network
+
+TEST_IMAGES = 2000
+
+
+@dataclasses.dataclass(frozen=True)
+class Problem:
+    """What is trained, on which data. Arrays are read from their files when asked for, and only `inputs` are kept."""
+
+    folder: pathlib.Path
+    config: dict[str, Any]
+    classes: int
+    examples: int
+
+    @property
+    def batch_size(self) -> int:
+        return self.config["batch_size"]
+
+    @property
+    def steps_per_epoch(self) -> int:
+        return self.examples // self.batch_size
+
+    @property
+    def layers(self) -> list[network.Layer]:
+        return network.layers(self.config["model"], self.classes)
+
+    @property
+    def images(self) -> np.ndarray:
+        """Training images, uint8 Nx28x28, in the order in which they are used."""
+        return np.load(self.folder / "images.npy")
+
+    @functools.cached_property
+    def inputs(self) -> np.ndarray:
+        """The same normalised, float32 Nx28x28x1."""
+        return np.load(self.folder / "inputs.npy")
+
+    @property
+    def labels(self) -> np.ndarray:
+        """uint8 N."""
+        return np.load(self.folder / "labels.npy")
+
+    @property
+    def test(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Images (uint8), inputs (float32, normalised) and labels of the first 2,000 test examples."""
+        return tuple(np.load(self.folder / f"test_{name}.npy") for name in ("images", "inputs", "labels"))
+
+
+def read(folder: str | pathlib.Path) -> Problem:
+    """The problem that `prepare` wrote to `folder`."""
+    folder = pathlib.Path(folder)
+    return Problem(folder, **json.loads((folder / "problem.json").read_text()))
+
+
+def resolve(model: str, overrides: list[str], augment: bool):
+    """The config of an experiment with what a comparison of speed leaves out: augmentation and a changing rate.
+
+    Args:
+      model: the name of a file of configs/.
+      overrides: "field=value" each, as digits.main takes them after --config.
+      augment: keep the augmentation.
+
+    Returns:
+      The config and, in words, what was changed in it.
+
+    Raises:
+      UserError: there is no such config or field, or the peers do not have what it asks for.
+    """
+    from absl import flags
+    from ml_collections import config_flags
+
+    from digits.errors import UserError
+
+    file = pathlib.Path("configs") / f"{model}.py"
+    if not file.is_file():
+        names = sorted(path.stem for path in file.parent.glob("*.py") if path.stem not in ("__init__", "base"))
+        raise UserError(f"--model is {model!r}, but it must be one of {', '.join(names)}.")
+    values = flags.FlagValues()
+    argv = ["", f"--config={file}", *(f"--config.{override}" for override in overrides)]
+    config_flags.DEFINE_config_file("config", flag_values=values, sys_argv=argv)
+    try:
+        values(argv)
+        config = values["config"].value
+    except Exception as error:  # AttributeError for a field that is not there, flags.Error for a value of a wrong type.
+        raise UserError(f"--set is {' '.join(overrides)!r}: {str(error).strip().splitlines()[0]}") from error
+    for field in ("weight_decay", "clip_norm"):
+        if config.optimizer[field]:
+            raise UserError(f"config.optimizer.{field} is {config.optimizer[field]}, but the peers train with 0 only.")
+    changes = []
+    if any(config.augment.values()) and not augment:
+        changes.append("no augmentation")
+        for field in config.augment:
+            config.augment[field] = 0.0
+    if config.schedule.name != "constant" or config.schedule.warmup_epochs:
+        changes.append("constant learning rate")
+        config.schedule.name, config.schedule.warmup_epochs = "constant", 0.0
+    return config, changes
+
+
+def prepare(config, data_dir: str | None, folder: pathlib.Path) -> tuple[Problem, int]:
+    """Writes the problem of `config` to `folder`; returns it and the number of parameters of digits' network.
+
+    The training split is put into one random order and cut to whole batches, so that no framework has to compile a
+    second program for a partial one.
+    """
+    from flax import nnx
+    import jax
+
+    from digits import data, models, record, train
+    from digits.errors import require
+
+    train.check(config)
+    dataset = data.load(config.data.name, data_dir)
+    (images, labels), (test_images, test_labels) = (data.split(dataset, config.data).train, dataset.arrays[2:])
+    require(config.batch_size <= len(labels), "batch_size", config.batch_size, f"at most {len(labels):,}")
+    order = np.random.default_rng(config.seed).permutation(len(labels))
+    order = order[: len(order) // config.batch_size * config.batch_size]
+    arrays = {"images": images[order], "labels": labels[order]}
+    arrays |= {"test_images": test_images[:TEST_IMAGES], "test_labels": test_labels[:TEST_IMAGES]}
+    normalize = lambda images: np.asarray(data.normalize(images, config.data.normalization))
+    arrays |= {name.replace("images", "inputs"): normalize(arrays[name]) for name in ("images", "test_images")}
+    for name, array in arrays.items():
+        np.save(folder / f"{name}.npy", array)
+    classes = len(dataset.class_names)
+    content = {"config": record.config_to_json(config), "classes": classes, "examples": len(order)}
+    (folder / "problem.json").write_text(json.dumps(content))
+    model = nnx.eval_shape(lambda: models.build(config.model, classes, jax.random.key(0)))
+    return read(folder), sum(leaf.size for leaf in jax.tree.leaves(models.split(model)[1:]))

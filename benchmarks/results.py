@@ -1,0 +1,165 @@
+"""What is computed from the rounds, and what it was measured on."""
+
+import dataclasses
+import datetime
+import importlib.metadata
+import os
+import pathlib
+import platform
+import shlex
+import statistics
+import subprocess
+from typing import Any
+
+
+@dataclasses.dataclass(frozen=True)
+class Spread:
+    """The median of some measurements, with the smallest and the largest."""
+
+    median: float
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, values) -> "Spread":
+        values = list(values)
+        return cls(statistics.median(values), min(values), max(values))
+
+    def scaled(self, factor: float) -> "Spread":
+        return Spread(self.median * factor, self.low * factor, self.high * factor)
+
+    def __str__(self) -> str:
+        return f"{number(self.median)} [{number(self.low)}-{number(self.high)}]"
+
+
+def number(value: float) -> str:
+    """At least three significant digits."""
+    digits = len(str(int(abs(value))))
+    return f"{value:,.{max(0, 3 - digits)}f}" if abs(value) >= 1 else f"{value:.3f}"
+
+
+def rates(report: dict[str, Any]) -> dict[int, float]:
+    """Steps a second of each round that a contestant trained in, by the round's number."""
+    return {item["round"]: item["steps"] / item["seconds"] for item in report["rounds"]}
+
+
+def paired_ratios(ours: dict[int, float], theirs: dict[int, float]) -> list[float]:
+    """ours / theirs of each round in which both were measured."""
+    return [ours[key] / theirs[key] for key in sorted(ours.keys() & theirs.keys())]
+
+
+def summarize(reports: dict[str, dict], batch_size: int, flops: float, peak: float | None) -> dict[str, dict]:
+    """A row for every contestant that trained a round.
+
+    Args:
+      reports: what each contestant reported, by name; `rounds` as the driver keeps them.
+      flops: of training with one image.
+      peak: GFLOP/s of a large matrix product; None if unknown.
+
+    Returns:
+      By name: `steps` and `images` a second (Spread); `share` of the peak (None if unknown); `ratio`, the Spread of
+      digits / contestant round by round (None for digits itself, or without it).
+    """
+    rows = {}
+    ours = rates(reports["digits"]) if "digits" in reports else {}
+    for name, report in reports.items():
+        if not (speeds := rates(report)):
+            continue
+        steps = Spread.of(speeds.values())
+        ratios = paired_ratios(ours, speeds) if name != "digits" else []
+        rows[name] = {
+            "steps": steps,
+            "images": steps.scaled(batch_size),
+            "share": steps.median * batch_size * flops / (peak * 1e9) if peak else None,
+            "ratio": Spread.of(ratios) if ratios else None,
+        }
+    return rows
+
+
+def startup_spreads(measured: dict[str, Any]) -> dict[str, Spread]:
+    """Seconds to the first step of each in a file of benchmarks.startup, and "ratio": digits / its peer, in pairs."""
+    seconds = {
+        name: {item["round"]: item["seconds"] for item in report["rounds"]}
+        for name, report in measured["contestants"].items()
+    }
+    spreads = {name: Spread.of(values.values()) for name, values in seconds.items()}
+    if len(seconds) == 2:
+        spreads["ratio"] = Spread.of(paired_ratios(*seconds.values()))
+    return spreads
+
+
+def row_cells(row: dict, report: dict[str, Any]) -> list[str]:
+    """A contestant's row of the table, as texts, in the order of HEADINGS."""
+    cell = lambda key, form: form.format(report[key]) if report.get(key) is not None else "-"
+    return [
+        str(row["steps"]),
+        number(row["images"].median),
+        "-" if row["share"] is None else f"{100 * row['share']:.1f}%",
+        cell("first_step_s", "{:.1f}"),
+        cell("epoch_s", "{:.1f}"),
+        cell("peak_mib", "{:.0f}"),
+        cell("loss", "{:.3f}"),
+        cell("accuracy", "{:.3f}"),
+        cell("test_accuracy", "{:.3f}"),
+        "-" if row["ratio"] is None else str(row["ratio"]),
+    ]
+
+
+HEADINGS = [
+    "contestant", "steps/s", "images/s", "share of peak", "first step, s", "epoch, s", "peak, MiB", "loss", "accuracy",
+    "test accuracy", "digits / it",
+]  # fmt: skip
+
+
+def machine(reports: dict[str, dict]) -> dict[str, Any]:
+    """The processor's name, the number of its cores that may be used, and the accelerator, if one was used."""
+    name = platform.processor() or platform.machine()
+    cpuinfo = pathlib.Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        models = [line.split(":", 1)[1].strip() for line in cpuinfo.read_text().splitlines() if "model name" in line]
+        name = models[0] if models else name
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    accelerators = sorted({report.get("device", "cpu") for report in reports.values()} - {"cpu"})
+    return {"cpu": name, "cores": cores, "gpu": accelerators[0] if accelerators else None}
+
+
+def disturbance(reports: dict[str, dict]) -> float:
+    """How many cores other programs used while contestants trained, on average over the rounds."""
+    cores = [item["cores_used_by_others"] for report in reports.values() for item in report["rounds"]]
+    return statistics.mean(cores) if cores else 0.0
+
+
+def disturbed(measured: dict[str, Any]) -> str:
+    """A sentence for a measurement that others disturbed; empty below a twentieth of a core."""
+    cores = measured["cores_used_by_others"]
+    return f"While it ran, other programs used {cores:.2f} cores on average." if cores >= 0.05 else ""
+
+
+def own_versions() -> dict[str, str]:
+    """Of Python and of the libraries that digits trains with."""
+    return {
+        "python": platform.python_version(),
+        **{name: importlib.metadata.version(name) for name in ("jax", "flax", "optax", "numpy")},
+    }
+
+
+# Flags that name places on the machine: they do not belong in a committed file.
+_PLACES = ("json", "data_dir", "peers_python", "workdir")
+
+
+def origin(module: str, arguments: list[str]) -> dict[str, Any]:
+    """Date, commit and command line (without what names places on this machine) of a measurement."""
+    kept, before = [], ""
+    for argument in arguments:
+        flag = argument.lstrip("-").split("=")[0] if argument.startswith("-") else before
+        if flag not in _PLACES:
+            kept.append(shlex.quote(argument))
+        before = flag if argument.startswith("-") and "=" not in argument else ""
+    root = pathlib.Path(__file__).resolve().parent.parent
+    git = ["git", "-C", str(root), "rev-parse", "--verify", "--quiet", "HEAD"]
+    try:
+        commit = subprocess.run(git, capture_output=True, text=True, check=False).stdout.strip() or None
+    except OSError:
+        commit = None
+    command = " ".join(["python", "-m", module, *kept])
+    return {"date": datetime.date.today().isoformat(), "commit": commit, "command": command}

@@ -1,0 +1,207 @@
+"""Renders the measurements in benchmarks/results/ into benchmarks/README.md. Runs and measures nothing.
+
+python -m benchmarks.table
+"""
+
+import json
+import pathlib
+import sys
+from typing import Any
+
+from absl import app, flags
+
+from benchmarks import driver, results
+from benchmarks.contestants import CONTESTANTS
+from digits.errors import UserError
+
+_FOLDER = pathlib.Path(__file__).resolve().parent
+_RESULTS = flags.DEFINE_string("results", str(_FOLDER / "results"), "The folder with the JSON files.")
+_README = flags.DEFINE_string("readme", str(_FOLDER / "README.md"), "The file to write.")
+
+INTRODUCTION = """# How fast is it, beside others?
+
+This page is written by `python -m benchmarks.table` from the measurements in `results/`; do not edit it by hand.
+
+The same network is trained by this project and by PyTorch, Keras and Flax's own tutorial, side by side on one machine.
+"""
+
+METHOD = f"""## How it is measured
+
+**Who takes part**
+
+{{contestants}}
+
+**What is the same for all**: the network, layer for layer (the number of parameters is checked), the initialisers, the
+optimizer and its settings, the batch size, the loss with its L2 penalty, float32, and the training images in one fixed
+random order. All keep the mean loss and the accuracy of what they trained, without waiting for the device between
+steps. Left out of the comparison: augmentation and changing learning rates, which the peers do not have in the same
+form, and the partial batch at the end of an epoch.
+
+**What favours the peers**: their images are normalised and in order before they start, while `digits` normalises and
+gathers each batch from uint8 as it always does; Keras trains without progress bar and without shuffling, and the time
+in which `fit` sets itself up does not count.
+
+**The protocol**: each contestant is a process of its own. They start one after another; each trains its first step and
+then warms up. After that come rounds: in each, every contestant trains for about the same time (a number of steps that
+is fixed after the warm-up), while all others are stopped, so that exactly one is running; the order alternates. Ratios
+are formed within a round, because a machine's speed changes from minute to minute, and their median is given with the
+smallest and the largest in brackets. How much other programs used the processor meanwhile is measured too, and said
+where it matters. At the end all report loss and accuracy over their last span, and the accuracy on the first 2,000 test
+images: proof that they trained. They have not trained for the same number of steps, and with BatchNorm the test
+accuracy rises only after some hundred of them.
+
+**The columns**: *share of peak* is the rate of floating-point operations that training needs (forward, weight and input
+gradients of convolutions and dense layers, counted as matrix products) as a share of what PyTorch reaches in a product
+of two 2048x2048 float32 matrices on the same machine, in the same run; an algorithm that needs fewer operations may
+exceed 100%. *First step* is the time from the start of the process to the end of the first training step, with
+compilation; `digits` may find compiled programs in its cache. *Peak* is the largest memory that the process had
+resident. On an accelerator all wait for the device at the end of each span, and each library multiplies in the
+precision that is its default there.
+
+## Measure it yourself
+
+```
+{driver.INSTALL.replace(" && ", chr(10))}
+python -m benchmarks.peers --model=deep_cnn --json=benchmarks/results/deep_cnn.json
+python -m benchmarks.startup --model=deep_cnn --json=benchmarks/results/startup_deep_cnn.json
+python -m benchmarks.table
+```
+
+The first two lines install the peers into an environment of their own; contestants whose libraries are missing are left
+out. For an NVIDIA GPU, install `tensorflow[and-cuda]` in place of `tensorflow-cpu`, and `jax[cuda12]`, there. MNIST is
+found as in training (`DIGITS_DATA_DIR` or `--data_dir`). `--epoch` also times a whole epoch,
+`--contestants=digits,torch_eager` chooses who takes part, `--rounds` and `--seconds` for how long,
+`--set=batch_size=64` changes a field of the config. Let the machine do nothing else meanwhile: with two cores, a
+second program can slow one contestant down ten times and another not at all.
+"""
+
+
+def render(files: list[dict[str, Any]]) -> str:
+    """The page, from the contents of the JSON files."""
+    peers = [measured for measured in files if measured["kind"] == "peers"]
+    startups = [measured for measured in files if measured["kind"] == "startup"]
+    parts = [INTRODUCTION, _summary(peers), _startup(startups)]
+    contestants = "\n".join(f"- `{name}`: {entry.words}" for name, entry in CONTESTANTS.items())
+    parts.append(METHOD.format(contestants=contestants))
+    if peers:
+        parts += ["## Network by network\n", *map(_section, peers)]
+    return "\n".join(part for part in parts if part)
+
+
+def _summary(peers: list[dict]) -> str:
+    """digits against the best PyTorch and Keras on TensorFlow, a row a file."""
+    if not peers:
+        return "No measurements have been committed yet.\n"
+    lines = []
+    for measured in peers:
+        rows = _rows(measured)
+        ours = rows.get("digits")
+        torches = [name for name in rows if name.startswith("torch_") and rows[name]["ratio"]]
+        best = max(torches, key=lambda name: rows[name]["steps"].median, default=None)
+        keras = rows.get("keras_tensorflow")
+        lines.append([
+            f"`{measured['model']}`{_differences(measured)}", measured["batch_size"],
+            results.number(ours["images"].median) if ours else "-",
+            f"{rows[best]['ratio']} (`{best}`)" if best else "-",
+            str(keras["ratio"]) if keras and keras["ratio"] else "-",
+            _device(measured), measured["date"],
+        ])  # fmt: skip
+    headings = ["network", "batch", "digits, images/s", "against the best PyTorch", "against Keras on TensorFlow"]
+    text = "How many times as fast as its peers `digits` trains; above 1 it is the faster one.\n\n"
+    return text + _markdown([*headings, "device", "date"], lines)
+
+
+def _startup(startups: list[dict]) -> str:
+    if not startups:
+        return ""
+    lines = []
+    for measured in startups:
+        spreads = results.startup_spreads(measured)
+        cells = [str(spreads[name]) if name in spreads else "-" for name in ("digits", "torch_eager", "ratio")]
+        name = f"`{measured['model']}`{_differences(measured)}"
+        lines.append([name, *cells, _device(measured), measured["date"]])
+    headings = ["network", "`python -m digits.main`, s", "PyTorch, s", "digits / PyTorch", "device", "date"]
+    text = (
+        "## From the command to the first training step\n\n"
+        "The second start of the real command, which finds its compiled programs in the cache, against the start of\n"
+        "the PyTorch contestant, whose images are normalised already, in the same run. Below 1, `digits` is there "
+        "first.\n\n"
+    )
+    return text + _markdown(headings, lines)
+
+
+def _section(measured: dict) -> str:
+    """One measurement with all that took part in it."""
+    reports = measured["contestants"]
+    lines = [[f"`{name}`", *results.row_cells(row, reports[name])] for name, row in _rows(measured).items()]
+    failed = "".join(f"\nWithout `{name}`: {reason}.\n" for name, reason in measured["failed"].items())
+    versions = {library: v for report in reports.values() for library, v in report["versions"].items()}
+    peak = f"; peak {measured['sgemm_gflops']:,.0f} GFLOP/s" if measured["sgemm_gflops"] else ""
+    return (
+        f"### `{measured['model']}`{_differences(measured)}\n\n"
+        f"Batch {measured['batch_size']}, {measured['parameters']:,} parameters, "
+        f"{measured['flops_per_image'] / 1e6:.3g} million operations an image{peak}. {_device(measured)}, "
+        f"{measured['date']}. {results.disturbed(measured)}\n\n{_markdown(results.HEADINGS, lines)}{failed}\n"
+        f"`{measured['command']}`\n\n{', '.join(f'{library} {v}' for library, v in sorted(versions.items()))}\n"
+    )
+
+
+def _rows(measured: dict) -> dict[str, dict]:
+    return results.summarize(
+        measured["contestants"], measured["batch_size"], measured["flops_per_image"], measured["sgemm_gflops"]
+    )
+
+
+def _differences(measured: dict) -> str:
+    changed = [*measured["overrides"], *measured.get("changes", ())]
+    return f" ({', '.join(changed)})" if changed else ""
+
+
+def _device(measured: dict) -> str:
+    machine = measured["machine"]
+    return machine["gpu"] or f"{machine['cpu']}, {machine['cores']} cores"
+
+
+def _markdown(headings: list[str], lines: list[list]) -> str:
+    rows = [headings, ["---"] * len(headings), *lines]
+    return "".join(f"| {' | '.join(map(str, row))} |\n" for row in rows)
+
+
+def read(folder: pathlib.Path) -> list[dict[str, Any]]:
+    """The contents of the JSON files of a folder, by name."""
+    if not folder.is_dir():
+        raise UserError(f"--results is {str(folder)!r}, but there is no such folder.")
+    files = []
+    for path in sorted(folder.glob("*.json")):
+        try:
+            files.append(json.loads(path.read_text()))
+            files[-1]["kind"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise UserError(f"{path} is not a file of benchmarks.peers or benchmarks.startup.") from error
+    return files
+
+
+def main(argv: list[str]) -> int:
+    """Runs the command line; returns the exit code: 0, or 2 for a user's mistake."""
+    app.define_help_flags()
+    if {"--help", "-h", "--helpshort", "-help"} & set(argv):
+        print(f"{__doc__}\n{flags.FLAGS.module_help(sys.modules[__name__])}")
+        return 0
+    try:
+        if len(rest := flags.FLAGS(argv)) > 1:
+            raise UserError(f"{rest[1]!r} is no flag: flags start with --.")
+        files = read(pathlib.Path(_RESULTS.value))
+        page = render(files)
+    except (flags.Error, UserError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyError as error:
+        print(f"error: a file in {_RESULTS.value} has no {error}: measure it again.", file=sys.stderr)
+        return 2
+    pathlib.Path(_README.value).write_text(page)
+    print(f"{_README.value}: {len(files)} measurements")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv))

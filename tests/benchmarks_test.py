@@ -1,0 +1,402 @@
+"""The benchmarks: one network in every framework, the protocol between processes, what is computed and rendered."""
+
+import dataclasses
+import importlib.util
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from benchmarks import driver, network, problem, results, table, worker
+from benchmarks.contestants import CONTESTANTS
+from conftest import ROOT
+from digits import models, record
+
+CONFIGS = sorted(path.stem for path in (ROOT / "configs").glob("*.py") if path.stem not in ("__init__", "base"))
+TINY = (
+    "--model=dense_32_32", "--set=data.name=optdigits", "--set=optimizer.name=adam",
+    "--set=optimizer.learning_rate=0.01", "--seconds=0.05", "--rounds=2",
+    f"--peers_python={sys.executable}",
+)  # fmt: skip
+
+on_linux = pytest.mark.skipif(sys.platform != "linux", reason="needs /proc and, for SIGKILL, prctl")
+
+
+def resolved(name, *overrides):
+    """The config and its network as the benchmarks' layers, from JSON as the workers read it."""
+    config, _ = problem.resolve(name, list(overrides), augment=False)
+    return config, network.layers(record.config_to_json(config)["model"], classes=10)
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_layers_are_those_of_digits_in_their_order(name):
+    from flax import nnx
+    import jax
+
+    config, layers = resolved(name)
+    model = nnx.eval_shape(lambda: models.build(config.model, 10, jax.random.key(0)))
+    pools = [getattr(model, n).window for n in model.names if n.startswith("max_pool")]
+    kinds = [n.rsplit("_", 1)[0] for n in model.names if not (n.startswith("max_pool") and pools.pop(0) == 1)]
+    assert [layer.kind for layer in layers] == kinds
+    count = sum(leaf.size for leaf in jax.tree.leaves(models.split(model)[1:]))
+    assert network.parameters(layers) == count
+    l2 = [getattr(model, n).l2 for n in model.names if n.startswith("dense")]
+    assert [layer.l2 for layer in layers if layer.kind == "dense"] == l2
+
+
+EVERYTHING = ("model.hidden_batch_norm=True", "model.hidden_l2=0.01", "model.input_dropout=0.1")
+
+
+@pytest.mark.parametrize("name", ["dense_dropout", "plateau_cnn", "six_conv"])
+def test_every_framework_builds_the_same_network(name):
+    _, layers = resolved(name, *(EVERYTHING if name == "dense_dropout" else ()))
+    expected = network.parameters(layers)
+    assert _flax_parameters(layers) == expected
+    for library, count in (("keras", _keras_parameters), ("torch", _torch_parameters)):
+        if importlib.util.find_spec(library):
+            assert count(layers) == expected, library
+
+
+def _flax_parameters(layers):
+    from flax import nnx
+    import jax
+
+    from benchmarks.contestants import flax_example
+
+    state = nnx.state(nnx.eval_shape(lambda: flax_example.build(layers)), (nnx.Param, nnx.BatchStat))
+    return sum(leaf.size for leaf in jax.tree.leaves(state))
+
+
+def _keras_parameters(layers):
+    from benchmarks.contestants import keras_fit
+
+    # Zeros are made faster than random numbers.
+    return keras_fit.build([dataclasses.replace(layer, init="zeros") for layer in layers]).count_params()
+
+
+def _torch_parameters(layers):
+    from benchmarks.contestants import pytorch
+
+    model = pytorch.build(layers)
+    return sum(t.numel() for t in [*model.parameters(), *model.buffers()] if t.is_floating_point())
+
+
+@pytest.mark.slow
+def test_same_weights_give_the_same_logits():
+    import jax
+    import numpy as np
+    import optax
+
+    from benchmarks.contestants import flax_example, keras_fit
+
+    small = (
+        "model.blocks=((3,4),(5,6))",
+        "model.kernel_size=(3,2)",
+        "model.hidden=(16,)",
+        "model.activation=gelu",
+        "model.convolution=stock",
+    )
+    config, layers = resolved("plateau_cnn", *small)
+    ours = models.build(config.model, 10, jax.random.key(0))
+    rng, weights = np.random.default_rng(0), []
+    for layer in (getattr(ours, name) for name in ours.names):
+        names = ("scale", "bias", "mean", "var") if hasattr(layer, "mean") else ("kernel", "bias")
+        if hasattr(layer, "bias"):
+            weights.append({name: rng.uniform(0.1, 0.3, getattr(layer, name).shape).astype("f4") for name in names})
+            _set(layer, weights[-1])
+    images = rng.normal(size=(3, 28, 28, 1)).astype("f4")
+    expected = np.asarray(jax.jit(lambda x: ours(x))(images))
+
+    theirs = flax_example.build(layers)
+    for layer, arrays in zip((m for m in theirs.layers if hasattr(m, "bias")), weights, strict=True):
+        _set(layer, arrays)
+    theirs.eval()
+    np.testing.assert_allclose(jax.jit(lambda x: theirs(x))(images), expected, rtol=2e-5)
+    if importlib.util.find_spec("keras"):
+        model = keras_fit.build([dataclasses.replace(layer, init="zeros") for layer in layers])
+        model.set_weights([array for arrays in weights for array in arrays.values()])
+        np.testing.assert_allclose(model.predict_on_batch(images), expected, rtol=2e-5)
+    labels = np.array([1, 2, 3])
+    cross_entropy = optax.softmax_cross_entropy_with_integer_labels(expected, labels).mean()
+    loss, _ = jax.jit(lambda x: flax_example.loss_fn(theirs, x, labels))(images)
+    assert float(loss) == pytest.approx(float(cross_entropy + models.penalty(ours)), rel=1e-5)
+
+
+def _set(layer, arrays):
+    for name, array in arrays.items():
+        getattr(layer, name)[...] = array
+
+
+def test_training_flops():
+    # One dense layer of 2 inputs and 3 outputs: forward and weight gradient, no input gradient.
+    assert network.training_flops([network.Layer("dense", 2, 3)]) == 2 * 2 * 6
+    # 5x5 pixels, 3x3 kernels, 1 to 4 channels; then 100 to 10 with its input gradient.
+    layers = [network.Layer("conv", 1, 4, size=3, side=5), network.Layer("flatten"), network.Layer("dense", 100, 10)]
+    assert network.training_flops(layers) == 2 * (2 * 900 + 3 * 1000)
+    assert network.training_flops(resolved("deep_cnn")[1]) == pytest.approx(114.1e6, rel=1e-3)
+
+
+def made_up(name, seconds, **more):
+    rounds = [
+        {"round": i + 1, "steps": 10, "seconds": s, "cpu_seconds": s, "cores_used_by_others": 0.0}
+        for i, s in enumerate(seconds)
+    ]
+    report = {"rounds": rounds, "first_step_s": 1.5, "peak_mib": 300.4, "loss": 0.25, "accuracy": 0.9}
+    return {name: report | {"test_accuracy": 0.8, "device": "cpu", "versions": {name: "1.0"}} | more}
+
+
+def test_ratios_are_medians_of_pairs():
+    # Round by round 2, 4 and 8 times as fast, while the quotient of the medians is 2.
+    reports = made_up("digits", [1.0, 0.5, 5.0]) | made_up("torch_eager", [2.0, 2.0, 40.0])
+    rows = results.summarize(reports, batch_size=100, flops=1e6, peak=1.0)
+    assert vars(rows["torch_eager"]["ratio"]) == {"median": 4.0, "low": 2.0, "high": 8.0}
+    assert rows["digits"]["ratio"] is None
+    assert vars(rows["digits"]["steps"]) == {"median": 10.0, "low": 2.0, "high": 20.0}
+    assert rows["digits"]["images"].median == 1000.0
+    assert rows["digits"]["share"] == pytest.approx(1.0)  # 1000 images/s of 1 MFLOP against 1 GFLOP/s.
+    assert results.paired_ratios({1: 4.0, 3: 6.0}, {1: 2.0, 2: 9.0, 3: 3.0}) == [2.0, 2.0]
+
+
+def test_a_contestant_without_rounds_has_no_row():
+    assert results.summarize(made_up("torch_eager", []), 1, 1.0, None) == {}
+    (row,) = results.summarize(made_up("torch_eager", [1.0]), 1, 1.0, None).values()
+    assert row["ratio"] is None and row["share"] is None
+
+
+@pytest.mark.parametrize(
+    "value, text", [(12345.6, "12,346"), (123.4, "123"), (12.34, "12.3"), (1.234, "1.23"), (0.0123, "0.012")]
+)
+def test_number(value, text):
+    assert results.number(value) == text
+
+
+def test_origin_names_no_places():
+    arguments = [
+        "--model=deep_cnn",
+        "--json",
+        "/a/b",
+        "--data_dir=/c",
+        "--set=batch_size=3",
+        "--peers_python=/d",
+        "--epoch",
+    ]
+    command = results.origin("benchmarks.peers", arguments)["command"]
+    assert command == "python -m benchmarks.peers --model=deep_cnn --set=batch_size=3 --epoch"
+
+
+def peers_file():
+    return {
+        "kind": "peers", "model": "deep_cnn", "overrides": ["batch_size=64"], "changes": ["no augmentation"],
+        "batch_size": 64, "parameters": 870634, "flops_per_image": 114e6, "sgemm_gflops": 150.0,
+        "contestants": made_up("digits", [1.0]) | made_up("torch_eager", [2.0]) | made_up("torch_compile", [1.25]),
+        "failed": {"keras_jax": "not installed"}, "machine": {"cpu": "Some CPU", "cores": 2, "gpu": None},
+        "cores_used_by_others": 0.5, "date": "2026-11-21", "command": "python -m benchmarks.peers --model=deep_cnn",
+    }  # fmt: skip
+
+
+def test_table_renders_what_is_committed(tmp_path):
+    startup = {
+        "kind": "startup", "model": "dense_32_32", "overrides": [],
+        "machine": {"cpu": "Some CPU", "cores": 2, "gpu": None},
+        "contestants": made_up("digits", [2.0, 3.0]) | made_up("torch_eager", [4.0, 4.0]), "date": "2026-11-21",
+    }  # fmt: skip
+    for name, content in (("a", peers_file()), ("b", startup)):
+        (tmp_path / f"{name}.json").write_text(json.dumps(content))
+    assert table.main(["table", f"--results={tmp_path}", f"--readme={tmp_path}/README.md"]) == 0
+    page = (tmp_path / "README.md").read_text()
+    summary = next(line for line in page.splitlines() if line.startswith("| `deep_cnn`"))
+    # The best PyTorch is the compiled one, 1.25 times slower than digits.
+    assert "(batch_size=64, no augmentation) | 64 | 640 | 1.25 [1.25-1.25] (`torch_compile`) | - |" in summary
+    assert "| `torch_eager` | 5.00 [5.00-5.00] | 320 |" in page
+    assert "| `dense_32_32` | 2.50 [2.00-3.00] | 4.00 [4.00-4.00] | 0.625 [0.500-0.750] |" in page
+    for words in ("Some CPU, 2 cores", "Without `keras_jax`: not installed.", "torch_compile 1.0", "used 0.50 cores"):
+        assert words in page
+
+
+def test_the_committed_page_is_the_rendered_one():
+    files = table.read(ROOT / "benchmarks" / "results")
+    assert (ROOT / "benchmarks" / "README.md").read_text() == table.render(files)
+
+
+@pytest.mark.parametrize(
+    "content, words",
+    [
+        ("{}", "x.json is not a file of benchmarks.peers"),
+        ('{"kind": "peers", "overrides": []}', "has no 'contestants'"),
+    ],
+)
+def test_a_broken_result_gives_one_sentence(tmp_path, capsys, content, words):
+    (tmp_path / "x.json").write_text(content)
+    assert table.main(["table", f"--results={tmp_path}", f"--readme={tmp_path}/README.md"]) == 2
+    assert words in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_two_contestants_end_to_end(tmp_path, run_module):
+    """Also that a peer without its library is told and left out."""
+    file = tmp_path / "out.json"
+    names = ["digits", "flax_example"]
+    done = run_module(
+        "benchmarks.peers",
+        *TINY,
+        f"--contestants={','.join(names)},torch_eager",
+        "--epoch",
+        f"--json={file}",
+        "--augment",
+    )
+    assert done.returncode == 0, done.stderr
+    measured = json.loads(file.read_text())
+    if not importlib.util.find_spec("torch"):
+        assert "torch_eager is left out" in done.stdout and "pip install" in done.stdout
+        assert measured["failed"] == {"torch_eager": "not installed"} and measured["sgemm_gflops"] is None
+    for name in names:
+        report = measured["contestants"][name]
+        assert [item["round"] for item in report["rounds"]] == [1, 2]
+        assert len({item["steps"] for item in report["rounds"]}) == 1
+        assert report["parameters"] == measured["parameters"] == 26506
+        assert report["total_steps"] > measured["steps_per_epoch"] == 1437 // 64
+        assert 0 < report["loss"] < 2.3 and 0 < report["first_step_s"] < 60 and report["peak_mib"] > 50
+        assert report["accuracy"] > 0.3 and report["test_accuracy"] > 0.3
+        assert name in done.stdout and report["versions"]["jax"]
+    ratios = results.paired_ratios(*(results.rates(measured["contestants"][name]) for name in names))
+    assert measured["ratios"]["flax_example"]["median"] == pytest.approx(sum(ratios) / 2)
+    assert "--peers_python" not in measured["command"]
+
+
+@pytest.fixture
+def fake(tmp_path):
+    """Starts a process that answers as a contestant does, for as long as `code`, run before each answer, lets it."""
+    started = []
+
+    def start(name, code=""):
+        program = (
+            "import json, os, sys, time\n"
+            "say = lambda **content: print(json.dumps(content), flush=True)\n"
+            "say(first_step_s=0.1, parameters=1)\n"
+            "for line in sys.stdin:\n"
+            "    order = json.loads(line)\n"
+            f"    {code or 'pass'}\n"
+            "    say(**order | {'seconds_per_step': 0.01, 'seconds': 0.1, 'cpu_seconds': 0.1})\n"
+        )
+        started.append(driver.Process(name, [sys.executable, "-c", program], tmp_path))
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.close()
+
+
+@pytest.mark.parametrize(
+    "code, words",
+    [
+        ("if order['do'] == 'train': sys.exit('out of luck')", "bad ended with exit code 1"),
+        ("if order['do'] == 'train': os.kill(os.getpid(), 9)", "bad ended with exit code -9"),
+        ("if order['do'] == 'train': time.sleep(60)", "bad did not answer within"),
+        ("if order['do'] == 'warm_up': sys.exit('out of luck')", "bad ended with exit code 1"),
+    ],
+)
+def test_one_that_dies_or_hangs_is_told_and_the_rest_goes_on(fake, monkeypatch, code, words):
+    monkeypatch.setattr(driver, "_ROUND_TIMEOUT", 1.0)
+    told = []
+    race = driver.Race(0.05, told.append)
+    for process in (fake("bad", code), fake("good")):
+        race.enter(process)
+    race.run(3)
+    race.finish()
+    assert [item["round"] for item in race.reports["good"]["rounds"]] == [1, 2, 3]
+    assert list(race.failed) == ["bad"] and words in race.failed["bad"]
+    assert any(words in line for line in told)
+    assert "out of luck" not in code or any("out of luck" in line for line in told)
+
+
+@on_linux
+def test_only_one_process_runs_at_a_time(fake):
+    """In a turn, the others are stopped: the system says so."""
+    race = driver.Race(0.05, lambda text: None)
+    for name in ("a", "b"):
+        race.enter(fake(name))
+    state = lambda racer: _state(racer.process.pid)
+    assert {state(racer) for racer in race.racers.values()} == {"T"}
+    with race.racers["a"].turn():
+        assert state(race.racers["a"]) != "T" and state(race.racers["b"]) == "T"
+    assert state(race.racers["a"]) == "T"
+
+
+def _state(pid):
+    """R, S, T (stopped), ... once the signal has arrived."""
+    time.sleep(0.2)
+    return pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+
+
+@on_linux
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_no_process_is_left_behind(tmp_path, number):
+    """A driver that is ended in the middle, however it is, takes its stopped children with it."""
+    program = (
+        "import pathlib, sys, time\n"
+        "from benchmarks import driver\n"
+        "child = 'from benchmarks import worker; worker.die_with_the_driver(); print(1); input()'\n"
+        "line = [sys.executable, '-c', child]\n"
+        "with driver.processes() as started:\n"
+        "    started.append(driver.Process('x', line, pathlib.Path(sys.argv[1])))\n"
+        "    started[0].read_line(60)\n"
+        "    started[0].signal(19)\n"
+        "    print(started[0].pid, flush=True)\n"
+        "    time.sleep(60)\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", program, str(tmp_path)], cwd=ROOT, stdout=subprocess.PIPE) as process:
+        child = int(process.stdout.readline())
+        os.kill(process.pid, number)
+        process.wait(30)
+    deadline = time.monotonic() + 10
+    while pathlib.Path(f"/proc/{child}").exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not pathlib.Path(f"/proc/{child}").exists()
+
+
+@pytest.mark.parametrize(
+    "args, words",
+    [
+        ([], ["--model is missing"]),
+        (["--model=nope"], ["'nope'", "deep_cnn"]),
+        (["--model=dense_32_32", "--set=bach_size=3"], ["bach_size"]),
+        (["--model=dense_32_32", "--contestants=caffe"], ["'caffe'", "torch_eager"]),
+        (["--model=dense_32_32", "--set=optimizer.clip_norm=1"], ["clip_norm", "peers"]),
+        (["--model=dense_32_32", "--json=/nowhere/x.json"], ["/nowhere/x.json", "no such folder"]),
+        (["--model=dense_32_32", "--rounds=0"], ["rounds"]),
+    ],
+)
+def test_mistakes_give_one_sentence(args, words, run_module):
+    done = run_module("benchmarks.peers", *args)
+    assert done.returncode == 2, done.stdout
+    assert all(word in done.stderr for word in words) and "Traceback" not in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_missing_python_is_told_in_one_sentence():
+    left_out = driver.missing_libraries("/nowhere/python", list(CONTESTANTS))
+    assert set(left_out) == {name for name, entry in CONTESTANTS.items() if not entry.is_ours}
+    assert "/nowhere/python" in left_out["torch_eager"] and "pip install" in left_out["torch_eager"]
+
+
+def test_training_goes_round_the_epoch():
+    """Spans go on where the last one stopped, and their means weigh each step once."""
+
+    class Recorder:
+        outside, spans = 0.0, []
+
+        def train(self, start, stop):
+            self.spans.append((start, stop))
+            return float(start), 1.0
+
+    training = worker.Training(Recorder(), steps_per_epoch=5)
+    training.train(3)
+    assert training.train(9) >= 0
+    assert Recorder.spans == [(0, 3), (3, 5), (0, 5), (0, 2)]
+    assert training.position == 2 and training.total == 12
+    assert training.loss == pytest.approx(2 * 3 / 9) and training.accuracy == 1.0

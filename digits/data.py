@@ -5,18 +5,21 @@ MNIST is always in the order of the official files, whatever it was read from, b
 
 import contextlib
 import dataclasses
+import functools
 import hashlib
 import os
 import pathlib
 import re
+import typing
 
-import jax
-import jax.numpy as jnp
 from ml_collections import ConfigDict
 import numpy as np
 
 from digits import sources
 from digits.errors import UserError, require, require_choice
+
+if typing.TYPE_CHECKING:  # A dataset can be read before JAX, which takes longer to import, is there.
+    import jax
 
 SIDE = sources.SIDE
 # SHA-256 over training images, training labels, test images and test labels, as `Dataset.digest` computes it.
@@ -45,6 +48,10 @@ class Dataset:
 
     def digest(self) -> str:
         """SHA-256 over the bytes of the four arrays."""
+        return self._digest
+
+    @functools.cached_property
+    def _digest(self) -> str:
         sha = hashlib.sha256()
         for array in self.arrays:
             sha.update(np.ascontiguousarray(array))
@@ -116,11 +123,17 @@ def split(dataset: Dataset, config: ConfigDict) -> Splits:
     if _parse_split(config.validation)[0] == "test":
         validation = test
     else:
-        validation = (images[held], labels[held]) if len(held) else None
-    return Splits((images[train], labels[train]), validation, test)
+        validation = (_take(images, held), _take(labels, held)) if len(held) else None
+    return Splits((_take(images, train), _take(labels, train)), validation, test)
 
 
-def normalize(images: jax.Array, kind: str) -> jax.Array:
+def _take(array: np.ndarray, indices: np.ndarray) -> np.ndarray:
+    """array[indices], without a copy where the indices are a range."""
+    start, stop = int(indices[0]), int(indices[0]) + len(indices)
+    return array[start:stop] if np.array_equal(indices, np.arange(start, stop)) else array[indices]
+
+
+def normalize(images: "jax.Array", kind: str) -> "jax.Array":
     """Normalises pixels of 0 to 255 for the network.
 
     Args:
@@ -131,6 +144,8 @@ def normalize(images: jax.Array, kind: str) -> jax.Array:
     Returns:
       float32 (float64 stays), Nx28x28x1.
     """
+    import jax.numpy as jnp
+
     x = images.astype(jnp.promote_types(images.dtype, jnp.float32))
     # The channel is added last: XLA's CPU backend vectorises over the last axis, ten times slower if that has length 1.
     x = x.reshape(x.shape[0], SIDE, SIDE)
@@ -177,6 +192,12 @@ def load(name: str, data_dir: str | None = None) -> Dataset:
         return cached
     read = sources.read_optdigits() if name == "optdigits" else sources.read_tfds(name)
     return _keep(_dataset(name, read, f"TFDS's copy of {name}"))
+
+
+def is_quick(name: str, data_dir: str | None = None) -> bool:
+    """Whether `load` has only to read IDX files, the cache or the embedded set: no download, no folder of images."""
+    near = data_dir or os.environ.get("DIGITS_DATA_DIR") or name == "optdigits" or _cache_file(name).exists()
+    return bool(re.fullmatch(r"\w+", name) and near)
 
 
 def _dataset(name: str, source: sources.Source, where: str) -> Dataset:

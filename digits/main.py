@@ -21,6 +21,9 @@ _WORKDIR = flags.DEFINE_string(
     "workdir", None, "Where the run is kept, or goes on. Default: runs/, the config's name and what was changed."
 )
 _DATA_DIR = flags.DEFINE_string("data_dir", None, "A folder with the four IDX files of the dataset.")
+_PROFILE = flags.DEFINE_bool(
+    "profile", False, "Write a trace of the training around the end of an epoch to WORKDIR/profile."
+)
 _TYPES = {"int()": "a whole number", "to float": "a number", "boolean": "true or false"}
 
 
@@ -89,11 +92,14 @@ def main(argv: list[str]) -> int:
     try:
         config, origin = read_config(argv)
         workdir = _WORKDIR.value or default_workdir(origin["config_file"], origin["overrides"])
-        from digits import train  # Imports JAX: not for --help, not for a mistyped flag.
+        from digits import startup  # Imports NumPy: not for --help, not for a mistyped flag.
+
+        start = startup.Start(config.data.name, _DATA_DIR.value).early()
+        from digits import train  # Imports JAX.
     except UserError as error:
         return _refuse(error)
     try:
-        train.train_and_evaluate(config, workdir, _DATA_DIR.value, origin)
+        train.train_and_evaluate(config, workdir, origin=origin, start=start, profile=_PROFILE.value)
     except UserError as error:
         return _refuse(error)
     except train.Interrupted as interrupted:

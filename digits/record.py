@@ -10,6 +10,7 @@ import os
 import pathlib
 import platform
 import queue
+import re
 import shlex
 import subprocess
 import sys
@@ -229,6 +230,15 @@ def say(text: str = "") -> None:
     print(text, flush=True)
 
 
+def opening_line(config: ConfigDict, counts: dict[str, int], steps_per_epoch: int) -> str:
+    """On what is trained: how many examples, and the device."""
+    itself = " (the test set itself)" if config.data.validation == "test" else ""
+    return (
+        f"{config.data.name}: {counts['train']:,} training, {counts['validation']:,} validation{itself}, "
+        f"{counts['test']:,} test images; {steps_per_epoch:,} steps an epoch; device: {device()}"
+    )
+
+
 def epoch_line(record: dict[str, float], epochs: int) -> str:
     """One epoch for the terminal or a log file."""
     parts = [f"epoch {record['epoch']:>{len(str(epochs))}}/{epochs}"]
@@ -265,14 +275,28 @@ def closing_lines(config: ConfigDict, result: dict[str, Any], files: Workdir) ->
         lines.append("validation was the test set: no figure here is of unseen images")
     names = ("result.json", "metrics.jsonl", "config.json", "checkpoints", "tensorboard")
     lines.append(f"{files.path}: {', '.join(name for name in names if (files.path / name).exists())}")
+    memory = [
+        f"{result[key] / 2**20:,.0f} MiB {where}"
+        for key, where in (("peak_memory_bytes", "of the process"), ("device_peak_memory_bytes", "on the device"))
+        if result.get(key)
+    ]
+    if memory:
+        lines.append(f"peak memory: {', '.join(memory)}")
     return "\n".join(lines)
 
 
 def environment() -> dict[str, Any]:
-    """What a run ran on: device, peak memory in bytes, versions of the libraries, commit of this code."""
+    """What a run ran on: device, peak memory in bytes, versions of the libraries, commit of this code.
+
+    `device_peak_memory_bytes` is there only where a device has a memory of its own and tells.
+    """
     names = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "ml_collections")
     versions = {"python": platform.python_version(), **{name: importlib.metadata.version(name) for name in names}}
-    return {"device": device(), "peak_memory_bytes": _peak_memory(), "versions": versions, "commit": _git_commit()}
+    memory = {"peak_memory_bytes": _peak_memory()}
+    peaks = [(d.memory_stats() or {}).get("peak_bytes_in_use") for d in jax.local_devices()]
+    if any(peaks):
+        memory["device_peak_memory_bytes"] = max(filter(None, peaks))
+    return {"device": device(), **memory, "versions": versions, "commit": _git_commit()}
 
 
 def device() -> str:
@@ -283,9 +307,13 @@ def device() -> str:
 
 
 def _peak_memory() -> int | None:
-    """Of the accelerator where its backend tells, of this process otherwise; None on Windows, which tells neither."""
-    if peak := (jax.devices()[0].memory_stats() or {}).get("peak_bytes_in_use"):
-        return peak
+    """The most memory this process ever had, in bytes; None on Windows, which does not tell."""
+    try:
+        # On Linux ru_maxrss begins with the size of the process that started this one, which may have been larger.
+        status = pathlib.Path("/proc/self/status").read_text()
+        return int(re.search(r"^VmHWM:\s+(\d+) kB", status, re.MULTILINE)[1]) * 1024
+    except (OSError, TypeError):
+        pass
     try:
         import resource
     except ImportError:

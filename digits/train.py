@@ -1,10 +1,8 @@
 """Training: the loop over epochs that records, applies the rules between epochs, checkpoints, and tests at the end."""
 
+import concurrent.futures
 import dataclasses
-import functools
 import os
-import signal
-import threading
 import time
 from typing import Any
 
@@ -14,21 +12,14 @@ import jax.numpy as jnp
 from ml_collections import ConfigDict
 import numpy as np
 
-from digits import augment, data, evaluate, models, optimizer, record
+from digits import augment, checkpoint, data, evaluate, models, optimizer, profile, record, startup
 from digits.errors import UserError, require
+from digits.interrupt import Interrupted, Listener
 from digits.step import TrainState, init_state, make_run_steps, make_train_step, shuffled, zero_totals
 
 # How long one call of the compiled epoch should take: the bar moves smoothly, a signal is heard soon.
 _SECONDS_BETWEEN_UPDATES = 0.5
 _SECONDS_BETWEEN_LOOKS = 3.0
-
-
-class Interrupted(Exception):
-    """The run was stopped by a signal, and saved."""
-
-    def __init__(self, number: int, message: str):
-        super().__init__(message)
-        self.exit_code = 128 + number
 
 
 def check(config: ConfigDict) -> None:
@@ -44,7 +35,12 @@ def check(config: ConfigDict) -> None:
 
 
 def train_and_evaluate(
-    config: ConfigDict, workdir: str | os.PathLike, data_dir: str | None = None, origin: dict[str, Any] | None = None
+    config: ConfigDict,
+    workdir: str | os.PathLike,
+    data_dir: str | None = None,
+    origin: dict[str, Any] | None = None,
+    start: startup.Start | None = None,
+    profile: bool = False,
 ) -> dict[str, Any]:
     """Trains, or goes on training, the run of `config` in `workdir`, and tests it at the end.
 
@@ -53,6 +49,8 @@ def train_and_evaluate(
       workdir: the run's directory: new, empty, or of a run with the same config.
       data_dir: see `data.load`.
       origin: what to record of where the config came from.
+      start: the clock, and the dataset that is being read, of a process that has just been started.
+      profile: whether to write a trace to WORKDIR/profile.
 
     Returns:
       The content of result.json.
@@ -68,105 +66,99 @@ def train_and_evaluate(
         record.say(f"This run is finished: {files.path}. Its result:")
         record.say(record.closing_lines(config, result, files))
         return result
-    return _Training(config, files, data_dir, origin or {}).run()
+    start = start or startup.Start(config.data.name, data_dir)
+    return _Training(config, files, start, origin or {}, profile).run()
 
 
 class _Training:
     """One run from its data to its result: the host's side of the training."""
 
-    def __init__(self, config: ConfigDict, files: record.Workdir, data_dir: str | None, origin: dict[str, Any]):
-        self.config, self.files = config, files
+    def __init__(
+        self,
+        config: ConfigDict,
+        files: record.Workdir,
+        start: startup.Start,
+        origin: dict[str, Any],
+        profiled: bool,
+    ):
+        self.config, self.files, self.start = config, files, start
         if config.compilation_cache:
             jax.config.update("jax_compilation_cache_dir", str(data.cache_dir() / "xla"))
-            jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
-        dataset = data.load(config.data.name, data_dir)
-        self.splits = data.split(dataset, config.data)
-        self.examples = len(self.splits.train[1])
+            jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+        dataset = start.dataset()
+        splits = data.split(dataset, config.data)
+        self.examples = len(splits.train[1])
         accepted = f"at most the {self.examples:,} training examples"
         require(config.batch_size <= self.examples, "batch_size", config.batch_size, accepted)
         self.steps_per_epoch = -(-self.examples // config.batch_size)
         self.class_names = dataset.class_names
-        build = lambda: models.build(config.model, len(self.class_names), jax.random.key(0))
-        self.model = nnx.eval_shape(build)
+        self.model = nnx.eval_shape(lambda: models.build(config.model, len(self.class_names), jax.random.key(0)))
         self.about = {
             **origin,
             "data": {
                 "digest": dataset.digest(),
                 "train": self.examples,
-                "validation": len(self.splits.validation[1]) if self.splits.validation else 0,
-                "test": len(self.splits.test[1]),
+                "validation": len(splits.validation[1]) if splits.validation else 0,
+                "test": len(splits.test[1]),
             },
         }
-        self.signal, self.checkpoints = None, None
+        # Training and validation images live on the device alone; the host's arrays go with this call.
+        self.train, self.validation = jax.device_put((splits.train, splits.validation))
+        self.test = self.validation if config.data.validation == "test" else splits.test
+        rate = optimizer.learning_rate(config.schedule, config.epochs, self.steps_per_epoch)
+        self.learning_rate = jax.jit(lambda state_step, base: rate(state_step - 1, base))  # Of the last step.
+        self.listener = Listener()
+        self.first_step = {"seconds_to_first_step": None, "compile_seconds": None}
+        self.profile = profile.Profile(files.path / "profile" if profiled else None)
+        self.checkpoints = checkpoint.Checkpoints(files.checkpoints)
+        # For what must not keep the training thread waiting.
+        self.background = concurrent.futures.ThreadPoolExecutor(1)
 
     def run(self) -> dict[str, Any]:
         config = self.config
         self.files.create(config, self.about)
-        record.say(models.summary(self.model))
-        counts = self.about["data"]
-        record.say(
-            f"{config.data.name}: {counts['train']:,} training, {counts['validation']:,} validation"
-            f"{' (the test set itself)' if config.data.validation == 'test' else ''}, {counts['test']:,} test images; "
-            f"{self.steps_per_epoch:,} steps an epoch; device: {record.device()}"
-        )
-        numbers = (signal.SIGINT, signal.SIGTERM) if threading.current_thread() is threading.main_thread() else ()
-        handlers = {number: signal.signal(number, self._hear) for number in numbers}
         self.events = record.Events(self.files.path / "tensorboard", config.tensorboard)
         try:
-            self._prepare()
-            while self.epoch < config.epochs and not self.stopping.stop:
-                self._train_epoch()
-            return self._finish()
+            with self.listener:
+                self._prepare()
+                while self.epoch < config.epochs and not self.stopping.stop:
+                    self._train_epoch()
+                return self._finish()
         finally:
-            for number, handler in handlers.items():
-                signal.signal(number, handler)
+            self.profile.close()
+            self.background.shutdown()
+            self.checkpoints.close()
             self.events.close()
-            if self.checkpoints:
-                self.checkpoints.close()
-
-    def _hear(self, number, _frame):
-        if self.signal:
-            raise KeyboardInterrupt  # The second time, at once and without saving.
-        self.signal = number
 
     def _prepare(self) -> None:
-        """Compiles the program and brings data and state, fresh or from the latest checkpoint, onto the device."""
-        config = self.config
-        started = time.perf_counter()
+        """Compiles the program, and meanwhile makes the state, fresh or from the latest checkpoint."""
+        config, seed, zero = self.config, np.int32(self.config.seed), np.int32(0)
+        began = time.perf_counter()
         graphdef, _, _ = models.split(self.model)
-        run_steps = make_run_steps(
-            make_train_step(config, graphdef, self.steps_per_epoch), self.examples, config.batch_size
-        )
-        init = jax.jit(functools.partial(init_state, config, len(self.class_names)))
-        self.state, self.totals = init(np.int32(config.seed)), zero_totals()
-        self.train = jax.device_put(self.splits.train)
-        self.validation = jax.device_put(self.splits.validation)
-        self.evaluate = evaluate.make_evaluate(graphdef, config.data.normalization, config.eval_batch_size)
-        zero = np.int32(0)
+        train_step = make_train_step(config, graphdef, self.steps_per_epoch)
+        run_steps = make_run_steps(train_step, self.examples, config.batch_size)
+        init = jax.jit(lambda seed: (init_state(config, len(self.class_names), seed), zero_totals())).trace(seed)
         order = jax.ShapeDtypeStruct((self.examples,), jnp.int32)
-        lowered = jax.jit(run_steps, donate_argnums=(0, 1)).lower(
-            self.state, self.totals, *self.train, order, zero, zero
-        )
-        self.run_steps = lowered.compile()
+        lowered = jax.jit(run_steps, donate_argnums=(0, 1)).lower(*init.out_info, *self.train, order, zero, zero)
+        compiled = self.background.submit(lowered.compile)  # XLA needs no Python, what follows little else.
+        self.state, self.totals = init.lower().compile()(seed)
         self.epoch, self.step_in_epoch, self.seconds = 0, 0, 0.0
-        self.steps_per_call = max(1, self.steps_per_epoch // 50)  # Until its speed is known.
+        self.seconds_per_step = None
         self.plateau = optimizer.Plateau(config.optimizer.learning_rate)
         self.stopping = optimizer.EarlyStopping()
-        record.say(f"compiled in {time.perf_counter() - started:.1f} s")
-        if self.files.checkpoints.is_dir() and (step := self._open_checkpoints().latest_step()) is not None:
+        self.evaluate = evaluate.make_evaluate(graphdef, config.data.normalization, config.eval_batch_size)
+        record.say(models.summary(self.model))
+        record.say(record.opening_line(config, self.about["data"], self.steps_per_epoch))
+        if self.files.checkpoints.is_dir() and (step := self.checkpoints.latest_step()) is not None:
             self._restore(step)
             record.say(f"going on with {self.files.path} after epoch {self.epoch}, step {self.step_in_epoch}")
         # Also records of a first epoch whose checkpoint was never finished.
         self.files.truncate(self.epoch)
         for line in self.files.history():
             record.say(record.epoch_line(line, config.epochs))
-
-    def _open_checkpoints(self):
-        # Orbax takes a second to import: not before the first epoch has been trained.
-        from digits import checkpoint
-
-        self.checkpoints = self.checkpoints or checkpoint.Checkpoints(self.files.checkpoints)
-        return self.checkpoints
+        self.order = shuffled(seed, self.epoch + 1, self.examples)
+        self.run_steps = compiled.result()
+        self.compile_seconds = time.perf_counter() - began
 
     def _saved(self) -> dict[str, Any]:
         return {"train": vars(self.state), "totals": self.totals}
@@ -189,78 +181,91 @@ class _Training:
             "early_stopping": dataclasses.asdict(self.stopping),
         }
         step = self.epoch * self.steps_per_epoch + self.step_in_epoch
-        self._open_checkpoints().save(step, self._saved(), about, rank)
+        self.checkpoints.save(step, self._saved(), about, rank)
 
     def _train_epoch(self) -> None:
         config, number = self.config, self.epoch + 1
-        order = shuffled(self.state.seed, number, self.examples)
-        started = time.perf_counter()
+        started = began = time.perf_counter()
+        order = self.order
+        # On two cores it takes a tenth of a short epoch to shuffle: the next order is made beside this epoch.
+        following = self.background.submit(shuffled, np.int32(config.seed), number + 1, self.examples)
         progress = record.Progress(
             number, config.epochs, self.examples, min(self.step_in_epoch * config.batch_size, self.examples)
         )
-        wanted = _SECONDS_BETWEEN_UPDATES if record.shows_progress() else _SECONDS_BETWEEN_LOOKS
         while self.step_in_epoch < self.steps_per_epoch:
-            start, stop = self.step_in_epoch, min(self.step_in_epoch + self.steps_per_call, self.steps_per_epoch)
-            before = time.perf_counter()
-            self.state, self.totals = self.run_steps(
-                self.state, self.totals, *self.train, order, np.int32(start), np.int32(stop)
-            )
-            jax.block_until_ready(self.totals)
-            self.steps_per_call = max(1, round(wanted * (stop - start) / (time.perf_counter() - before)))
-            self.step_in_epoch = stop
-            progress.update(min(stop * config.batch_size, self.examples) - start * config.batch_size)
-            if self.signal and stop < self.steps_per_epoch:
+            left = (self.steps_per_epoch - self.step_in_epoch) * (self.seconds_per_step or np.inf)
+            aside = self.profile.look(number, config.epochs, time.perf_counter() - began, left)
+            started, began = started + aside, began + aside
+            images = self._call(order)
+            progress.update(images)
+            if self.listener.heard and self.step_in_epoch < self.steps_per_epoch:
                 progress.close()
                 self.seconds += time.perf_counter() - started
                 self._stop_here()
         progress.close()
         self.seconds += time.perf_counter() - started
+        self.order = following.result()
         self._end_epoch()
-        if self.signal and self.epoch < config.epochs:
+        self.profile.end_epoch(self.epoch, time.perf_counter() - began)
+        if self.listener.heard and self.epoch < config.epochs:
             self._stop_here()
+
+    def _call(self, order: jax.Array) -> int:
+        """Trains for about the wanted time, at first one step; returns the number of images."""
+        often = record.shows_progress() or self.profile.active
+        wanted = _SECONDS_BETWEEN_UPDATES if often else _SECONDS_BETWEEN_LOOKS
+        steps = max(1, round(wanted / self.seconds_per_step)) if self.seconds_per_step else 1
+        start, stop = self.step_in_epoch, min(self.step_in_epoch + steps, self.steps_per_epoch)
+        before = time.perf_counter()
+        with self.profile.phase("train", step=start):
+            self.state, self.totals = self.run_steps(
+                self.state, self.totals, *self.train, order, np.int32(start), np.int32(stop)
+            )
+            jax.block_until_ready(self.totals)
+        first, self.seconds_per_step = not self.seconds_per_step, (time.perf_counter() - before) / (stop - start)
+        if first:
+            self._arrive()
+        self.step_in_epoch = stop
+        return min(stop * self.config.batch_size, self.examples) - start * self.config.batch_size
+
+    def _arrive(self) -> None:
+        """After the first step: notes how long it took to get there, and prepares what comes after the first epoch."""
+        self.first_step = {"seconds_to_first_step": self.start.seconds(), "compile_seconds": self.compile_seconds}
+        record.say(
+            f"first step after {self.first_step['seconds_to_first_step']:.1f} s "
+            f"(compilation {self.compile_seconds:.1f} s of it)"
+        )
+        self.start.arrived()
+        self.checkpoints.prepare()
 
     def _stop_here(self) -> None:
         step = self.epoch * self.steps_per_epoch + self.step_in_epoch
-        if self._open_checkpoints().latest_step() != step:
+        if self.checkpoints.latest_step() != step:
             self._save()
         self.checkpoints.close()
-        command = record.command(self.about, self.files)
-        raise Interrupted(
-            self.signal, f"Stopped by {signal.Signals(self.signal).name} and saved. To go on:\n  {command}"
-        )
+        raise Interrupted(self.listener.heard, record.command(self.about, self.files))
 
     def _evaluate(self, examples) -> dict[str, float]:
         return self.evaluate(self.state.params, self.state.stats, *examples)
 
     def _end_epoch(self) -> None:
         """Validates, records, applies the plateau and early-stopping rules, checkpoints."""
-        config = self.config
+        config, phase = self.config, self.profile.phase
         trained, started = self.seconds, time.perf_counter()
         self.epoch, self.step_in_epoch, self.seconds = self.epoch + 1, 0, 0.0
-        rate = optimizer.learning_rate(config.schedule, config.epochs, self.steps_per_epoch)
-        totals = jax.device_get(self.totals)
-        metrics = {
-            "loss": float(totals["loss"] / totals["count"]),
-            "accuracy": float(totals["correct"] / totals["count"]),
-        }
-        if not np.isfinite(metrics["loss"]):
-            raise UserError(
-                f"The loss became {metrics['loss']} in epoch {self.epoch}: try a config.optimizer.learning_rate below "
-                f"{config.optimizer.learning_rate:g}, or config.optimizer.clip_norm=1. {self.files.path} keeps the "
-                "epochs before."
-            )
-        validated = self._evaluate(self.validation) if self.validation else dict.fromkeys(metrics)
-        metrics |= {f"val_{key}": value for key, value in validated.items()}
-        line = {
-            "epoch": self.epoch,
-            **metrics,
-            "learning_rate": float(rate(self.state.step - 1, self.state.learning_rate)),
-            "seconds": trained + time.perf_counter() - started,
-            "images_per_second": self.examples / trained,
-        }
-        record.say(record.epoch_line(line, config.epochs))
-        self.files.append(line)
-        self.events.write(self.epoch, {key: value for key, value in line.items() if value is not None})
+        with phase("evaluate"):
+            metrics = self._metrics()
+        with phase("record"):
+            line = {
+                "epoch": self.epoch,
+                **metrics,
+                "learning_rate": float(self.learning_rate(self.state.step, self.state.learning_rate)),
+                "seconds": trained + time.perf_counter() - started,
+                "images_per_second": self.examples / trained,
+            }
+            record.say(record.epoch_line(line, config.epochs))
+            self.files.append(line)
+            self.events.write(self.epoch, {key: value for key, value in line.items() if value is not None})
         monitored = metrics[config.monitor]
         if monitored is not None:
             self.stopping.update(config.early_stopping, config.monitor, monitored, self.epoch)
@@ -270,8 +275,25 @@ class _Training:
         self.totals = zero_totals()
         best = self.stopping.best_epoch == self.epoch
         last = self.epoch == config.epochs or self.stopping.stop
-        if best or last or self.signal or self.epoch % config.checkpoint_every == 0:
-            self._save(rank=self.epoch if best else 0)
+        if best or last or self.listener.heard or self.epoch % config.checkpoint_every == 0:
+            with phase("checkpoint"):
+                self._save(rank=self.epoch if best else 0)
+
+    def _metrics(self) -> dict[str, float | None]:
+        """Loss and accuracy of the epoch that ended, as running means, and of the validation set."""
+        totals = jax.device_get(self.totals)
+        metrics = {
+            "loss": float(totals["loss"] / totals["count"]),
+            "accuracy": float(totals["correct"] / totals["count"]),
+        }
+        if not np.isfinite(metrics["loss"]):
+            raise UserError(
+                f"The loss became {metrics['loss']} in epoch {self.epoch}: try a config.optimizer.learning_rate below "
+                f"{self.config.optimizer.learning_rate:g}, or config.optimizer.clip_norm=1. {self.files.path} keeps "
+                "the epochs before."
+            )
+        validated = self._evaluate(self.validation) if self.validation else dict.fromkeys(metrics)
+        return metrics | {f"val_{key}": value for key, value in validated.items()}
 
     def _finish(self) -> dict[str, Any]:
         config, epochs = self.config, self.epoch
@@ -280,11 +302,10 @@ class _Training:
         best_epoch = self.stopping.best_epoch
         tested_epoch = best_epoch if config.early_stopping.restore_best else epochs
         if tested_epoch != epochs:
-            self._restore(self._open_checkpoints().best_step())
+            self._restore(self.checkpoints.best_step())
             record.say(f"testing the weights of epoch {tested_epoch}, the best by {config.monitor}")
-        test = self._evaluate(jax.device_put(self.splits.test))
-        self._open_checkpoints().close()  # The result is written last: where it stands, the checkpoints do too.
-        self.checkpoints = None
+        test = self._evaluate(jax.device_put(self.test))
+        self.checkpoints.close()  # The result is written last: where it stands, the checkpoints do too.
         history = self.files.history()
         result = {
             "test_loss": test["loss"],
@@ -296,6 +317,7 @@ class _Training:
             "epochs": epochs,
             "seconds": sum(line["seconds"] for line in history),
             "images_per_second": float(np.median([line["images_per_second"] for line in history])),
+            **self.first_step,
             **record.environment(),
             "data": self.about["data"],
             "config_file": self.about.get("config_file"),

@@ -4,11 +4,12 @@ import json
 import shutil
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import digits
-from digits import data, errors, train
+from digits import checkpoint, data, errors, train
 
 
 @pytest.fixture(scope="module")
@@ -30,6 +31,23 @@ def test_load_reproduces_the_recorded_test_accuracy(workdir):
     assert run.config.model.blocks == ((32,), (64,)) and run.config.is_locked
     assert [line["epoch"] for line in run.history] == [1, 2]
     assert run.class_names == tuple("0123456789")
+
+
+def test_saving_is_of_a_copy_and_what_goes_wrong_in_its_thread_is_raised(tmp_path):
+    """The training overwrites its buffers while the thread writes, as a donating program does."""
+    checkpoints = checkpoint.Checkpoints(tmp_path / "checkpoints")
+    double = jax.jit(lambda x: 2 * x, donate_argnums=0)
+    state = {"x": jnp.arange(1000.0)}
+    for step in (1, 2):
+        checkpoints.save(step, state, {"epoch": step}, rank=step)
+        state = {"x": double(state["x"])}
+    restored, about = checkpoints.restore(2, state)
+    np.testing.assert_array_equal(restored["x"], 2 * np.arange(1000.0))
+    assert about == {"epoch": 2} and checkpoints.latest_step() == checkpoints.best_step() == 2
+    checkpoints.save(3, state, {"epoch": object()}, rank=0)  # No JSON.
+    with pytest.raises(TypeError):
+        checkpoints.latest_step()
+    checkpoints.close()
 
 
 def test_predict_takes_one_image_or_many_bytes_or_floats(workdir):

@@ -229,6 +229,13 @@ def test_split_gives_images_with_their_labels(validation, fold):
     np.testing.assert_array_equal(splits.test[1], arrays[3])
 
 
+@pytest.mark.parametrize("validation, copied", [("none", False), ("last(7)", False), ("random(0.175, 0)", True)])
+def test_split_copies_images_only_where_it_must(validation, copied):
+    arrays = small_sets()
+    splits = data.split(dataset_of(arrays), data_config(validation))
+    assert np.shares_memory(splits.train[0], arrays[0]) != copied
+
+
 def test_split_none_has_no_validation_and_split_test_validates_on_the_test_set():
     arrays = small_sets()
     for validation in ("none", "test"):

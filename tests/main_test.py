@@ -31,6 +31,7 @@ def test_quick_start_trains_prints_and_records(tmp_path, run_module):
         "conv_1",
         "121,930",
         "optdigits: 1,221 training, 216 validation",
+        "first step after",
         "epoch 1/2",
         "val_accuracy",
         "test accuracy",
@@ -42,6 +43,7 @@ def test_quick_start_trains_prints_and_records(tmp_path, run_module):
     assert [list(line) for line in lines] == [keys, keys] and [line["epoch"] for line in lines] == [1, 2]
     result = json.loads((tmp_path / "run" / "result.json").read_text())
     assert {"test_loss", "test_accuracy", "seed", "epochs", "seconds", "device", "versions", "commit"} <= set(result)
+    assert 0 < result["compile_seconds"] < result["seconds_to_first_step"] and result["peak_memory_bytes"] > 2**26
     about = json.loads((tmp_path / "run" / "config.json").read_text())
     assert about["config_file"] == "configs/quickstart.py"
     assert about["overrides"] == {"epochs": 2, "tensorboard": False} and about["config"]["epochs"] == 2
@@ -159,10 +161,11 @@ def test_trains_from_idx_files_where_tensorflow_tfds_and_clu_are_not_installed(t
     write_idx(tmp_path / "fashion_mnist", 100, 100)
     done = run_module(
         "digits.main", "--config=configs/dense_32_32.py", "--config.data.name=fashion_mnist", "--config.epochs=2",
-        f"--data_dir={tmp_path}", f"--workdir={tmp_path}/run", env={"PYTHONPATH": str(tmp_path / "site")},
+        f"--data_dir={tmp_path}", f"--workdir={tmp_path}/run", "--profile", env={"PYTHONPATH": str(tmp_path / "site")},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "no TensorBoard events" in done.stdout and "test accuracy" in done.stdout
+    assert "profile: train" in done.stdout and list((tmp_path / "run" / "profile").rglob("perfetto_trace.json.gz"))
     assert (tmp_path / "run" / "result.json").exists() and not (tmp_path / "run" / "tensorboard").exists()
 
 

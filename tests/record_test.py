@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 
 from configs import base, deep_cnn
@@ -46,7 +47,23 @@ def test_closing_lines_show_the_documented_figures_beside_the_test_figures(tmp_p
     result = {"test_loss": 0.02, "test_accuracy": 0.995, "validation_is_test": False}
     text = record.closing_lines(config, result, record.Workdir(tmp_path))
     assert "test accuracy 0.9950" in text and "documented: val accuracy 0.9961 (notebook 000" in text
-    assert str(tmp_path) in text
+    assert str(tmp_path) in text and "MiB" not in text
+    result |= {"peak_memory_bytes": 300 * 2**20, "device_peak_memory_bytes": 2**30}
+    text = record.closing_lines(config, result, record.Workdir(tmp_path))
+    assert text.endswith("peak memory: 300 MiB of the process, 1,024 MiB on the device")
+
+
+def test_peak_memory_is_of_this_process_alone_and_in_bytes(tmp_path, run_module):
+    """The process that starts the others, this one, has had more than the 200 MB that one of them takes."""
+    ballast = np.ones(400_000_000, np.uint8)
+    peaks = []
+    for size in (1, 200_000_000):
+        (tmp_path / "peak.py").write_text(
+            f"import numpy as np\nfrom digits import record\nx = np.ones({size}, np.uint8)\ndel x\n"
+            "print(record.environment()['peak_memory_bytes'])\n"
+        )
+        peaks.append(int(run_module("peak", env={"PYTHONPATH": f"{tmp_path}:."}).stdout))
+    assert peaks[1] - peaks[0] == pytest.approx(200_000_000, rel=0.1) and peaks[0] < ballast.nbytes
 
 
 def test_command_quotes_what_the_shell_would_eat(tmp_path):

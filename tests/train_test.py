@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+import weakref
 
 import jax
 import numpy as np
@@ -82,13 +83,15 @@ def test_killed_three_times_and_resumed_gives_the_same_bits(tiny_cnn, tmp_path):
     command = [sys.executable, "-c", script, str(tmp_path / "config.json")]
     subprocess.run([*command, str(tmp_path / "whole")], cwd=ROOT, check=True, capture_output=True)
     random = np.random.default_rng()
-    resumed = 0
-    for _ in range(3):
+    resumed, checkpoints = 0, tmp_path / "killed" / "checkpoints"
+    for start in range(3):
         process = subprocess.Popen([*command, str(tmp_path / "killed")], cwd=ROOT, stdout=subprocess.PIPE, text=True)
         # Wait for this start to have trained something, then for a random part of an epoch.
         for line in process.stdout:
             resumed += line.startswith("going on")
-            if line.startswith("epoch") and random.random() < 0.2:
+            saved = checkpoints.is_dir() and any(path.name.isdigit() for path in checkpoints.iterdir())
+            # The first kill comes soon after there is something to go on with, the others at any time.
+            if line.startswith("epoch") and (saved if start == 0 else random.random() < 0.2):
                 break
         time.sleep(random.uniform(0, 0.3))
         process.send_signal(signal.SIGKILL)
@@ -129,6 +132,38 @@ def test_a_finished_run_is_not_trained_again(tiny, tmp_path, capsys):
     assert train.train_and_evaluate(tiny, tmp_path / "run") == result
     assert "finished" in capsys.readouterr().out
     assert before == {path: path.stat().st_mtime_ns for path in (tmp_path / "run").rglob("*")}
+
+
+def test_the_way_to_the_first_step_is_told_and_recorded_and_begins_with_one_step(tiny, tmp_path, monkeypatch, capsys):
+    calls = []
+    monkeypatch.setattr(record.Progress, "update", lambda self, images: calls.append(images))
+    result = train.train_and_evaluate(tiny, tmp_path / "run")
+    assert 0 < result["compile_seconds"] < result["seconds_to_first_step"]
+    assert (
+        f"first step after {result['seconds_to_first_step']:.1f} s (compilation {result['compile_seconds']:.1f} s of it)"
+        in capsys.readouterr().out
+    )
+    assert calls[0] == tiny.batch_size and sum(calls) == 3 * 1149
+
+
+def test_images_are_kept_on_the_device_alone(tiny, tmp_path, monkeypatch):
+    """Once the run has begun, nothing holds the dataset's own arrays any more."""
+    datasets, alive = [], []
+    load, prepare = data.load, train._Training._prepare
+
+    def watched(*args):
+        dataset = load(*args)
+        datasets.append(weakref.ref(dataset.train_images))
+        return dataset
+
+    def look(self):
+        alive.extend(reference() is not None for reference in datasets)
+        prepare(self)
+
+    monkeypatch.setattr(data, "load", watched)
+    monkeypatch.setattr(train._Training, "_prepare", look)
+    train.train_and_evaluate(tiny, tmp_path / "run")
+    assert alive == [False]
 
 
 def test_restore_best_tests_the_best_epoch(tiny, tmp_path, monkeypatch):

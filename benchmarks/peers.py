@@ -19,7 +19,6 @@ from digits.errors import UserError
 
 _CONTESTANTS = flags.DEFINE_list("contestants", list(CONTESTANTS), "Who takes part.")
 _SECONDS = flags.DEFINE_float("seconds", 4.0, "How long each trains in a round.", lower_bound=0.01)
-_AUGMENT = flags.DEFINE_boolean("augment", False, "Keep the config's augmentation, which only digits does.")
 _EPOCH = flags.DEFINE_boolean("epoch", False, "Measure a whole epoch of each too.")
 _EPOCH_LIMIT = flags.DEFINE_float("epoch_limit", 120.0, "No epoch that is expected to take more seconds than this.")
 
@@ -30,8 +29,10 @@ def compare(folder: pathlib.Path) -> dict[str, Any]:
     for name in names:
         if name not in CONTESTANTS:
             raise UserError(f"--contestants has {name!r}, but each must be one of {', '.join(CONTESTANTS)}.")
-    config, changes = problem.resolve(command.MODEL.value, command.SET.value, _AUGMENT.value)
+    config, changes = problem.resolve(command.MODEL.value, command.SET.value)
     task, parameters = problem.prepare(config, command.DATA_DIR.value, folder)
+    if not any(config.augment.values()):
+        names = [name for name in names if name != "digits_augmented"]
     left_out = driver.missing_libraries(command.PEERS_PYTHON.value, names)
     for name, reason in left_out.items():
         command.say(f"{name} is left out: {reason}")

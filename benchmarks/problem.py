@@ -65,13 +65,12 @@ def read(folder: str | pathlib.Path) -> Problem:
     return Problem(folder, **json.loads((folder / "problem.json").read_text()))
 
 
-def resolve(model: str, overrides: list[str], augment: bool):
-    """The config of an experiment with what a comparison of speed leaves out: augmentation and a changing rate.
+def resolve(model: str, overrides: list[str]):
+    """The config of an experiment, with a constant learning rate; its augmentation is for `digits_augmented` alone.
 
     Args:
       model: the name of a file of configs/.
       overrides: "field=value" each, as digits.main takes them after --config.
-      augment: keep the augmentation.
 
     Returns:
       The config and, in words, what was changed in it.
@@ -100,10 +99,8 @@ def resolve(model: str, overrides: list[str], augment: bool):
         if config.optimizer[field]:
             raise UserError(f"config.optimizer.{field} is {config.optimizer[field]}, but the peers train with 0 only.")
     changes = []
-    if any(config.augment.values()) and not augment:
+    if any(config.augment.values()):
         changes.append("no augmentation")
-        for field in config.augment:
-            config.augment[field] = 0.0
     if config.schedule.name != "constant" or config.schedule.warmup_epochs:
         changes.append("constant learning rate")
         config.schedule.name, config.schedule.warmup_epochs = "constant", 0.0

@@ -53,7 +53,7 @@ def compare(folder: pathlib.Path) -> dict[str, Any]:
     """Runs the rounds of the flags and returns all that was measured."""
     if _WORKDIR.value:
         pathlib.Path(_WORKDIR.value).mkdir(parents=True, exist_ok=True)
-    config, _ = problem.resolve(command.MODEL.value, command.SET.value, augment=False)
+    config, _ = problem.resolve(command.MODEL.value, command.SET.value)
     problem.prepare(config, command.DATA_DIR.value, folder)
     left_out = driver.missing_libraries(command.PEERS_PYTHON.value, [_PEER])
     for name, reason in left_out.items():

@@ -1,8 +1,8 @@
 // Convolutions with stride 1 and their weight gradients on the CPU, in float32, called by XLA through its FFI.
 //
 // An image row is cut into tiles of M output pixels. By Winograd's minimal filtering (Toom-Cook's algorithm along the
-// rows of the image only) each tile and each kernel row are evaluated at N = M + K - 1 points; per point there remains a
-// product of (pixels x channels) with (channels x outputs), summed over kernel rows: K * N / M multiplications per
+// rows of the image only) each tile and each kernel row are evaluated at N = M + K - 1 points; per point there remains
+// a product of (pixels x channels) with (channels x outputs), summed over kernel rows: K * N / M multiplications per
 // output and channel instead of K * K. Where no such algorithm is used, there is one "point", the pixel itself, and
 // the kernel's columns are summed like its rows. All intermediate values of an image stay in the core's cache.
 
@@ -23,6 +23,9 @@
 #include "xla/ffi/api/ffi.h"
 
 namespace ffi = xla::ffi;
+
+// One copy of what is long: inlined into every caller, it would take twice as long to compile and run no faster.
+#define NOINLINE __attribute__((noinline))
 
 namespace {
 
@@ -47,8 +50,10 @@ inline vec load(const float* p, int64_t count) {
   return v;
 }
 inline void store(float* p, vec v, int64_t count) {
-  if (count >= VL) store(p, v);
-  else std::memcpy(p, &v, count * 4);
+  if (count >= VL)
+    store(p, v);
+  else
+    std::memcpy(p, &v, count * 4);
 }
 inline vec positive(vec v) { return v > 0 ? v : vec{}; }
 
@@ -83,8 +88,10 @@ template <int M, int R>
 constexpr Toom<M, R> toom() {
   constexpr int N = M + R - 1;
   Toom<M, R> t{};
-  if (N == 1) { t.at[0][0] = t.g[0][0] = t.bt[0][0] = 1; return t; }
-  double all[N + 1] = {1};
+  if (N == 1) {
+    t.at[0][0] = t.g[0][0] = t.bt[0][0] = 1;
+    return t;
+  }
   for (int k = 0; k < N; ++k) {
     double roots[N + 1] = {1}, norm = 1;  // Product of (x - q) over the other points.
     int degree = 0;
@@ -109,15 +116,14 @@ constexpr Toom<M, R> toom() {
       if (i < R) t.g[k][i] = float(power / norm * scale);
     }
   }
-  (void)all;
   return t;
 }
 
 // ---------------------------------------------------------------- what is computed
 struct Shape {
-  int64_t n, h, w, c, o, k, low, high;    // Images, their size and channels, outputs, kernel, padding.
-  bool relu = false;                      // max(0, .) after the bias,
-  int64_t pool = 1;                       // then the maximum of pool x pool pixels: 1 or 2.
+  int64_t n, h, w, c, o, k, low, high;  // Images, their size and channels, outputs, kernel, padding.
+  bool relu = false;                    // max(0, .) after the bias,
+  int64_t pool = 1;                     // then the maximum of pool x pool pixels: 1 or 2.
   int64_t ho() const { return h + low + high - k + 1; }
   int64_t wo() const { return w + low + high - k + 1; }
   int64_t ph() const { return ho() / pool; }
@@ -130,7 +136,7 @@ inline int64_t up(int64_t a, int64_t b) { return (a + b - 1) / b; }
 struct Plan {
   int64_t points, m, kh, kw, channels, tiles, rows, columns, cblocks, vectors;
   int64_t opad() const { return vectors * VL; }
-  int64_t row_size() const { return points * cblocks * columns * VL; }   // of the transformed image
+  int64_t row_size() const { return points * cblocks * columns * VL; }  // of the transformed image
   int64_t image_size() const { return rows * row_size(); }
   int64_t taps() const { return kh * kw; }
 };
@@ -153,8 +159,11 @@ void parallel(ffi::ThreadPool& pool, int64_t tasks, const F& f) {
   for (int64_t i = 0; i < helpers; ++i) {
     pool.Schedule([state, work, tasks] {
       state->running.fetch_add(1);
-      if (state->next.load() < tasks) work();   // A helper that comes too late must not touch the body.
-      { std::lock_guard<std::mutex> lock(state->mutex); state->running.fetch_sub(1); }
+      if (state->next.load() < tasks) work();  // A helper that comes too late must not touch the body.
+      {
+        std::lock_guard<std::mutex> lock(state->mutex);
+        state->running.fetch_sub(1);
+      }
       state->idle.notify_one();
     });
   }
@@ -215,10 +224,26 @@ struct Products {
     if constexpr (V * T * Y <= kRegisters) table[V][T][Y] = product<V, T, Y>;
   }
   template <int V, int T>
-  void put_y() { put<V, T, 1>(); put<V, T, 2>(); }
+  void put_y() {
+    put<V, T, 1>();
+    put<V, T, 2>();
+  }
   template <int V>
-  void put_t() { put_y<V, 1>(); put_y<V, 2>(); put_y<V, 3>(); put_y<V, 4>(); put_y<V, 5>(); put_y<V, 6>(); put_y<V, 7>(); }
-  Products() { put_t<1>(); put_t<2>(); put_t<3>(); put_t<4>(); }
+  void put_t() {
+    put_y<V, 1>();
+    put_y<V, 2>();
+    put_y<V, 3>();
+    put_y<V, 4>();
+    put_y<V, 5>();
+    put_y<V, 6>();
+    put_y<V, 7>();
+  }
+  Products() {
+    put_t<1>();
+    put_t<2>();
+    put_t<3>();
+    put_t<4>();
+  }
   // The widest for which there are registers.
   int tiles(int v, int64_t tiles) const {
     int t = int(std::min<int64_t>(tiles, kMaxT));
@@ -266,7 +291,9 @@ void outer(const float* x, int64_t x_row, const float* g, int64_t g_row, int64_t
     for (int v = 0; v < V; ++v) store(out + r * out_channel + v * VL, acc[r][v]);
 }
 
-constexpr int channels_at_once(int v) { return kRegisters >= 24 ? (v == 1 ? 16 : v == 2 ? 8 : v == 3 ? 8 : 4) : (v == 1 ? 8 : v == 2 ? 4 : v == 3 ? 4 : 2); }
+constexpr int channels_at_once(int v) {
+  return kRegisters >= 24 ? (v == 1 ? 16 : v == 2 ? 8 : v == 3 ? 8 : 4) : (v == 1 ? 8 : v == 2 ? 4 : v == 3 ? 4 : 2);
+}
 static_assert(VL >= 4);
 constexpr int rc(int v) { return channels_at_once(v) < VL ? channels_at_once(v) : VL; }
 const Outer kOuter[kMaxV + 1] = {nullptr, outer<rc(1), 1>, outer<rc(2), 2>, outer<rc(3), 3>, outer<rc(4), 4>};
@@ -321,9 +348,12 @@ struct Gradient {
   void image(int64_t n, F&& f) const {
     const int64_t from = n * s.ph() * s.pw() * s.o;
     const Image pixels{g + from, s.pw(), s.o};
-    if (s.pool == 2) f(Unpooled{pixels, winner + from, s.ph()});
-    else if (s.relu) f(Rectified{pixels, {y + from, s.pw(), s.o}});
-    else f(pixels);
+    if (s.pool == 2)
+      f(Unpooled{pixels, winner + from, s.ph()});
+    else if (s.relu)
+      f(Rectified{pixels, {y + from, s.pw(), s.o}});
+    else
+      f(pixels);
   }
 };
 constexpr int64_t kKernelBytes = 512 << 10;
@@ -337,7 +367,7 @@ struct Algorithm {
   static Plan plan(const Shape& s) {
     Plan p{};
     p.points = N, p.m = M;
-    const bool patches = R == 1 && s.c * s.k * s.k <= 64;   // The window itself becomes the channels.
+    const bool patches = R == 1 && s.c * s.k * s.k <= 64;  // The window itself becomes the channels.
     p.kh = patches ? 1 : s.k;
     p.kw = R == 1 && !patches ? s.k : 1;
     p.channels = patches ? s.c * s.k * s.k : s.c;
@@ -351,15 +381,18 @@ struct Algorithm {
 
   // One image, H x W x C, to rows x points x channel blocks x columns x VL.
   template <typename Pixels>
-  static void transform_image(const Shape& s, const Plan& p, const Pixels& x, float* v) {
+  NOINLINE static void transform_image(const Shape& s, const Plan& p, const Pixels& x, float* v) {
     if (p.kh == 1 && s.k > 1) return patch_image(s, p, x, v);
     const int64_t block = p.columns * VL, point = p.cblocks * block;
     for (int64_t y = 0; y < p.rows; ++y, v += p.row_size()) {
       const int64_t from = y - s.low;
-      if (from < 0 || from >= s.h) { std::memset(v, 0, p.row_size() * 4); continue; }
-      for (int64_t cb = 0; cb < p.cblocks; ++cb) {
-        const int64_t count = s.c - cb * VL;
-        for (int64_t t = 0; t < p.columns; ++t) {
+      if (from < 0 || from >= s.h) {
+        std::memset(v, 0, p.row_size() * 4);
+        continue;
+      }
+      for (int64_t t = 0; t < p.columns; ++t)
+        for (int64_t cb = 0; cb < p.cblocks; ++cb) {
+          const int64_t count = s.c - cb * VL;
           const int64_t left = t * M - s.low;
           vec d[N];
           if (left >= 0 && left + N <= s.w && count >= VL) {
@@ -379,12 +412,11 @@ struct Algorithm {
             store(to + a * point, sum);
           }
         }
-      }
     }
   }
 
   template <typename Pixels>
-  static void patch_image(const Shape& s, const Plan& p, const Pixels& x, float* v) {
+  NOINLINE static void patch_image(const Shape& s, const Plan& p, const Pixels& x, float* v) {
     const int64_t w = s.w + s.low + s.high, line = w * s.c, window = s.k * s.c, block = p.columns * VL;
     float* padded = scratch(3, (s.h + s.low + s.high) * line);
     std::memset(padded, 0, (s.h + s.low + s.high) * line * 4);
@@ -403,7 +435,7 @@ struct Algorithm {
   }
 
   // Kernel to output blocks x points x taps x channels x (vectors of the block).
-  static void transform_kernel(const Shape& s, const Plan& p, const float* w, bool flip, float* u) {
+  NOINLINE static void transform_kernel(const Shape& s, const Plan& p, const float* w, bool flip, float* u) {
     const Blocks blocks(p.vectors);
     for (int64_t b = 0; b < blocks.parts; ++b) {
       const int64_t width = blocks.width(b) * VL, size = p.taps() * p.channels * width;
@@ -425,8 +457,9 @@ struct Algorithm {
       u += N * size;
     }
   }
-  static float at(const Shape& s, const Plan& p, const float* w, bool flip, int64_t i, int64_t j, int64_t c, int64_t o) {
-    if (p.kh == 1 && s.k > 1) {   // Patches: c counts the whole window.
+  static float at(const Shape& s, const Plan& p, const float* w, bool flip, int64_t i, int64_t j, int64_t c,
+                  int64_t o) {
+    if (p.kh == 1 && s.k > 1) {  // Patches: c counts the whole window.
       i = c / s.c / s.k, j = c / s.c % s.k, c = c % s.c;
     }
     if (!flip) return w[((i * s.k + j) * s.c + c) * s.o + o];
@@ -434,24 +467,23 @@ struct Algorithm {
   }
 
   // y: pooled outputs; winner (if pooled): which pixel of the window they are of; 4 where all are negative.
-  static void forward(ffi::ThreadPool& pool, const Shape& s, const float* x, const Gradient* g, const float* w, bool flip,
-                      const float* bias, float* y, uint8_t* winner) {
+  NOINLINE static void forward(ffi::ThreadPool& pool, const Shape& s, const float* x, const Gradient* g, const float* w,
+                      bool flip, const float* bias, float* y, uint8_t* winner) {
     const Plan p = plan(s);
     const Blocks blocks(p.vectors);
     const bool streams = s.n * s.ph() * s.pw() * s.o * 4 >= kStreamBytes && s.o % VL == 0 && uintptr_t(y) % 64 == 0;
     float* u = scratch(0, N * p.taps() * p.channels * p.opad() + p.opad());
     float* b0 = u + N * p.taps() * p.channels * p.opad();
-    /*P3*/
     transform_kernel(s, p, w, flip, u);
     for (int64_t o = 0; o < p.opad(); ++o) b0[o] = bias && o < s.o ? bias[o] : 0;
     const int64_t height = s.ph() * s.pool;
     parallel(pool, s.n, [&](int64_t image) {
       float* v = scratch(1, p.image_size());
-      {/*P0*/
       const auto transform = [&](const auto& pixels) { transform_image(s, p, pixels, v); };
-      if (g) g->image(image, transform);
-      else transform(Image{x + image * s.h * s.w * s.c, s.w, s.c});
-      }
+      if (g)
+        g->image(image, transform);
+      else
+        transform(Image{x + image * s.h * s.w * s.c, s.w, s.c});
       const float* ub = u;
       for (int64_t b = 0; b < blocks.parts; ++b) {
         const int width = blocks.width(b);
@@ -463,7 +495,6 @@ struct Algorithm {
         float *m = scratch(2, N * m_point + 2 * M * m_row), *rows = m + N * m_point;
         for (int64_t y0 = 0; y0 < height; y0 += group) {
           const int64_t y1 = std::min(y0 + group, height);
-          {/*P1*/
           for (int a = 0; a < N; ++a)
             for (int64_t row = y0; row < y1;) {
               const int ly = int(std::min<int64_t>(lines, y1 - row));
@@ -478,15 +509,15 @@ struct Algorithm {
               }
               row += ly;
             }
-          }
-          /*P2*/
           const int64_t o = blocks.first(b) * VL;
           for (int64_t row = y0; row < y1; row += s.pool) {
             const float* sums = m + (row - y0) * m_row;
             const int64_t at = (image * s.ph() + row / s.pool) * s.pw() * s.o + o;
             if (s.pool == 1) {
-              if (streams) finish_row<true>(s, p, sums, m_point, b0 + o, width, y + at, s.o, s.o - o);
-              else finish_row<false>(s, p, sums, m_point, b0 + o, width, y + at, s.o, s.o - o);
+              if (streams)
+                finish_row<true>(s, p, sums, m_point, b0 + o, width, y + at, s.o, s.o - o);
+              else
+                finish_row<false>(s, p, sums, m_point, b0 + o, width, y + at, s.o, s.o - o);
             } else {
               float* below = rows + M * m_row;
               finish_row<false>(s, p, sums, m_point, b0 + o, width, rows, width * VL, width * VL);
@@ -503,7 +534,7 @@ struct Algorithm {
 
   // A' of the products, bias and activation: a row of outputs, of which there are `count`, `stride` numbers a pixel.
   template <bool kStream>
-  static void finish_row(const Shape& s, const Plan& p, const float* m, int64_t m_point, const float* bias, int width,
+  NOINLINE static void finish_row(const Shape& s, const Plan& p, const float* m, int64_t m_point, const float* bias, int width,
                          float* y, int64_t stride, int64_t count) {
     for (int64_t t = 0; t < p.tiles; ++t)
       for (int j = 0; j < width; ++j) {
@@ -520,14 +551,16 @@ struct Algorithm {
             if (kT.at[i][a] != 0) sum += kT.at[i][a] * q[a];
           if (s.relu) sum = positive(sum);
           float* to = y + (t * M + i) * stride + j * VL;
-          if (kStream) stream(to, sum);
-          else store(to, sum, count - j * VL);
+          if (kStream)
+            stream(to, sum);
+          else
+            store(to, sum, count - j * VL);
         }
       }
   }
 
   // The maximum of 2 x 2 pixels; of equal ones the first in row order wins.
-  static void pool_rows(const Shape& s, const float* top, const float* bottom, int width, float* y, uint8_t* winner,
+  NOINLINE static void pool_rows(const Shape& s, const float* top, const float* bottom, int width, float* y, uint8_t* winner,
                         int64_t count) {
     const int64_t pixel = width * VL;
     for (int64_t x = 0; x < s.pw(); ++x)
@@ -547,15 +580,18 @@ struct Algorithm {
 
   // A of a gradient image: rows x points x tiles x outputs; its pixels are added to `sum`.
   template <typename Pixels>
-  static void transform_gradient(const Shape& s, const Plan& p, const Pixels& g, float* q, float* sum) {
+  NOINLINE static void transform_gradient(const Shape& s, const Plan& p, const Pixels& g, float* q, float* sum) {
     for (int64_t y = 0; y < s.ho(); ++y)
       for (int64_t t = 0; t < p.tiles; ++t)
         for (int64_t j = 0; j < p.vectors; ++j) {
           const int64_t o = j * VL;
           vec d[M];
+          if ((t + 1) * M <= s.wo() && s.o - o >= VL) {
 #pragma GCC unroll 8
-          for (int i = 0; i < M; ++i)
-            d[i] = t * M + i < s.wo() ? g.at(y, t * M + i, o, s.o - o) : vec{};
+            for (int i = 0; i < M; ++i) d[i] = g.at(y, t * M + i, o, VL);
+          } else {
+            for (int i = 0; i < M; ++i) d[i] = t * M + i < s.wo() ? g.at(y, t * M + i, o, s.o - o) : vec{};
+          }
           vec total = load(sum + o);
 #pragma GCC unroll 8
           for (int i = 0; i < M; ++i) total += d[i];
@@ -571,7 +607,8 @@ struct Algorithm {
         }
   }
 
-  static void kernel_gradient(ffi::ThreadPool& pool, const Shape& s, const float* x, const Gradient& g, float* dw, float* db) {
+  NOINLINE static void kernel_gradient(ffi::ThreadPool& pool, const Shape& s, const float* x, const Gradient& g, float* dw,
+                              float* db) {
     const Plan p = plan(s);
     const Blocks blocks(p.vectors);
     const int64_t cpad = p.cblocks * VL, size = (N * p.taps() * cpad + 1) * p.opad();  // The last row is the bias's.
@@ -584,11 +621,12 @@ struct Algorithm {
       const int64_t q_row = N * p.tiles * p.opad();
       float *v = scratch(1, p.image_size()), *q = scratch(2, s.ho() * q_row);
       for (int64_t image = part * s.n / parts; image < (part + 1) * s.n / parts; ++image) {
-        {/*P4*/transform_image(s, p, Image{x + image * s.h * s.w * s.c, s.w, s.c}, v);}
-        {/*P5*/
-        g.image(image, [&](const auto& pixels) { transform_gradient(s, p, pixels, q, du + size - p.opad()); });
+        {
+          transform_image(s, p, Image{x + image * s.h * s.w * s.c, s.w, s.c}, v);
         }
-        /*P6*/
+        {
+          g.image(image, [&](const auto& pixels) { transform_gradient(s, p, pixels, q, du + size - p.opad()); });
+        }
         for (int a = 0; a < N; ++a)
           for (int64_t kh = 0; kh < p.kh; ++kh)
             for (int64_t kw = 0; kw < p.kw; ++kw)
@@ -601,14 +639,16 @@ struct Algorithm {
                   const int64_t first = whole ? 0 : std::max<int64_t>(0, s.low - kh);
                   const int64_t last = whole ? s.ho() : std::min<int64_t>(s.ho(), s.h + s.low - kh);
                   for (int64_t c = 0; c < count; c += step)
-                    kOuter[width](v + (first + kh) * p.row_size() + (a * p.cblocks + cb) * p.columns * VL + kw * VL + c,
-                                  p.row_size(), q + first * q_row + a * p.tiles * p.opad() + blocks.first(b) * VL, q_row,
-                                  p.opad(), last - first, p.tiles,
-                                  du + (((a * p.kh + kh) * p.kw + kw) * cpad + cb * VL + c) * p.opad() + blocks.first(b) * VL, p.opad());
+                    kOuter[width](
+                        v + (first + kh) * p.row_size() + (a * p.cblocks + cb) * p.columns * VL + kw * VL + c,
+                        p.row_size(), q + first * q_row + a * p.tiles * p.opad() + blocks.first(b) * VL, q_row,
+                        p.opad(), last - first, p.tiles,
+                        du + (((a * p.kh + kh) * p.kw + kw) * cpad + cb * VL + c) * p.opad() + blocks.first(b) * VL,
+                        p.opad());
                 }
       }
     });
-    /*P7*/for (int64_t part = 1; part < parts; ++part)
+    for (int64_t part = 1; part < parts; ++part)
       for (int64_t i = 0; i < size; ++i) sums[i] += sums[part * size + i];
     std::memcpy(db, sums + size - p.opad(), s.o * 4);
     const int64_t point = p.taps() * cpad * p.opad();
@@ -642,11 +682,15 @@ void choose(const Shape& s, F&& f) {
 using Array = ffi::Buffer<ffi::F32, 4>;
 using Vector = ffi::Buffer<ffi::F32, 1>;
 using Winner = ffi::Buffer<ffi::U8, 4>;
-template <typename T> using Result = ffi::Result<T>;
+template <typename T>
+using Result = ffi::Result<T>;
+
+// Each part may be compiled by itself, both at the same time.
+#ifndef DIGITS_GRADIENT
 
 // x: N x H x W x C; kernel: K x K x C x O. y: pooled max(0, x * kernel + bias).
-ffi::Error Convolve(ffi::ThreadPool pool, Array x, Array w, Vector bias, Result<Array> y, Result<Winner> winner, int64_t low,
-                    int64_t high, bool relu, int64_t window) {
+ffi::Error Convolve(ffi::ThreadPool pool, Array x, Array w, Vector bias, Result<Array> y, Result<Winner> winner,
+                    int64_t low, int64_t high, bool relu, int64_t window) {
   auto xd = x.dimensions(), wd = w.dimensions();
   Shape s{xd[0], xd[1], xd[2], xd[3], wd[3], wd[0], low, high, relu, window};
   choose(s, [&](auto algorithm) {
@@ -669,8 +713,11 @@ ffi::Error InputGradient(ffi::ThreadPool pool, Array g, Array y, Winner winner, 
   return ffi::Error::Success();
 }
 
-ffi::Error KernelGradient(ffi::ThreadPool pool, Array x, Array g, Array y, Winner winner, Result<Array> dw, Result<Vector> db,
-                          int64_t low, int64_t high, bool relu, int64_t window) {
+#endif
+#ifndef DIGITS_FORWARD
+
+ffi::Error KernelGradient(ffi::ThreadPool pool, Array x, Array g, Array y, Winner winner, Result<Array> dw,
+                          Result<Vector> db, int64_t low, int64_t high, bool relu, int64_t window) {
   auto xd = x.dimensions(), wd = dw->dimensions();
   const Shape s{xd[0], xd[1], xd[2], xd[3], wd[3], wd[0], low, high, relu, window};
   const Gradient gradient{s, g.typed_data(), y.typed_data(), winner.typed_data()};
@@ -680,15 +727,40 @@ ffi::Error KernelGradient(ffi::ThreadPool pool, Array x, Array g, Array y, Winne
   return ffi::Error::Success();
 }
 
+#endif
+
 }  // namespace
 
 #define ATTRIBUTES Attr<int64_t>("low").Attr<int64_t>("high").Attr<bool>("relu").Attr<int64_t>("window")
-XLA_FFI_DEFINE_HANDLER_SYMBOL(
-    digits_convolve, Convolve,
-    ffi::Ffi::Bind().Ctx<ffi::ThreadPool>().Arg<Array>().Arg<Array>().Arg<Vector>().Ret<Array>().Ret<Winner>().ATTRIBUTES);
-XLA_FFI_DEFINE_HANDLER_SYMBOL(
-    digits_input_gradient, InputGradient,
-    ffi::Ffi::Bind().Ctx<ffi::ThreadPool>().Arg<Array>().Arg<Array>().Arg<Winner>().Arg<Array>().Ret<Array>().ATTRIBUTES);
+#ifndef DIGITS_GRADIENT
+XLA_FFI_DEFINE_HANDLER_SYMBOL(digits_convolve, Convolve,
+                              ffi::Ffi::Bind()
+                                  .Ctx<ffi::ThreadPool>()
+                                  .Arg<Array>()
+                                  .Arg<Array>()
+                                  .Arg<Vector>()
+                                  .Ret<Array>()
+                                  .Ret<Winner>()
+                                  .ATTRIBUTES);
+XLA_FFI_DEFINE_HANDLER_SYMBOL(digits_input_gradient, InputGradient,
+                              ffi::Ffi::Bind()
+                                  .Ctx<ffi::ThreadPool>()
+                                  .Arg<Array>()
+                                  .Arg<Array>()
+                                  .Arg<Winner>()
+                                  .Arg<Array>()
+                                  .Ret<Array>()
+                                  .ATTRIBUTES);
+#endif
+#ifndef DIGITS_FORWARD
 XLA_FFI_DEFINE_HANDLER_SYMBOL(digits_kernel_gradient, KernelGradient,
-                              ffi::Ffi::Bind().Ctx<ffi::ThreadPool>().Arg<Array>().Arg<Array>().Arg<Array>().Arg<Winner>()
-                                  .Ret<Array>().Ret<Vector>().ATTRIBUTES);
+                              ffi::Ffi::Bind()
+                                  .Ctx<ffi::ThreadPool>()
+                                  .Arg<Array>()
+                                  .Arg<Array>()
+                                  .Arg<Array>()
+                                  .Arg<Winner>()
+                                  .Ret<Array>()
+                                  .Ret<Vector>()
+                                  .ATTRIBUTES);
+#endif

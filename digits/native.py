@@ -5,6 +5,7 @@ of what the processor can do on the shapes of these networks. The library is bui
 seconds, and is kept in the user's cache folder; where there is no compiler, `available` says so and nothing else changes.
 """
 
+import concurrent.futures
 import ctypes
 import functools
 import hashlib
@@ -14,6 +15,7 @@ import platform
 import shlex
 import shutil
 import subprocess
+import sys
 import tempfile
 
 import jax
@@ -23,20 +25,22 @@ import numpy as np
 from digits import data
 
 _SOURCE = Path(__file__).with_name("convolution.cc")
-_FLAGS = ("-std=c++17", "-O2", "-fPIC", "-shared", "-w")
+_FLAGS = ("-std=c++17", "-O3", "-fPIC", "-shared", "-w")
 # Under a minute on anything that trains; a compiler that hangs must not hang the training.
 _SECONDS_TO_BUILD = 120
+# What is compiled by itself, and what it defines: two processors are busy half as long as one.
+_PARTS = {"DIGITS_FORWARD": ("digits_convolve", "digits_input_gradient"), "DIGITS_GRADIENT": ("digits_kernel_gradient",)}
 _EMPTY = (0, 0, 0, 0)
 
 
 def available() -> bool:
     """Whether the compiled convolutions can be used; builds them if they are not there yet."""
-    return isinstance(_library(), ctypes.CDLL)
+    return problem() is None
 
 
 def problem() -> str | None:
     """Why they cannot be used; None if they can."""
-    found = _library()
+    found = _loaded()
     return found if isinstance(found, str) else None
 
 
@@ -63,29 +67,38 @@ def _processor() -> str:
 
 
 @functools.cache
-def _library() -> ctypes.CDLL | str:
-    """The loaded library, or why there is none."""
+def _loaded() -> tuple[ctypes.CDLL, ...] | str:
+    """The loaded libraries, or why there are none."""
     compiler = _compiler()
     if platform.system() == "Windows" or compiler is None:
         return "no C++ compiler was found"
-    command = [*compiler, *_FLAGS, *_machine_flags(), f"-I{jax.ffi.include_dir()}", str(_SOURCE)]
-    identity = "\n".join([_SOURCE.read_text(), _processor(), jax.lib.__version__, *command[:-2]])
-    path = data.cache_dir() / "native" / f"{hashlib.sha256(identity.encode()).hexdigest()[:16]}.so"
     try:
-        if not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-                built = Path(folder) / path.name
-                subprocess.run([*command, "-o", str(built)], check=True, capture_output=True, timeout=_SECONDS_TO_BUILD)
-                os.replace(built, path)  # Whole or absent, also when two processes build at once.
-        library = ctypes.CDLL(str(path))
-        for name in ("digits_convolve", "digits_input_gradient", "digits_kernel_gradient"):
-            jax.ffi.register_ffi_target(name, jax.ffi.pycapsule(getattr(library, name)), platform="cpu")
-        return library
+        with concurrent.futures.ThreadPoolExecutor() as pool:
+            libraries = tuple(pool.map(functools.partial(_library, compiler), _PARTS))
+        for library, names in zip(libraries, _PARTS.values(), strict=True):
+            for name in names:
+                jax.ffi.register_ffi_target(name, jax.ffi.pycapsule(getattr(library, name)), platform="cpu")
+        return libraries
     except subprocess.CalledProcessError as error:
         return f"{shlex.join(compiler)} failed: {error.stderr.decode(errors='replace').strip()[:300]}"
     except (OSError, subprocess.TimeoutExpired, AttributeError) as error:
         return str(error)
+
+
+def _library(compiler: list[str], part: str) -> ctypes.CDLL:
+    """Loads a part of the source, from the cache folder if it has been built for this machine before."""
+    command = [*compiler, *_FLAGS, *_machine_flags(), f"-D{part}"]
+    identity = "\n".join([_SOURCE.read_text(), _processor(), jax.lib.__version__, *command])
+    path = data.cache_dir() / "native" / f"{hashlib.sha256(identity.encode()).hexdigest()[:16]}.so"
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        print(f"compiling the convolutions for this processor, once ({part})", file=sys.stderr, flush=True)
+        with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+            built = Path(folder) / path.name
+            command += [f"-I{jax.ffi.include_dir()}", str(_SOURCE), "-o", str(built)]
+            subprocess.run(command, check=True, capture_output=True, timeout=_SECONDS_TO_BUILD)
+            os.replace(built, path)  # Whole or absent, also when two processes build at once.
+    return ctypes.CDLL(str(path))
 
 
 def convolve(

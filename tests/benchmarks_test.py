@@ -29,7 +29,7 @@ on_linux = pytest.mark.skipif(sys.platform != "linux", reason="needs /proc and, 
 
 def resolved(name, *overrides):
     """The config and its network as the benchmarks' layers, from JSON as the workers read it."""
-    config, _ = problem.resolve(name, list(overrides), augment=False)
+    config, _ = problem.resolve(name, list(overrides))
     return config, network.layers(record.config_to_json(config)["model"], classes=10)
 
 
@@ -247,7 +247,6 @@ def test_two_contestants_end_to_end(tmp_path, run_module):
         f"--contestants={','.join(names)},torch_eager",
         "--epoch",
         f"--json={file}",
-        "--augment",
     )
     assert done.returncode == 0, done.stderr
     measured = json.loads(file.read_text())

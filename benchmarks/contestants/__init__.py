@@ -28,7 +28,8 @@ class Entry:
 _JAX = ("jax", "flax", "optax")
 CONTESTANTS = {
     "digits": Entry("ours", "auto", _JAX, "this project: the whole epoch as one compiled loop"),
-    "digits_stock": Entry("ours", "stock", _JAX, "the same with XLA's own convolution and pooling"),
+    "digits_stock": Entry("ours", "stock", _JAX, "this project with XLA's own convolution and pooling"),
+    "digits_augmented": Entry("ours", "augmented", _JAX, "this project with the config's augmentation, if it has one"),
     "torch_eager": Entry("pytorch", "eager", ("torch",), "PyTorch as most people write it, data in memory"),
     "torch_channels_last": Entry("pytorch", "channels_last", ("torch",), "PyTorch, channels_last and fused optimizer"),
     "torch_compile": Entry("pytorch", "compile", ("torch",), "PyTorch, torch.compile and fused optimizer"),

@@ -15,7 +15,10 @@ class Contestant:
 
     def __init__(self, problem: Problem, variant: str):
         config = record.config_from_json(problem.config)
-        if variant != "auto":
+        if variant != "augmented":
+            for field in config.augment:
+                config.augment[field] = 0.0
+        if variant == "stock":
             config.model.convolution = variant
         if config.compilation_cache:  # As digits.train does.
             jax.config.update("jax_compilation_cache_dir", str(data.cache_dir() / "xla"))

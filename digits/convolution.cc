@@ -55,7 +55,7 @@ inline void store(float* p, vec v, int64_t count) {
   else
     std::memcpy(p, &v, count * 4);
 }
-inline vec positive(vec v) { return v > 0 ? v : vec{}; }
+inline vec positive(vec v) { return v <= 0 ? vec{} : v; }  // Not a number stays what it is.
 
 // Past the caches, where reading a line in order to overwrite it would cost more than writing it.
 inline void stream(float* p, vec v) {
@@ -468,7 +468,7 @@ struct Algorithm {
 
   // y: pooled outputs; winner (if pooled): which pixel of the window they are of; 4 where all are negative.
   NOINLINE static void forward(ffi::ThreadPool& pool, const Shape& s, const float* x, const Gradient* g, const float* w,
-                      bool flip, const float* bias, float* y, uint8_t* winner) {
+                               bool flip, const float* bias, float* y, uint8_t* winner) {
     const Plan p = plan(s);
     const Blocks blocks(p.vectors);
     const bool streams = s.n * s.ph() * s.pw() * s.o * 4 >= kStreamBytes && s.o % VL == 0 && uintptr_t(y) % 64 == 0;
@@ -534,8 +534,8 @@ struct Algorithm {
 
   // A' of the products, bias and activation: a row of outputs, of which there are `count`, `stride` numbers a pixel.
   template <bool kStream>
-  NOINLINE static void finish_row(const Shape& s, const Plan& p, const float* m, int64_t m_point, const float* bias, int width,
-                         float* y, int64_t stride, int64_t count) {
+  NOINLINE static void finish_row(const Shape& s, const Plan& p, const float* m, int64_t m_point, const float* bias,
+                                  int width, float* y, int64_t stride, int64_t count) {
     for (int64_t t = 0; t < p.tiles; ++t)
       for (int j = 0; j < width; ++j) {
         vec q[N];
@@ -560,14 +560,17 @@ struct Algorithm {
   }
 
   // The maximum of 2 x 2 pixels; of equal ones the first in row order wins.
-  NOINLINE static void pool_rows(const Shape& s, const float* top, const float* bottom, int width, float* y, uint8_t* winner,
-                        int64_t count) {
+  NOINLINE static void pool_rows(const Shape& s, const float* top, const float* bottom, int width, float* y,
+                                 uint8_t* winner, int64_t count) {
     const int64_t pixel = width * VL;
     for (int64_t x = 0; x < s.pw(); ++x)
       for (int j = 0; j < width; ++j) {
         const float *upper = top + 2 * x * pixel + j * VL, *lower = bottom + 2 * x * pixel + j * VL;
         const vec a = load(upper), b = load(upper + pixel), c = load(lower), d = load(lower + pixel);
-        const vec ab = a >= b ? a : b, cd = c >= d ? c : d, best = ab >= cd ? ab : cd;
+        const vec ab = a >= b ? a : b, cd = c >= d ? c : d;
+        // If one is not a number, neither is the maximum: a training that diverged must not look sound.
+        const ints valid = (a == a) & (b == b) & (c == c) & (d == d);
+        const vec best = valid ? (ab >= cd ? ab : cd) : a + b + c + d;
         const ints i = ints{} + (b > a ? 1 : 0), k = ints{} + (d > c ? 3 : 2);
         ints who = ab >= cd ? i : k;
         if (s.relu) who = best > 0 ? who : 4;
@@ -607,8 +610,8 @@ struct Algorithm {
         }
   }
 
-  NOINLINE static void kernel_gradient(ffi::ThreadPool& pool, const Shape& s, const float* x, const Gradient& g, float* dw,
-                              float* db) {
+  NOINLINE static void kernel_gradient(ffi::ThreadPool& pool, const Shape& s, const float* x, const Gradient& g,
+                                       float* dw, float* db) {
     const Plan p = plan(s);
     const Blocks blocks(p.vectors);
     const int64_t cpad = p.cblocks * VL, size = (N * p.taps() * cpad + 1) * p.opad();  // The last row is the bias's.

@@ -1,8 +1,14 @@
 """Compiled convolutions for the CPU: `convolution.cc`, built with the machine's own C++ compiler and called through XLA.
 
 XLA's CPU backend has no convolution gradients that are fast inside a compiled loop, and its matrix products reach half
-of what the processor can do on the shapes of these networks. The library is built when it is first needed, takes some
-seconds, and is kept in the user's cache folder; where there is no compiler, `available` says so and nothing else changes.
+of what the processor can do on the shapes of these networks. The library is built when it is first needed, which takes
+some seconds, and is kept in the user's cache folder; where there is no compiler, `problem` says so and nothing else
+changes. CXX in the environment names another compiler than the first of g++, clang++ and c++.
+
+Kernels of 2, 3, 5 and 7 pixels are applied by minimal filtering (Winograd 1980; Lavin and Gray 2015, arXiv:1509.09308)
+along the rows of the image alone: F(4,2), F(4,3), F(4,5) and F(2,7) need 1.6, 2, 2.5 and 1.75 times fewer
+multiplications than the sum itself. Relative to the largest value of the result, values and gradients are within 5e-6 of
+those of the stock operations, which are themselves within about 1e-6 of float64's.
 """
 
 import concurrent.futures
@@ -73,8 +79,12 @@ def _loaded() -> tuple[ctypes.CDLL, ...] | str:
     if platform.system() == "Windows" or compiler is None:
         return "no C++ compiler was found"
     try:
+        commands = [[*compiler, *_FLAGS, *_machine_flags(), f"-D{part}"] for part in _PARTS]
+        paths = [_path(command) for command in commands]
+        if not all(path.exists() for path in paths):
+            print("compiling the convolutions for this processor, once ...", file=sys.stderr, flush=True)
         with concurrent.futures.ThreadPoolExecutor() as pool:
-            libraries = tuple(pool.map(functools.partial(_library, compiler), _PARTS))
+            libraries = tuple(pool.map(_library, commands, paths))
         for library, names in zip(libraries, _PARTS.values(), strict=True):
             for name in names:
                 jax.ffi.register_ffi_target(name, jax.ffi.pycapsule(getattr(library, name)), platform="cpu")
@@ -85,17 +95,19 @@ def _loaded() -> tuple[ctypes.CDLL, ...] | str:
         return str(error)
 
 
-def _library(compiler: list[str], part: str) -> ctypes.CDLL:
-    """Loads a part of the source, from the cache folder if it has been built for this machine before."""
-    command = [*compiler, *_FLAGS, *_machine_flags(), f"-D{part}"]
+def _path(command: list[str]) -> Path:
+    """Where the library that the command builds is kept: a name for the source, compiler, flags and processor."""
     identity = "\n".join([_SOURCE.read_text(), _processor(), jax.lib.__version__, *command])
-    path = data.cache_dir() / "native" / f"{hashlib.sha256(identity.encode()).hexdigest()[:16]}.so"
+    return data.cache_dir() / "native" / f"{hashlib.sha256(identity.encode()).hexdigest()[:16]}.so"
+
+
+def _library(command: list[str], path: Path) -> ctypes.CDLL:
+    """Loads a part of the source, and builds it if it has not been built for this machine before."""
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
-        print(f"compiling the convolutions for this processor, once ({part})", file=sys.stderr, flush=True)
         with tempfile.TemporaryDirectory(dir=path.parent) as folder:
             built = Path(folder) / path.name
-            command += [f"-I{jax.ffi.include_dir()}", str(_SOURCE), "-o", str(built)]
+            command = [*command, f"-I{jax.ffi.include_dir()}", str(_SOURCE), "-o", str(built)]
             subprocess.run(command, check=True, capture_output=True, timeout=_SECONDS_TO_BUILD)
             os.replace(built, path)  # Whole or absent, also when two processes build at once.
     return ctypes.CDLL(str(path))

@@ -80,7 +80,8 @@ def render(files: list[dict[str, Any]]) -> str:
     """The page, from the contents of the JSON files."""
     peers = [measured for measured in files if measured["kind"] == "peers"]
     startups = [measured for measured in files if measured["kind"] == "startup"]
-    parts = [INTRODUCTION, _summary(peers), _startup(startups)]
+    agreements = [measured for measured in files if measured["kind"] == "agreement"]
+    parts = [INTRODUCTION, _summary(peers), _startup(startups), _agreement(agreements)]
     contestants = "\n".join(f"- `{name}`: {entry.words}" for name, entry in CONTESTANTS.items())
     parts.append(METHOD.format(contestants=contestants))
     if peers:
@@ -126,6 +127,24 @@ def _startup(startups: list[dict]) -> str:
         "The second start of the real command, which finds its compiled programs in the cache, against the start of\n"
         "the PyTorch contestant, whose images are normalised already, in the same run. Below 1, `digits` is there "
         "first.\n\n"
+    )
+    return text + _markdown(headings, lines)
+
+
+def _agreement(agreements: list[dict]) -> str:
+    if not agreements:
+        return ""
+    lines = []
+    for measured in agreements:
+        for implementation, report in measured["contestants"].items():
+            name = f"`{measured['model']}`{_differences(measured)}, seed {measured['seed']}"
+            figures = [f"{report['rounds'][0][key]:.5f}" for key in ("loss", "accuracy", "test_loss", "test_accuracy")]
+            lines.append([name, f"`{implementation}`", *figures, _device(measured), measured["date"]])
+    headings = ["network", "`model.convolution`", "loss", "accuracy", "test loss", "test accuracy", "device", "date"]
+    text = (
+        "## The same training with XLA's own layers\n\n"
+        "One epoch from the same seed: means over the epoch, and the test set after it (`python -m "
+        "benchmarks.agreement`).\n\n"
     )
     return text + _markdown(headings, lines)
 

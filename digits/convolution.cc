@@ -139,6 +139,7 @@ struct Plan {
   int64_t row_size() const { return points * cblocks * columns * VL; }  // of the transformed image
   int64_t image_size() const { return rows * row_size(); }
   int64_t taps() const { return kh * kw; }
+  bool is_patches(const Shape& s) const { return kh < s.k; }  // The window itself became the channels.
 };
 
 // ---------------------------------------------------------------- threads
@@ -356,7 +357,7 @@ struct Gradient {
       f(pixels);
   }
 };
-constexpr int64_t kKernelBytes = 512 << 10;
+constexpr int64_t kKernelBytes = 512 << 10, kSumBytes = 512 << 10, kSerialNumbers = 1 << 15;
 
 // ---------------------------------------------------------------- one algorithm
 template <int M, int R>
@@ -382,7 +383,7 @@ struct Algorithm {
   // One image, H x W x C, to rows x points x channel blocks x columns x VL.
   template <typename Pixels>
   NOINLINE static void transform_image(const Shape& s, const Plan& p, const Pixels& x, float* v) {
-    if (p.kh == 1 && s.k > 1) return patch_image(s, p, x, v);
+    if (p.is_patches(s)) return patch_image(s, p, x, v);
     const int64_t block = p.columns * VL, point = p.cblocks * block;
     for (int64_t y = 0; y < p.rows; ++y, v += p.row_size()) {
       const int64_t from = y - s.low;
@@ -435,35 +436,55 @@ struct Algorithm {
   }
 
   // Kernel to output blocks x points x taps x channels x (vectors of the block).
-  NOINLINE static void transform_kernel(const Shape& s, const Plan& p, const float* w, bool flip, float* u) {
+  NOINLINE static void transform_kernel(ffi::ThreadPool& pool, const Shape& s, const Plan& p, const float* w, bool flip,
+                                        float* u) {
     const Blocks blocks(p.vectors);
-    for (int64_t b = 0; b < blocks.parts; ++b) {
-      const int64_t width = blocks.width(b) * VL, size = p.taps() * p.channels * width;
-      for (int64_t kh = 0; kh < p.kh; ++kh)
-        for (int64_t kw = 0; kw < p.kw; ++kw)
-          for (int64_t c = 0; c < p.channels; ++c) {
-            float* to = u + ((kh * p.kw + kw) * p.channels + c) * width;
-            for (int64_t i = 0; i < width; ++i) {
-              const int64_t o = blocks.first(b) * VL + i;
-              float taps[R];
-              for (int r = 0; r < R; ++r) taps[r] = o < s.o ? at(s, p, w, flip, kh, R == 1 ? kw : r, c, o) : 0;
-              for (int a = 0; a < N; ++a) {
-                float sum = 0;
-                for (int r = 0; r < R; ++r) sum += kT.g[a][r] * taps[r];
-                to[a * size + i] = sum;
-              }
-            }
+    each_channel_block(pool, p, [&](int64_t tap, int64_t c) {
+      float* out = u;
+      for (int64_t b = 0; b < blocks.parts; ++b) {
+        const int64_t width = blocks.width(b) * VL, size = p.taps() * p.channels * width;
+        float* to = out + (tap * p.channels + c) * width;
+        for (int64_t j = 0; j < width; j += VL) {
+          vec taps[R];
+#pragma GCC unroll 8
+          for (int r = 0; r < R; ++r)
+            taps[r] = outputs_of(s, p, w, flip, R == 1 ? tap : tap * R + r, c, blocks.first(b) * VL + j);
+#pragma GCC unroll 8
+          for (int a = 0; a < N; ++a) {
+            vec sum = {};
+#pragma GCC unroll 8
+            for (int r = 0; r < R; ++r)
+              if (kT.g[a][r] != 0) sum += kT.g[a][r] * taps[r];
+            store(to + a * size + j, sum);
           }
-      u += N * size;
-    }
+        }
+        out += N * size;
+      }
+    });
   }
-  static float at(const Shape& s, const Plan& p, const float* w, bool flip, int64_t i, int64_t j, int64_t c,
-                  int64_t o) {
-    if (p.kh == 1 && s.k > 1) {  // Patches: c counts the whole window.
-      i = c / s.c / s.k, j = c / s.c % s.k, c = c % s.c;
-    }
-    if (!flip) return w[((i * s.k + j) * s.c + c) * s.o + o];
-    return w[(((s.k - 1 - i) * s.k + s.k - 1 - j) * s.o + o) * s.c + c];
+
+  // The weights of tap `tap` (of K x K) from channel c to the outputs from o on.
+  static vec outputs_of(const Shape& s, const Plan& p, const float* w, bool flip, int64_t tap, int64_t c, int64_t o) {
+    if (p.is_patches(s)) tap = c / s.c, c = c % s.c;  // There, the channels count the whole window.
+    if (!flip) return load(w + (tap * s.c + c) * s.o + o, s.o - o);
+    vec v = {};
+    const float* from = w + ((s.k * s.k - 1 - tap) * s.o + o) * s.c + c;
+    for (int64_t i = 0; i < std::min<int64_t>(VL, s.o - o); ++i) v[i] = from[i * s.c];
+    return v;
+  }
+
+  // f(tap, channel) for all taps and channels that remain as sums; on several threads where they are many.
+  template <typename F>
+  static void each_channel_block(ffi::ThreadPool& pool, const Plan& p, const F& f) {
+    const auto block = [&](int64_t task) {
+      const int64_t first = task % p.cblocks * VL;
+      for (int64_t c = first; c < std::min<int64_t>(first + VL, p.channels); ++c) f(task / p.cblocks, c);
+    };
+    const int64_t tasks = p.taps() * p.cblocks;
+    if (N * p.taps() * p.channels * p.opad() > kSerialNumbers)
+      parallel(pool, tasks, block);
+    else
+      for (int64_t task = 0; task < tasks; ++task) block(task);
   }
 
   // y: pooled outputs; winner (if pooled): which pixel of the window they are of; 4 where all are negative.
@@ -474,7 +495,7 @@ struct Algorithm {
     const bool streams = s.n * s.ph() * s.pw() * s.o * 4 >= kStreamBytes && s.o % VL == 0 && uintptr_t(y) % 64 == 0;
     float* u = scratch(0, N * p.taps() * p.channels * p.opad() + p.opad());
     float* b0 = u + N * p.taps() * p.channels * p.opad();
-    transform_kernel(s, p, w, flip, u);
+    transform_kernel(pool, s, p, w, flip, u);
     for (int64_t o = 0; o < p.opad(); ++o) b0[o] = bias && o < s.o ? bias[o] : 0;
     const int64_t height = s.ph() * s.pool;
     parallel(pool, s.n, [&](int64_t image) {
@@ -498,7 +519,7 @@ struct Algorithm {
           for (int a = 0; a < N; ++a)
             for (int64_t row = y0; row < y1;) {
               const int ly = int(std::min<int64_t>(lines, y1 - row));
-              const bool whole = p.kh < s.k;
+              const bool whole = p.is_patches(s);
               const int64_t first = whole ? 0 : std::max<int64_t>(0, s.low - row - ly + 1);
               const int64_t last = whole ? 1 : std::min<int64_t>(p.kh, s.h + s.low - row);
               for (int64_t t = 0; t < p.tiles; t += most) {
@@ -615,8 +636,10 @@ struct Algorithm {
     const Plan p = plan(s);
     const Blocks blocks(p.vectors);
     const int64_t cpad = p.cblocks * VL, size = (N * p.taps() * cpad + 1) * p.opad();  // The last row is the bias's.
-    // Which images are summed together depends on the number of threads only: the same bits in every run.
-    const int64_t parts = std::min<int64_t>(s.n, std::max<int64_t>(1, pool.num_threads()));
+    // Which images are summed together depends on the number of threads only: the same bits in every run. Several
+    // sums a thread, where they are small, because threads are not equally fast.
+    const int64_t each = size * 4 <= kSumBytes ? 4 : 1;
+    const int64_t parts = std::min<int64_t>(s.n, each * std::max<int64_t>(1, pool.num_threads()));
     float* sums = scratch(0, parts * size);
     parallel(pool, parts, [&](int64_t part) {
       float* du = sums + part * size;
@@ -624,12 +647,8 @@ struct Algorithm {
       const int64_t q_row = N * p.tiles * p.opad();
       float *v = scratch(1, p.image_size()), *q = scratch(2, s.ho() * q_row);
       for (int64_t image = part * s.n / parts; image < (part + 1) * s.n / parts; ++image) {
-        {
-          transform_image(s, p, Image{x + image * s.h * s.w * s.c, s.w, s.c}, v);
-        }
-        {
-          g.image(image, [&](const auto& pixels) { transform_gradient(s, p, pixels, q, du + size - p.opad()); });
-        }
+        transform_image(s, p, Image{x + image * s.h * s.w * s.c, s.w, s.c}, v);
+        g.image(image, [&](const auto& pixels) { transform_gradient(s, p, pixels, q, du + size - p.opad()); });
         for (int a = 0; a < N; ++a)
           for (int64_t kh = 0; kh < p.kh; ++kh)
             for (int64_t kw = 0; kw < p.kw; ++kw)
@@ -638,7 +657,7 @@ struct Algorithm {
                   const int width = blocks.width(b), step = rc(width);
                   const int64_t count = std::min<int64_t>(VL, p.channels - cb * VL);
                   // Rows that meet the image, not its padding.
-                  const bool whole = p.kh < s.k;
+                  const bool whole = p.is_patches(s);
                   const int64_t first = whole ? 0 : std::max<int64_t>(0, s.low - kh);
                   const int64_t last = whole ? s.ho() : std::min<int64_t>(s.ho(), s.h + s.low - kh);
                   for (int64_t c = 0; c < count; c += step)
@@ -651,24 +670,29 @@ struct Algorithm {
                 }
       }
     });
-    for (int64_t part = 1; part < parts; ++part)
-      for (int64_t i = 0; i < size; ++i) sums[i] += sums[part * size + i];
-    std::memcpy(db, sums + size - p.opad(), s.o * 4);
+    for (int64_t o = 0; o < s.o; o += VL) {
+      vec sum = {};
+      for (int64_t part = 0; part < parts; ++part) sum += load(sums + (part + 1) * size - p.opad() + o);
+      store(db + o, sum, s.o - o);
+    }
     const int64_t point = p.taps() * cpad * p.opad();
-    const bool patches = p.kh == 1 && s.k > 1;
-    for (int64_t kh = 0; kh < p.kh; ++kh)
-      for (int64_t kw = 0; kw < p.kw; ++kw)
-        for (int64_t c = 0; c < p.channels; ++c) {
-          const float* from = sums + ((kh * p.kw + kw) * cpad + c) * p.opad();
-          for (int r = 0; r < R; ++r) {
-            float* to = patches ? dw + c * s.o : dw + ((kh * s.k + (R == 1 ? kw : r)) * s.c + c) * s.o;
-            for (int64_t o = 0; o < s.o; ++o) {
-              float sum = 0;
-              for (int a = 0; a < N; ++a) sum += kT.g[a][r] * from[a * point + o];
-              to[o] = sum;
-            }
-          }
+    each_channel_block(pool, p, [&](int64_t tap, int64_t c) {
+      for (int64_t o = 0; o < s.o; o += VL) {
+        vec q[N] = {};
+        for (int64_t part = 0; part < parts; ++part)
+#pragma GCC unroll 8
+          for (int a = 0; a < N; ++a) q[a] += load(sums + part * size + a * point + (tap * cpad + c) * p.opad() + o);
+#pragma GCC unroll 8
+        for (int r = 0; r < R; ++r) {
+          vec sum = {};
+#pragma GCC unroll 8
+          for (int a = 0; a < N; ++a)
+            if (kT.g[a][r] != 0) sum += kT.g[a][r] * q[a];
+          const int64_t row = p.is_patches(s) ? c : (R == 1 ? tap : tap * R + r) * s.c + c;
+          store(dw + row * s.o + o, sum, s.o - o);
         }
+      }
+    });
   }
 };
 

@@ -3,7 +3,7 @@
 XLA's CPU backend runs the weight gradient of a stock convolution several times slower inside a compiled loop than
 outside it, and max pooling's gradient (`select_and_scatter`) is slow everywhere on the CPU. There, where a C++ compiler
 is found, convolution, bias, ReLU and 2x2 pooling are one compiled function (digits/native.py); where none is, a
-convolution is a product of image patches and kernel (im2col), and pooling remembers which of the four pixels won.
+convolution is a matrix product (digits/products.py), and pooling remembers which of the four pixels won.
 Values and gradients are those of the stock operations up to rounding.
 """
 
@@ -14,10 +14,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from digits import native
-
-# A patch matrix above this many numbers is built in chunks of images, so that it stays in the processor's cache.
-_PATCHES_IN_CACHE = 2**20
+from digits import native, products
 
 IMPLEMENTATIONS = ("auto", "stock", "dot", "native")
 
@@ -77,7 +74,7 @@ def conv(x: jax.Array, kernel: jax.Array, padding: str, implementation: str = "a
     if chosen == "native":
         return _native_block(x, kernel, jnp.zeros(kernel.shape[3]), low, high, False, 1)
     if chosen == "dot":
-        return _conv_dot(x, kernel, (low, high))
+        return products.conv(x, kernel, (low, high))
     return lax.conv_general_dilated(x, kernel, (1, 1), [(low, high)] * 2, dimension_numbers=("NHWC", "HWIO", "NHWC"))
 
 
@@ -99,77 +96,6 @@ def _native_block_backward(low, high, relu, window, saved, g):
 
 
 _native_block.defvjp(_native_block_forward, _native_block_backward)
-
-
-def _patches(x: jax.Array, size: int) -> jax.Array:
-    """Every size x size window of NxHxWxC, as NxH'xW'x(size*size*C), ordered as a KxKxC kernel."""
-    height, width = x.shape[1] - size + 1, x.shape[2] - size + 1
-    windows = [x[:, i : i + height, j : j + width] for i in range(size) for j in range(size)]
-    return jnp.concatenate(windows, axis=-1)
-
-
-def _pad(x: jax.Array, low: int, high: int) -> jax.Array:
-    return jnp.pad(x, ((0, 0), (low, high), (low, high), (0, 0))) if low or high else x
-
-
-def _chunk(x: jax.Array, size: int) -> int:
-    """The largest number of images that divides the batch and whose patches fit in the cache; at least one."""
-    per_image = x.shape[1] * x.shape[2] * x.shape[3] * size * size
-    chunk = max(1, min(x.shape[0], _PATCHES_IN_CACHE // per_image))
-    while x.shape[0] % chunk:
-        chunk -= 1
-    return chunk
-
-
-def _correlate(x: jax.Array, kernel: jax.Array) -> jax.Array:
-    """The `valid` convolution of NxHxWxC as one product of patches and kernel, chunk by chunk of images."""
-    size, _, _, channels = kernel.shape
-
-    def one(images):
-        patches = _patches(images, size)
-        return (patches.reshape(-1, patches.shape[-1]) @ kernel.reshape(-1, channels)).reshape(
-            *patches.shape[:3], channels
-        )
-
-    chunk = _chunk(x, size)
-    if chunk == x.shape[0]:
-        return one(x)
-    y = lax.map(one, x.reshape(-1, chunk, *x.shape[1:]))
-    return y.reshape(-1, *y.shape[2:])
-
-
-@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
-def _conv_dot(x, kernel, pads):
-    return _correlate(_pad(x, *pads), kernel)
-
-
-def _conv_dot_forward(x, kernel, pads):
-    return _conv_dot(x, kernel, pads), (x, kernel)
-
-
-def _conv_dot_backward(pads, saved, g):
-    x, kernel = saved
-    size = kernel.shape[0]
-    # Input gradient: the convolution of g with the flipped kernel. XLA drops it for the first layer, which needs none.
-    flipped = kernel[::-1, ::-1].swapaxes(2, 3)
-    x_gradient = _correlate(_pad(g, size - 1 - pads[0], size - 1 - pads[1]), flipped)
-    # Weight gradient: patches^T g. The patches are built again; keeping them would cost K*K times the memory of x.
-    padded = _pad(x, *pads)
-    chunk = _chunk(padded, size)
-
-    def add(total, x_and_g):
-        images, gradients = x_and_g
-        patches = _patches(images, size)
-        product = patches.reshape(-1, patches.shape[-1]).T @ gradients.reshape(-1, gradients.shape[-1])
-        return total + product, None
-
-    split = lambda a: a.reshape(-1, chunk, *a.shape[1:])
-    zero = jnp.zeros((size * size * x.shape[-1], g.shape[-1]), g.dtype)
-    kernel_gradient, _ = lax.scan(add, zero, (split(padded), split(g)))
-    return x_gradient, kernel_gradient.reshape(kernel.shape)
-
-
-_conv_dot.defvjp(_conv_dot_forward, _conv_dot_backward)
 
 
 def max_pool(x: jax.Array, window: int, implementation: str = "auto") -> jax.Array:

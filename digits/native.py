@@ -35,7 +35,10 @@ _FLAGS = ("-std=c++17", "-O3", "-fPIC", "-shared", "-w")
 # Under a minute on anything that trains; a compiler that hangs must not hang the training.
 _SECONDS_TO_BUILD = 120
 # What is compiled by itself, and what it defines: two processors are busy half as long as one.
-_PARTS = {"DIGITS_FORWARD": ("digits_convolve", "digits_input_gradient"), "DIGITS_GRADIENT": ("digits_kernel_gradient",)}
+_PARTS = {
+    "DIGITS_FORWARD": ("digits_convolve", "digits_input_gradient"),
+    "DIGITS_GRADIENT": ("digits_kernel_gradient",),
+}
 _EMPTY = (0, 0, 0, 0)
 
 
@@ -69,7 +72,9 @@ def _processor() -> str:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
         return platform.processor()
-    return "\n".join(sorted({line for line in lines if line.startswith(("model name", "flags", "CPU part", "Features"))}))
+    return "\n".join(
+        sorted({line for line in lines if line.startswith(("model name", "flags", "CPU part", "Features"))})
+    )
 
 
 @functools.cache

@@ -94,6 +94,18 @@ def make_run_steps(train_step: Callable, examples: int, batch_size: int) -> Call
     return run_steps
 
 
+def compile_steps(lowered: jax.stages.Lowered, config: ConfigDict) -> jax.stages.Compiled:
+    """Compiles a lowered `run_steps` with the options that are the fastest for the config's family on this backend."""
+    options = {}
+    if jax.default_backend() == "cpu" and config.model.family == "dense":
+        # The small products of a dense network: 1.5 times as fast a step with Eigen's as with YNNPACK's.
+        options["xla_cpu_experimental_ynn_fusion_type"] = ""
+    try:
+        return lowered.compile(compiler_options=options)
+    except jax.errors.JaxRuntimeError:  # Another XLA may not know the option.
+        return lowered.compile()
+
+
 @functools.partial(jax.jit, static_argnums=2)
 def shuffled(seed: jax.Array, epoch: jax.Array, examples: int) -> jax.Array:
     """The order of the training examples in an epoch (from 1)."""

@@ -15,7 +15,7 @@ import numpy as np
 from digits import augment, checkpoint, data, evaluate, models, optimizer, profile, record, startup
 from digits.errors import UserError, require
 from digits.interrupt import Interrupted, Listener
-from digits.step import TrainState, init_state, make_run_steps, make_train_step, shuffled, zero_totals
+from digits.step import TrainState, compile_steps, init_state, make_run_steps, make_train_step, shuffled, zero_totals
 
 # How long one call of the compiled epoch should take: the bar moves smoothly, a signal is heard soon.
 _SECONDS_BETWEEN_UPDATES = 0.5
@@ -140,7 +140,8 @@ class _Training:
         init = jax.jit(lambda seed: (init_state(config, len(self.class_names), seed), zero_totals())).trace(seed)
         order = jax.ShapeDtypeStruct((self.examples,), jnp.int32)
         lowered = jax.jit(run_steps, donate_argnums=(0, 1)).lower(*init.out_info, *self.train, order, zero, zero)
-        compiled = self.background.submit(lowered.compile)  # XLA needs no Python, what follows little else.
+        # XLA needs no Python, what follows little else.
+        compiled = self.background.submit(compile_steps, lowered, config)
         self.state, self.totals = init.lower().compile()(seed)
         self.epoch, self.step_in_epoch, self.seconds = 0, 0, 0.0
         self.seconds_per_step = None

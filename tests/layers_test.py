@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from jax import lax
 
-from digits import layers
+from digits import layers, products
 
 # The largest error relative to the largest magnitude of the stock result.
 TOLERANCE = {"float32": 1e-5, "float64": 1e-12}
@@ -108,16 +108,16 @@ def test_chunked_convolution_equals_stock(case):
     x_shape, kernel_shape, padding, chunk = CHUNKED[case]
     size, border = kernel_shape[0], kernel_shape[0] - 1 if padding == "same" else 0
     padded = jax.ShapeDtypeStruct((x_shape[0], x_shape[1] + border, x_shape[2] + border, x_shape[3]), jnp.float32)
-    assert layers._chunk(padded, size) == chunk < x_shape[0], "the shape does not test what it is meant to"
+    assert products._chunk(padded, size) == chunk < x_shape[0], "the shape does not test what it is meant to"
     assert_dot_equals_stock(x_shape, kernel_shape, padding, "float32")
 
 
 @pytest.mark.parametrize("limit, chunk", [(1, 1), (6000, 3)])
 def test_result_does_not_depend_on_the_size_of_chunks(monkeypatch, limit, chunk):
     # Small shapes, so that float64, which tells a wrong sum from rounding, costs little.
-    monkeypatch.setattr(layers, "_PATCHES_IN_CACHE", limit)
+    monkeypatch.setattr(products, "_PATCHES_IN_CACHE", limit)
     value_and_gradients.clear_cache()
-    assert layers._chunk(jax.ShapeDtypeStruct((12, 11, 10, 2), jnp.float64), 3) == chunk
+    assert products._chunk(jax.ShapeDtypeStruct((12, 11, 10, 2), jnp.float64), 3) == chunk
     with jax.enable_x64(True):
         assert_dot_equals_stock((12, 9, 8, 2), (3, 3, 2, 5), "same", "float64")
 

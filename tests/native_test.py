@@ -98,7 +98,9 @@ def test_random_shapes_equal_stock():
     for seed in range(12):
         size = int(rng.choice([2, 3, 5, 7]))
         sides = rng.integers(size + 2, 24, 2)
-        given = arrays((int(rng.integers(1, 9)), *map(int, sides), int(rng.integers(1, 70))), size, int(rng.integers(1, 70)))
+        given = arrays(
+            (int(rng.integers(1, 9)), *map(int, sides), int(rng.integers(1, 70))), size, int(rng.integers(1, 70))
+        )
         static = (str(rng.choice(["valid", "same"])), jax.nn.relu, int(rng.integers(1, 3)))
         assert_equal(value_and_gradients(*given, *static, "native"), stock_value_and_gradients(*given, *static))
 

@@ -28,6 +28,8 @@ def test_every_epoch_has_its_own_permutation():
 
 @pytest.mark.parametrize("examples, batch", [(53, 10), (50, 10), (10, 10)])
 def test_the_compiled_epoch_takes_every_step_once_with_the_partial_batch(tiny, examples, batch):
+    # Not Adam, which divides by the gradient's size: where BatchNorm makes a gradient zero it would enlarge rounding.
+    tiny.optimizer.name, tiny.optimizer.momentum, tiny.optimizer.learning_rate = "sgd", 0.9, 0.05
     dataset = data.load("optdigits")
     images, labels = jnp.asarray(dataset.train_images[:examples]), jnp.asarray(dataset.train_labels[:examples])
     steps = -(-examples // batch)
@@ -54,4 +56,4 @@ def test_the_compiled_epoch_takes_every_step_once_with_the_partial_batch(tiny, e
         loss += metrics["loss"]
     np.testing.assert_allclose(totals["loss"], loss, rtol=1e-4)
     for a, b in zip(jax.tree.leaves(whole.params), jax.tree.leaves(state.params), strict=True):
-        np.testing.assert_allclose(a, b, atol=1e-4)
+        np.testing.assert_allclose(a, b, atol=1e-5)

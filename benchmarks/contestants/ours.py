@@ -7,7 +7,7 @@ import numpy as np
 
 from benchmarks.problem import Problem
 from digits import data, evaluate, models, record
-from digits.step import init_state, make_run_steps, make_train_step, zero_totals
+from digits.step import compile_steps, init_state, make_run_steps, make_train_step, zero_totals
 
 
 class Contestant:
@@ -38,7 +38,7 @@ class Contestant:
         lowered = jax.jit(run_steps, donate_argnums=(0, 1)).lower(
             self.state, zero_totals(), *self.arguments, zero, zero
         )
-        self.run_steps = lowered.compile()
+        self.run_steps = compile_steps(lowered, config)
         self.evaluate = evaluate.make_evaluate(graphdef, config.data.normalization, config.eval_batch_size)
 
     def train(self, start: int, stop: int) -> tuple[float, float]:

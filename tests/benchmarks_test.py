@@ -205,7 +205,9 @@ def test_table_renders_what_is_committed(tmp_path):
         "machine": {"cpu": "Some CPU", "cores": 2, "gpu": None},
         "contestants": made_up("digits", [2.0, 3.0]) | made_up("torch_eager", [4.0, 4.0]), "date": "2026-11-21",
     }  # fmt: skip
-    for name, content in (("a", peers_file()), ("b", startup)):
+    figures = {"loss": 0.5, "accuracy": 0.25, "test_loss": 0.125, "test_accuracy": 0.75, "seconds": 1.0}
+    agreement = startup | {"kind": "agreement", "seed": 7, "contestants": {"stock": {"rounds": [figures]}}}
+    for name, content in (("a", peers_file()), ("b", startup), ("c", agreement)):
         (tmp_path / f"{name}.json").write_text(json.dumps(content))
     assert table.main(["table", f"--results={tmp_path}", f"--readme={tmp_path}/README.md"]) == 0
     page = (tmp_path / "README.md").read_text()
@@ -214,6 +216,7 @@ def test_table_renders_what_is_committed(tmp_path):
     assert "(batch_size=64, no augmentation) | 64 | 640 | 1.25 [1.25-1.25] (`torch_compile`) | - |" in summary
     assert "| `torch_eager` | 5.00 [5.00-5.00] | 320 |" in page
     assert "| `dense_32_32` | 2.50 [2.00-3.00] | 4.00 [4.00-4.00] | 0.625 [0.500-0.750] |" in page
+    assert "| `dense_32_32`, seed 7 | `stock` | 0.50000 | 0.25000 | 0.12500 | 0.75000 |" in page
     for words in ("Some CPU, 2 cores", "Without `keras_jax`: not installed.", "torch_compile 1.0", "used 0.50 cores"):
         assert words in page
 
@@ -234,6 +237,18 @@ def test_a_broken_result_gives_one_sentence(tmp_path, capsys, content, words):
     (tmp_path / "x.json").write_text(content)
     assert table.main(["table", f"--results={tmp_path}", f"--readme={tmp_path}/README.md"]) == 2
     assert words in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_agreement_end_to_end(tmp_path, run_module):
+    file = tmp_path / "out.json"
+    overrides = ("--set=data.name=optdigits", "--set=model.hidden=8,")
+    done = run_module("benchmarks.agreement", "--model=dense_32_32", *overrides, f"--json={file}")
+    assert done.returncode == 0, done.stderr
+    ours, stock = (report["rounds"][0] for report in json.loads(file.read_text())["contestants"].values())
+    # A dense network has no layers to choose: the same program twice.
+    for key in ("loss", "accuracy", "test_loss", "test_accuracy"):
+        assert ours[key] == stock[key] and 0 < ours[key] < 10
 
 
 @pytest.mark.slow

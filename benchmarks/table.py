@@ -98,7 +98,7 @@ def _summary(peers: list[dict]) -> str:
         rows = _rows(measured)
         ours = rows.get("digits")
         torches = [name for name in rows if name.startswith("torch_") and rows[name]["ratio"]]
-        best = max(torches, key=lambda name: rows[name]["steps"].median, default=None)
+        best = min(torches, key=lambda name: rows[name]["ratio"].median, default=None)
         keras = rows.get("keras_tensorflow")
         lines.append([
             f"`{measured['model']}`{_differences(measured)}", measured["batch_size"],

@@ -49,6 +49,8 @@ def available() -> bool:
 
 def problem() -> str | None:
     """Why they cannot be used; None if they can."""
+    if jax.default_backend() != "cpu":
+        return "they are for CPUs"
     found = _loaded()
     return found if isinstance(found, str) else None
 

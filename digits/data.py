@@ -27,13 +27,18 @@ MNIST_DIGEST = "06b0d1f124c4e5fa796686ade41a9b778edacc8622f2195a352ef479ad44fc16
 NORMALIZATIONS = ("unit", "column_l2")
 _SPLITS = {
     "none": r"none", "test": r"test", "last": r"last\((\d+)\)", "folds": r"folds\((\d+)\)",
+    "writer_folds": r"writer_folds\((\d+)\)",
     "random": r"random\((0?\.\d+),\s*(?:seed\s*=?\s*)?(\d+)\)",
 }  # fmt: skip
+_WITH_WRITERS = "mnist where the writers are needed, as for writer_folds(n): those of other sets are not known"
 
 
 @dataclasses.dataclass(frozen=True)
 class Dataset:
-    """Images, uint8 Nx28x28, and labels, uint8 N, of a training and a test set."""
+    """Images, uint8 Nx28x28, and labels, uint8 N, of a training and a test set.
+
+    `data_dir` is the folder it was read from, absolute, or None: files that belong to it may lie there (see `writers`).
+    """
 
     name: str
     train_images: np.ndarray
@@ -41,6 +46,7 @@ class Dataset:
     test_images: np.ndarray
     test_labels: np.ndarray
     class_names: tuple[str, ...]
+    data_dir: str | None = None
 
     @property
     def arrays(self) -> tuple[np.ndarray, ...]:
@@ -71,12 +77,15 @@ def check(config: ConfigDict) -> None:
     """Raises UserError for a `config.data` that names no split or no normalisation."""
     require_choice("data.normalization", config.normalization, NORMALIZATIONS)
     kind, arguments = _parse_split(config.validation)
-    if kind == "folds":
+    if kind == "writer_folds":
+        require(config.name == "mnist", "data.name", config.name, _WITH_WRITERS)
+    if kind in ("folds", "writer_folds"):
         folds = arguments[0]
-        require(folds >= 2, "data.validation", config.validation, "folds(n) with n from 2")
+        require(folds >= 2, "data.validation", config.validation, f"{kind}(n) with n from 2")
         require(0 <= config.fold < folds, "data.fold", config.fold, f"a whole number from 0 to {folds - 1}")
     else:
-        require(config.fold == 0, "data.fold", config.fold, "0 unless config.data.validation is folds(n)")
+        accepted = "0 unless config.data.validation is folds(n) or writer_folds(n)"
+        require(config.fold == 0, "data.fold", config.fold, accepted)
 
 
 def _parse_split(text: str) -> tuple[str, list]:
@@ -85,15 +94,28 @@ def _parse_split(text: str) -> tuple[str, list]:
             arguments = [float(g) if "." in g else int(g) for g in match.groups()]
             if kind != "random" or arguments[1] < 2**32:  # What NumPy takes as a seed.
                 return kind, arguments
-    accepted = "none, test, last(10000), random(0.175, 0) with a fraction below 1 and a seed below 2^32, or folds(5)"
+    random = "random(0.175, 0) with a fraction below 1 and a seed below 2^32"
+    accepted = f"none, test, last(10000), {random}, folds(5) or writer_folds(5)"
     raise UserError(f"config.data.validation is {text!r}, but it must be one of {accepted}.")
 
 
-def split_indices(validation: str, fold: int, count: int) -> tuple[np.ndarray, np.ndarray]:
+def split_indices(
+    validation: str, fold: int, count: int, writers: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """Indices of the training and the validation examples among `count` training examples.
 
-    `random(f, s)` equals scikit-learn's train_test_split(test_size=f, random_state=s), `folds(k)` its KFold(k), index
-    for index. `none` and `test` keep all examples for training and give no validation indices.
+    `random(f, s)` equals scikit-learn's train_test_split(test_size=f, random_state=s), `folds(k)` its KFold(k) and
+    `writer_folds(k)` its GroupKFold(k) with the writers as groups, index for index. `none` and `test` keep all examples
+    for training and give no validation indices.
+
+    Args:
+      validation: `config.data.validation`.
+      fold: `config.data.fold`.
+      count: the number of training examples.
+      writers: who wrote each of them, any integer type, `count` long; only `writer_folds` needs it.
+
+    Raises:
+      UserError: `validation` is no split, or leaves no examples on one side.
     """
     kind, arguments = _parse_split(validation)
     everything = np.arange(count)
@@ -107,6 +129,14 @@ def split_indices(validation: str, fold: int, count: int) -> tuple[np.ndarray, n
         train, held = order[held_out:], order[:held_out]
     elif kind == "last":
         train, held = everything[: max(0, count - arguments[0])], everything[max(0, count - arguments[0]) :]
+    elif kind == "writer_folds":
+        require(writers is not None, "data.validation", validation, "another split, where the writers are not known")
+        from sklearn.model_selection import GroupKFold
+
+        people = len(np.unique(writers))
+        accepted = f"writer_folds(n) with n from 2 to the {people} writers"
+        require(2 <= arguments[0] <= people, "data.validation", validation, accepted)
+        train, held = list(GroupKFold(arguments[0]).split(everything, groups=writers))[fold]
     else:
         require(arguments[0] <= count, "data.validation", validation, f"folds(n) with n up to the {count} examples")
         held = np.array_split(everything, arguments[0])[fold]
@@ -116,21 +146,58 @@ def split_indices(validation: str, fold: int, count: int) -> tuple[np.ndarray, n
 
 
 def split(dataset: Dataset, config: ConfigDict) -> Splits:
-    """The splits of `config.data`. With validation `test`, the validation examples are the test examples."""
+    """The splits of `config.data`. With validation `test`, the validation examples are the test examples.
+
+    Raises:
+      UserError: there is no such split of this dataset, or the writers that it needs cannot be read.
+    """
     test = dataset.test_images, dataset.test_labels
-    train, held = split_indices(config.validation, config.fold, len(dataset.train_labels))
+    train, held = indices(dataset, config)
     images, labels = dataset.train_images, dataset.train_labels
-    if _parse_split(config.validation)[0] == "test":
+    if config.validation.strip() == "test":
         validation = test
     else:
         validation = (_take(images, held), _take(labels, held)) if len(held) else None
     return Splits((_take(images, train), _take(labels, train)), validation, test)
 
 
+def indices(dataset: Dataset, config: ConfigDict) -> tuple[np.ndarray, np.ndarray]:
+    """Indices of the training and the validation examples of a `config.data` in the training set, as `split_indices`."""
+    by_writer = _parse_split(config.validation)[0] == "writer_folds"
+    authors = writers(dataset, "train") if by_writer else None
+    return split_indices(config.validation, config.fold, len(dataset.train_labels), authors)
+
+
 def _take(array: np.ndarray, indices: np.ndarray) -> np.ndarray:
     """array[indices], without a copy where the indices are a range."""
     start, stop = int(indices[0]), int(indices[0]) + len(indices)
     return array[start:stop] if np.array_equal(indices, np.arange(start, stop)) else array[indices]
+
+
+def writers(dataset: Dataset, part: str) -> np.ndarray:
+    """Who wrote each example of MNIST, by the extended labels of the QMNIST project, which this call reads.
+
+    Their file is looked for in DIGITS_WRITERS_DIR; in `dataset.data_dir`, its subfolders mnist and qmnist and the
+    folder qmnist beside it; and in `cache_dir()`.
+
+    Args:
+      dataset: MNIST, from `load`.
+      part: "train" or "test".
+
+    Returns:
+      NIST's number of the writer, int32 N, the same for both parts; nobody wrote digits of both.
+
+    Raises:
+      UserError: the dataset is another one, or the file is not there, damaged, or of other examples.
+    """
+    require(dataset.name == "mnist", "data.name", dataset.name, _WITH_WRITERS)
+    folders = [pathlib.Path(given)] if (given := os.environ.get("DIGITS_WRITERS_DIR")) else []
+    if dataset.data_dir:
+        folder = pathlib.Path(dataset.data_dir)
+        folders += [folder, *filter(os.path.isdir, [folder / "mnist"]), folder / "qmnist", folder.parent / "qmnist"]
+    folders.append(cache_dir())
+    labels = {"train": dataset.train_labels, "test": dataset.test_labels}[part]
+    return sources.read_writers(part, labels, folders)
 
 
 def normalize(images: "jax.Array", kind: str) -> "jax.Array":
@@ -181,7 +248,8 @@ def load(name: str, data_dir: str | None = None) -> Dataset:
     if data_dir and name != "optdigits":
         folder = pathlib.Path(data_dir)
         folder = folder / name if (folder / name).is_dir() else folder
-        dataset = _dataset(name, sources.read_idx(folder), str(folder))
+        # Absolute: the working directory may be another one when the writers are read.
+        dataset = _dataset(name, sources.read_idx(folder), str(folder), os.path.abspath(data_dir))
         if name != "mnist" and dataset.digest() == MNIST_DIGEST:
             raise UserError(
                 f"{folder} holds MNIST, but config.data.name is {name!r}: name mnist or give its own files."
@@ -200,7 +268,7 @@ def is_quick(name: str, data_dir: str | None = None) -> bool:
     return bool(re.fullmatch(r"\w+", name) and near)
 
 
-def _dataset(name: str, source: sources.Source, where: str) -> Dataset:
+def _dataset(name: str, source: sources.Source, where: str, data_dir: str | None = None) -> Dataset:
     """Checks that what is called mnist is MNIST, and gives a source without a test set one: a fifth, at random."""
     arrays, class_names = source
     if len(arrays) == 2:
@@ -208,7 +276,7 @@ def _dataset(name: str, source: sources.Source, where: str) -> Dataset:
             raise UserError(f"{where} has {len(arrays[1])} images and no test set: 10 are needed to hold one out.")
         train, test = split_indices("random(0.2, 0)", 0, len(arrays[1]))
         arrays = [array[part] for part in (train, test) for array in arrays]
-    dataset = Dataset(name, *arrays, class_names)
+    dataset = Dataset(name, *arrays, class_names, data_dir)
     if name == "mnist" and dataset.digest() != MNIST_DIGEST:
         raise UserError(f"{where} does not hold the official MNIST files: their SHA-256 digest differs.")
     return dataset
@@ -242,7 +310,7 @@ def _keep(dataset: Dataset) -> Dataset:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.npz")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        fields = {field.name: getattr(dataset, field.name) for field in dataclasses.fields(Dataset)[1:]}
+        fields = {field.name: getattr(dataset, field.name) for field in dataclasses.fields(Dataset)[1:6]}
         np.savez(temporary, digest=dataset.digest(), **fields)
         os.replace(temporary, path)
     except OSError:

@@ -1,7 +1,7 @@
 """Where datasets come from: IDX files, `.npz`, image folders, scikit-learn's digits, TensorFlow Datasets.
 
-Every reader returns `(arrays, class_names)`: training images (uint8 Nx28x28) and labels (uint8 N), and test images and
-labels where the source has a test set. TFDS alone downloads; TensorFlow is imported only for it.
+Every reader of a dataset returns `(arrays, class_names)`: training images (uint8 Nx28x28) and labels (uint8 N), and
+test images and labels where the source has a test set. TFDS alone downloads; TensorFlow is imported only for it.
 """
 
 import gzip
@@ -21,6 +21,15 @@ from digits.errors import UserError
 
 SIDE = 28
 IDX_FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
+# QMNIST's extended labels of MNIST's examples, in MNIST's order; the test file goes on with 50,000 others.
+WRITER_FILES = {"train": "qmnist-train-labels-idx2-int", "test": "qmnist-test-labels-idx2-int"}
+_WRITER_COLUMN = 2  # 0: class, 1: NIST's series, 2: NIST's number of the writer, 3-7: which of NIST's images it is.
+# By what a file's name holds: the type's code in its magic number, the type, and the shape of one example.
+_IDX_KINDS = {
+    "idx1-ubyte": (0x08, np.dtype(np.uint8), ()),
+    "idx3-ubyte": (0x08, np.dtype(np.uint8), (SIDE, SIDE)),
+    "idx2-int": (0x0C, np.dtype(">i4"), (8,)),
+}
 _LARGEST_IDX = 2**31  # Bytes; no set of 28x28 images comes near it, and a damaged header must not exhaust memory.
 _TFDS_HOST = "https://storage.googleapis.com"
 
@@ -47,30 +56,74 @@ def _numbered(arrays: list[np.ndarray]) -> tuple[str, ...]:
 
 
 def _find_idx(folder: pathlib.Path, stem: str) -> pathlib.Path:
-    for candidate in (f"{stem}.gz", stem, stem.replace("-idx", ".idx")):
-        if (folder / candidate).is_file():
-            return folder / candidate
+    if path := _idx_in(folder, stem):
+        return path
     raise UserError(
         f"{folder} has no file {stem} or {stem}.gz: --data_dir and DIGITS_DATA_DIR name a folder with all four."
     )
 
 
+def _idx_in(folder: pathlib.Path, stem: str) -> pathlib.Path | None:
+    """The IDX file of that name in the folder, gzipped or plain; None if it has none."""
+    paths = [folder / name for name in (f"{stem}.gz", stem, stem.replace("-idx", ".idx"))]
+    return next(filter(os.path.isfile, paths), None)
+
+
+def read_writers(part: str, labels: np.ndarray, folders: list[pathlib.Path]) -> np.ndarray:
+    """Reads who wrote each example of MNIST from QMNIST's extended labels.
+
+    Args:
+      part: "train" or "test".
+      labels: MNIST's own labels of that part, uint8 N: those of the file must be the same.
+      folders: where the file is looked for, in this order.
+
+    Returns:
+      NIST's number of the writer, int32 N.
+
+    Raises:
+      UserError: the file is in none of the folders, cannot be read, or is of other examples.
+    """
+    stem = WRITER_FILES[part]
+    path = next(filter(None, (_idx_in(folder, stem) for folder in folders)), None)
+    if path is None:
+        raise UserError(
+            f"{stem}.gz, which tells who wrote MNIST's digits, is not in {', '.join(map(str, folders))}: it comes from "
+            "the QMNIST project (github.com/facebookresearch/qmnist) and must be put into one of these folders, or one "
+            "that DIGITS_WRITERS_DIR names."
+        )
+    table = _read_idx_file(path)
+    if part == "test":
+        table = table[: len(labels)]
+    if len(table) != len(labels):
+        raise UserError(f"{path} has {len(table):,} rows, but MNIST has {len(labels):,} {part} examples.")
+    other = np.flatnonzero(table[:, 0] != labels)
+    if len(other):
+        row = other[0]
+        raise UserError(
+            f"{path} is not of MNIST's {part} examples: its row {row} says {table[row, 0]}, but MNIST's label {row} is "
+            f"{labels[row]}."
+        )
+    return table[:, _WRITER_COLUMN].copy()
+
+
 def _read_idx_file(path: pathlib.Path) -> np.ndarray:
-    """Reads one IDX file of unsigned bytes, plain or gzipped: images as Nx28x28, labels as N."""
-    dimensions = 3 if "idx3" in path.name else 1
+    """Reads one IDX file, plain or gzipped: images as uint8 Nx28x28, labels as uint8 N or, of QMNIST, int32 Nx8."""
+    code, dtype, example = next(kind for word, kind in _IDX_KINDS.items() if word in path.name)
+    dimensions = 1 + len(example)
+    magic = bytes((0, 0, code, dimensions))
     try:
         with gzip.open(path) if path.suffix == ".gz" else open(path, "rb") as file:
             header = file.read(4 + 4 * dimensions)
-            if header[:4] != bytes((0, 0, 8, dimensions)):
+            if header[:4] != magic:
                 raise UserError(
-                    f"{path} starts with {header[:4].hex()}, but an IDX file of this kind starts with 000008{dimensions:02d}."
+                    f"{path} starts with {header[:4].hex()}, but an IDX file of this kind starts with {magic.hex()}."
                 )
             if len(header) < 4 + 4 * dimensions:
                 raise UserError(f"{path} is truncated: it ends within its header.")
             shape = struct.unpack(f">{dimensions}I", header[4:])
-            size = int(np.prod(shape, dtype=object))
-            if not 0 < size < _LARGEST_IDX or shape[1:] not in ((), (SIDE, SIDE)):
-                expected = f"Nx{SIDE}x{SIDE}" if dimensions == 3 else "N labels"
+            size = int(np.prod(shape, dtype=object)) * dtype.itemsize
+            if not 0 < size < _LARGEST_IDX or shape[1:] != example:
+                expected = "x".join(map(str, ("N", *example))) if example else "N labels"
                 raise UserError(f"{path} declares the shape {shape}, but it must be {expected}.")
             body = file.read(size + 1)
     except (OSError, EOFError, zlib.error) as error:
@@ -78,7 +131,7 @@ def _read_idx_file(path: pathlib.Path) -> np.ndarray:
     if len(body) != size:
         word = "truncated" if len(body) < size else "too long"
         raise UserError(f"{path} is {word}: its header declares {size:,} bytes of data, it has {len(body):,}.")
-    return np.frombuffer(body, np.uint8).reshape(shape)
+    return np.frombuffer(body, dtype).reshape(shape).astype(dtype.newbyteorder("="), copy=False)
 
 
 def read_optdigits() -> Source:

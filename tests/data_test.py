@@ -1,6 +1,8 @@
 """Tests of digits.data: splits, normalisation, every source of datasets, and the cache."""
 
+import collections
 import concurrent.futures
+import gzip
 import os
 import pathlib
 import socket
@@ -28,6 +30,7 @@ def mnist_dir(monkeypatch, tmp_path):
     """Gives every test a cache, a home and a TFDS folder of its own; returns the folder with the real MNIST."""
     given = os.environ.get("DIGITS_DATA_DIR")
     monkeypatch.delenv("DIGITS_DATA_DIR", raising=False)
+    monkeypatch.delenv("DIGITS_WRITERS_DIR", raising=False)
     monkeypatch.setenv("DIGITS_CACHE_DIR", str(tmp_path / "cache"))
     monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "tfds"))
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
@@ -150,27 +153,29 @@ def data_config(validation, fold=0):
 
 
 def test_every_documented_split_passes_the_check():
-    for validation in ("none", "test", "last(10000)", "random(0.175, 0)", "folds(5)"):
+    for validation in ("none", "test", "last(10000)", "random(0.175, 0)", "folds(5)", "writer_folds(5)"):
         data.check(data_config(validation))
     data.check(data_config("folds(5)", fold=4))
+    data.check(data_config("writer_folds(5)", fold=4))
 
 
 @pytest.mark.parametrize(
     "text",
     ["", "None", "nonetheless", "last", "last()", "last(-1)", "last(0.1)", "last(10", "random(0.1)", "random(1.5, 0)"]
     + ["random(1.0, 0)", "random(0, 0)", "random(1, 0)", "random(0.1, -1)", "random(0.1, 0.5)", "random(0.1; 0)"]
-    + ["random(nan, 0)", "folds", "folds(-5)", "folds(2.5)", "fold(5)", "train[:80%]", "random(0.1, 0) last(3)"],
+    + ["random(nan, 0)", "folds", "folds(-5)", "folds(2.5)", "fold(5)", "train[:80%]", "random(0.1, 0) last(3)"]
+    + ["writer_folds", "writer_folds(-5)", "writer_folds(2.5)", "writer folds(5)"],
 )
 def test_bad_split_is_refused_with_what_is_accepted(text):
     with pytest.raises(UserError) as error:
         data.check(data_config(text))
     message = str(error.value)
     assert "config.data.validation" in message and repr(text) in message
-    for accepted in ("none", "test", "last(10000)", "random(0.175, 0)", "folds(5)"):
+    for accepted in ("none", "test", "last(10000)", "random(0.175, 0)", " folds(5)", "writer_folds(5)"):
         assert accepted in message.split("must be", 1)[1]
 
 
-@pytest.mark.parametrize("text", ["folds(0)", "folds(1)"])
+@pytest.mark.parametrize("text", ["folds(0)", "folds(1)", "writer_folds(0)", "writer_folds(1)"])
 def test_too_few_folds_are_refused(text):
     with pytest.raises(UserError) as error:
         data.check(data_config(text))
@@ -184,10 +189,11 @@ def test_seed_that_numpy_does_not_take_is_refused():
     assert "config.data.validation" in str(error.value) and "4294967296" in str(error.value)
 
 
+@pytest.mark.parametrize("text", ["folds(5)", "writer_folds(5)"])
 @pytest.mark.parametrize("fold", [-1, 5, 100])
-def test_fold_out_of_range_is_refused(fold):
+def test_fold_out_of_range_is_refused(fold, text):
     with pytest.raises(UserError) as error:
-        data.check(data_config("folds(5)", fold))
+        data.check(data_config(text, fold))
     message = str(error.value)
     assert "config.data.fold" in message and repr(fold) in message and "from 0 to 4" in message
 
@@ -247,6 +253,195 @@ def test_split_none_has_no_validation_and_split_test_validates_on_the_test_set()
         else:
             np.testing.assert_array_equal(splits.validation[0], arrays[2])
             np.testing.assert_array_equal(splits.validation[1], arrays[3])
+
+
+# Folds of writers.
+
+
+def some_writers(count=200, people=23, seed=0):
+    """A number of NIST's for each example; some wrote many, others as few as each other."""
+    rng = np.random.default_rng(seed)
+    shares = np.arange(1, people + 1) // 3 + 1.0
+    ids = rng.choice(2600, people, replace=False)
+    return np.concatenate([ids, rng.choice(ids, count - people, p=shares / shares.sum())]).astype(np.int32)
+
+
+def write_writers(path, labels, people):
+    """An IDX file as QMNIST's, gzipped if its name says so."""
+    table = np.arange(8 * len(labels), dtype=">i4").reshape(-1, 8)
+    table[:, 0], table[:, 2] = labels, people
+    raw = bytes((0, 0, 12, 2)) + struct.pack(">2I", *table.shape) + table.tobytes()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(gzip.compress(raw) if path.suffix == ".gz" else raw)
+
+
+TRAIN_WRITERS, TEST_WRITERS = sources.WRITER_FILES["train"], sources.WRITER_FILES["test"]
+
+
+@pytest.fixture
+def mnist_noise(tmp_path):
+    """Noise of 200 training and 90 test examples under the name of MNIST, from the folder `files/given`."""
+    arrays = small_sets(counts=(200, 90))
+    return data.Dataset("mnist", *arrays, tuple("0123456789"), str(tmp_path / "files" / "given"))
+
+
+@pytest.mark.parametrize("folds", [2, 5, 7, 23])
+def test_writer_folds_are_those_of_scikit_learn(folds):
+    people = some_writers()
+    # Again without scikit-learn: from the largest writer on, each goes to the fold with the fewest examples so far.
+    counts, sizes, places = collections.Counter(people.tolist()), [0] * folds, {}
+    for writer in sorted(counts, key=lambda writer: (counts[writer], writer), reverse=True):
+        places[writer] = sizes.index(min(sizes))
+        sizes[places[writer]] += counts[writer]
+    expected = model_selection.GroupKFold(folds).split(np.zeros(200), groups=people)
+    for fold, (expected_train, expected_held) in enumerate(expected):
+        train, held = data.split_indices(f"writer_folds({folds})", fold, 200, people)
+        np.testing.assert_array_equal(train, expected_train)
+        np.testing.assert_array_equal(held, expected_held)
+        assert held.tolist() == [index for index, writer in enumerate(people.tolist()) if places[writer] == fold]
+
+
+def test_writer_folds_hold_out_every_example_once_and_no_writer_is_on_both_sides(tmp_path, mnist_noise):
+    people = some_writers()
+    write_writers(tmp_path / "files" / "given" / f"{TRAIN_WRITERS}.gz", mnist_noise.train_labels, people)
+    # Noise: an image tells which example it is.
+    index = {image.tobytes(): number for number, image in enumerate(mnist_noise.train_images)}
+    held_by_all = []
+    for fold in range(5):
+        splits = data.split(mnist_noise, data_config("writer_folds(5)", fold))
+        train, held = ([index[image.tobytes()] for image in images] for images, _ in (splits.train, splits.validation))
+        assert not set(people[train]) & set(people[held])
+        assert sorted(train + held) == list(range(200))
+        np.testing.assert_array_equal(splits.train[1], mnist_noise.train_labels[train])
+        np.testing.assert_array_equal(splits.validation[1], mnist_noise.train_labels[held])
+        np.testing.assert_array_equal(splits.test[0], mnist_noise.test_images)
+        held_by_all += held
+    assert sorted(held_by_all) == list(range(200))
+
+
+@pytest.mark.parametrize("suffix", ["", ".gz"])
+@pytest.mark.parametrize(
+    "place", ["files/given", "files/given/mnist", "files/given/qmnist", "files/qmnist", "cache", "named"]
+)
+def test_writers_are_found_in_every_documented_place(tmp_path, monkeypatch, mnist_noise, place, suffix):
+    monkeypatch.setenv("DIGITS_WRITERS_DIR", str(tmp_path / "named"))
+    train, test = some_writers(), some_writers(150, seed=1)
+    write_writers(tmp_path / place / (TRAIN_WRITERS + suffix), mnist_noise.train_labels, train)
+    # The test file goes on after MNIST's test set.
+    labels = np.concatenate([mnist_noise.test_labels, np.zeros(60, np.uint8)])
+    write_writers(tmp_path / place / (TEST_WRITERS + suffix), labels, test)
+    for part, expected in (("train", train), ("test", test[:90])):
+        got = data.writers(mnist_noise, part)
+        assert got.dtype == np.int32
+        np.testing.assert_array_equal(got, expected)
+
+
+def test_writers_come_from_the_folder_that_the_environment_names_first(tmp_path, monkeypatch, mnist_noise):
+    for place, seed in (("named", 1), ("files/given", 2), ("files/qmnist", 3), ("cache", 4)):
+        write_writers(tmp_path / place / TRAIN_WRITERS, mnist_noise.train_labels, some_writers(seed=seed))
+    np.testing.assert_array_equal(data.writers(mnist_noise, "train"), some_writers(seed=2))
+    monkeypatch.setenv("DIGITS_WRITERS_DIR", str(tmp_path / "named"))
+    np.testing.assert_array_equal(data.writers(mnist_noise, "train"), some_writers(seed=1))
+
+
+@pytest.mark.parametrize("part", ["train", "test"])
+def test_missing_writers_are_named_with_where_they_come_from_and_go(tmp_path, monkeypatch, mnist_noise, part):
+    monkeypatch.setenv("DIGITS_WRITERS_DIR", str(tmp_path / "named"))
+    with pytest.raises(UserError) as error:
+        data.writers(mnist_noise, part)
+    message = str(error.value)
+    assert f"{sources.WRITER_FILES[part]}.gz" in message and "github.com/facebookresearch/qmnist" in message
+    assert "DIGITS_WRITERS_DIR" in message
+    for place in ("named", "files/given", "files/given/qmnist", "files/qmnist", "cache"):
+        assert f"{tmp_path / place}," in message or f"{tmp_path / place}:" in message
+
+
+def test_writers_are_asked_for_by_folds_of_writers_alone(mnist_noise):
+    for validation in ("none", "test", "last(7)", "random(0.175, 0)", "folds(5)"):
+        data.split(mnist_noise, data_config(validation))
+    with pytest.raises(UserError, match=TRAIN_WRITERS):
+        data.split(mnist_noise, data_config("writer_folds(5)"))
+
+
+@pytest.mark.parametrize("part", ["train", "test"])
+@pytest.mark.parametrize("change", ["a label", "a row less"])
+def test_writers_of_other_examples_are_refused(tmp_path, mnist_noise, part, change):
+    labels = (mnist_noise.train_labels if part == "train" else mnist_noise.test_labels).copy()
+    if change == "a label":
+        labels[17] += 1
+    else:
+        labels = labels[:-1]
+    path = tmp_path / "files" / "qmnist" / f"{sources.WRITER_FILES[part]}.gz"
+    write_writers(path, labels, np.zeros(len(labels)))
+    with pytest.raises(UserError) as error:
+        data.writers(mnist_noise, part)
+    message = str(error.value)
+    assert str(path) in message and f"{part} examples" in message
+    assert (f"row 17 says {labels[17]}" if change == "a label" else f"has {len(labels)} rows") in message
+
+
+def test_longer_writers_file_is_not_that_of_the_training_set(tmp_path, mnist_noise):
+    labels = np.append(mnist_noise.train_labels, 0)
+    write_writers(tmp_path / "cache" / TRAIN_WRITERS, labels, np.zeros(201))
+    with pytest.raises(UserError, match="201 rows, but MNIST has 200 train examples"):
+        data.writers(mnist_noise, "train")
+
+
+def test_truncated_writers_file_is_refused(tmp_path, mnist_noise):
+    path = tmp_path / "files" / "given" / TRAIN_WRITERS
+    write_writers(path, mnist_noise.train_labels, some_writers())
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(UserError) as error:
+        data.split(mnist_noise, data_config("writer_folds(5)"))
+    assert str(path) in str(error.value) and "truncated" in str(error.value)
+
+
+def test_folds_of_writers_of_another_set_are_refused():
+    config = data_config("writer_folds(5)")
+    config.name = "optdigits"
+    dataset = data.load("optdigits")
+    for refused in (
+        lambda: data.check(config),
+        lambda: data.split(dataset, config),
+        lambda: data.writers(dataset, "test"),
+    ):
+        with pytest.raises(UserError, match=r"config.data.name is 'optdigits', .* mnist .* writer_folds\(n\)"):
+            refused()
+
+
+@pytest.mark.parametrize("folds", [0, 1, 24, 10**20])
+def test_folds_that_the_writers_do_not_fill_are_refused(folds):
+    with pytest.raises(UserError) as error:
+        data.split_indices(f"writer_folds({folds})", 0, 200, some_writers())
+    message = str(error.value)
+    assert f"config.data.validation is 'writer_folds({folds})'" in message and "from 2 to the 23 writers" in message
+
+
+def test_folds_of_writers_without_the_writers_are_refused():
+    with pytest.raises(UserError, match=r"config.data.validation is 'writer_folds\(5\)', .* writers are not known"):
+        data.split_indices("writer_folds(5)", 0, 200)
+
+
+@pytest.mark.mnist
+def test_writers_of_mnist(mnist_dir):
+    files = [pathlib.Path(mnist_dir).parent / "qmnist" / f"{stem}.gz" for stem in sources.WRITER_FILES.values()]
+    if not all(path.exists() for path in files):
+        pytest.skip("there is no folder qmnist with QMNIST's label files beside DIGITS_DATA_DIR")
+    dataset = data.load("mnist", mnist_dir)
+    train, test = (data.writers(dataset, part) for part in ("train", "test"))
+    assert train.shape == (60000,) and test.shape == (10000,)
+    # As QMNIST's page says: NIST's employees have numbers up to 610, the students from 2100 to 2599.
+    for people in (train, test):
+        assert np.all(((people >= 0) & (people <= 610)) | ((people >= 2100) & (people <= 2599)))
+    assert len(np.unique(train)) == 539 and not set(train) & set(test)
+    expected = list(model_selection.GroupKFold(5).split(train, groups=train))
+    for fold, (expected_train, expected_held) in enumerate(expected):
+        indices = data.split_indices("writer_folds(5)", fold, 60000, train)
+        np.testing.assert_array_equal(indices[0], expected_train)
+        np.testing.assert_array_equal(indices[1], expected_held)
+    splits = data.split(dataset, data_config("writer_folds(5)", 4))
+    np.testing.assert_array_equal(splits.train[0], dataset.train_images[expected[4][0]])
+    np.testing.assert_array_equal(splits.validation[1], dataset.train_labels[expected[4][1]])
 
 
 # Normalisation.
@@ -324,6 +519,7 @@ def test_mnist_is_read_from_its_files_and_then_from_the_cache(mnist_dir, monkeyp
     assert_is_mnist(data.load("mnist"))
     monkeypatch.delenv("DIGITS_DATA_DIR")
     assert_is_mnist(data.load("mnist"))
+    assert data.load("mnist").data_dir is None
     # A process of its own shows that the cache needs neither TensorFlow nor TFDS.
     printed = run_python(
         """
@@ -366,6 +562,13 @@ def test_other_sets_are_read_from_their_files(tmp_path, monkeypatch, no_tfds, su
     dataset = data.load("fashion_mnist", None if from_environment else given)
     assert_same_arrays(dataset, arrays)
     assert dataset.name == "fashion_mnist" and dataset.class_names == tuple("0123456789")
+    assert dataset.data_dir == given
+
+
+def test_data_dir_stays_the_same_folder_when_the_working_directory_changes(tmp_path, monkeypatch):
+    write_idx(tmp_path / "files", small_sets())
+    monkeypatch.chdir(tmp_path)
+    assert data.load("fashion_mnist", "files").data_dir == str(tmp_path / "files")
 
 
 def test_data_dir_goes_before_the_environment(tmp_path, monkeypatch):
@@ -501,6 +704,9 @@ def test_cache_that_cannot_be_written_is_no_error(tmp_path, monkeypatch):
 def test_writing_the_cache_leaves_nothing_else(tmp_path):
     data.load("optdigits")
     assert [path.name for path in (tmp_path / "cache").iterdir()] == ["optdigits.npz"]
+    with np.load(tmp_path / "cache" / "optdigits.npz") as file:  # Not where the set was read from.
+        arrays = {"train_images", "train_labels", "test_images", "test_labels"}
+        assert set(file) == {"digest", "class_names"} | arrays
 
 
 @pytest.mark.parametrize("xdg", [False, True])

@@ -176,6 +176,40 @@ def test_header_that_claims_a_terabyte_is_refused_without_allocating(folder, sha
     assert seconds < 5
 
 
+LABELS_OF_WRITERS = np.arange(20, dtype=np.uint8) % 10
+WRITER_DAMAGES = {
+    "magic of unsigned bytes": (lambda raw: bytes((0, 0, 8, 2)) + raw[4:], "starts with 00000802"),
+    "magic of one dimension": (lambda raw: bytes((0, 0, 12, 1)) + raw[4:], "starts with 00000c01"),
+    "empty": (lambda raw: b"", "00000c02"),
+    "header cut in the shape": (lambda raw: raw[:11], "truncated"),
+    "body cut": (lambda raw: raw[:-1], "truncated"),
+    "a column cut": (lambda raw: raw[:-4], "truncated"),
+    "trailing byte": (lambda raw: raw + b"\0", "too long"),
+    "no rows": (lambda raw: raw[:4] + struct.pack(">2I", 0, 8), "must be Nx8"),
+    "other columns": (lambda raw: raw[:4] + struct.pack(">2I", 40, 4) + raw[12:], "must be Nx8"),
+    "2 GiB": (lambda raw: raw[:4] + struct.pack(">2I", 2**26, 8) + raw[12:], "shape"),
+    "the largest header": (lambda raw: raw[:4] + struct.pack(">2I", 2**32 - 1, 2**32 - 1) + raw[12:], "shape"),
+}
+
+
+@pytest.mark.parametrize("gzipped", [False, True], ids=["plain", "gzipped"])
+@pytest.mark.parametrize("damage", [None, *WRITER_DAMAGES])
+def test_writers_are_read_exactly_or_refused(tmp_path, damage, gzipped):
+    table = np.random.default_rng(0).integers(-(2**31), 2**31, (20, 8)).astype(">i4")
+    table[:, 0] = LABELS_OF_WRITERS
+    raw = bytes((0, 0, 12, 2)) + struct.pack(">2I", 20, 8) + table.tobytes()
+    change, word = WRITER_DAMAGES[damage] if damage else (bytes, "")
+    path = tmp_path / (sources.WRITER_FILES["train"] + ".gz" * gzipped)
+    path.write_bytes(gzip.compress(change(raw)) if gzipped else change(raw))
+    if damage:
+        with pytest.raises(UserError) as error:
+            sources.read_writers("train", LABELS_OF_WRITERS, [tmp_path])
+        assert str(path) in str(error.value) and word in str(error.value)
+    else:
+        writers = sources.read_writers("train", LABELS_OF_WRITERS, [tmp_path / "nowhere", tmp_path])
+        assert writers.dtype == np.int32 and writers.tolist() == table[:, 2].tolist()
+
+
 @pytest.mark.parametrize("gzipped", [False, True], ids=["plain", "gzipped"])
 @pytest.mark.parametrize("stem", [sources.IDX_FILES[0], sources.IDX_FILES[2]])
 def test_images_and_labels_of_different_counts_are_refused(folder, arrays, stem, gzipped):

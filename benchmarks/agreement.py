@@ -30,7 +30,7 @@ def train(config, splits, test, classes: int) -> dict[str, float]:
     one = jax.jit(make_train_step(config, graphdef, -(-examples // size)), donate_argnums=0)
     images, labels = jax.device_put(splits.train)
     order = shuffled(np.int32(config.seed), np.int32(1), examples)
-    state, totals = init_state(config, classes, np.int32(config.seed)), None
+    state, totals = init_state(config, classes), None
     for step in range(examples // size):
         index = order[step * size : (step + 1) * size]
         state, metrics = one(state, (images[index], labels[index].astype(jnp.int32)))

@@ -21,13 +21,15 @@ def get_config() -> config_dict.ConfigDict:
     config.epochs = 10
     config.batch_size = 32  # The last, partial batch of an epoch is used too.
     config.eval_batch_size = 250  # Changes memory and speed only: evaluation is exact for any size.
+    config.label_smoothing = 0.0  # Of the training loss: the share of probability given to all classes alike.
     config.monitor = "val_loss"  # loss, accuracy, val_loss or val_accuracy: what "best" means.
 
     data = config.data = config_dict.ConfigDict()
     # mnist, optdigits (embedded), any TFDS set of 28x28 images, FILE.npz, or a folder of images per class.
     data.name = "mnist"
     # none | last(10000) | random(0.175, 0): fraction and seed, as scikit-learn's train_test_split
-    # | folds(5): contiguous, as scikit-learn's KFold | test: the test set itself, as some notebooks did.
+    # | folds(5): contiguous, as scikit-learn's KFold | writer_folds(5): of whole writers, as its GroupKFold; mnist only
+    # | test: the test set itself, as some notebooks did.
     data.validation = "none"
     data.fold = 0  # Which of the folds is held out.
     # unit: pixels / 255 | column_l2: every image column by its L2 norm over the rows (Keras's normalize(axis=1)).
@@ -102,6 +104,13 @@ def get_config() -> config_dict.ConfigDict:
     config.checkpoint_every = 1  # Epochs; the best and the last epoch are always saved.
     config.tensorboard = True  # Write TensorBoard events where TensorFlow is installed.
     config.compilation_cache = True  # Keep compiled programs in the user's cache folder.
+
+    # How runs of one structure share a device in a sweep; the results are the same up to rounding.
+    population = config.population = config_dict.ConfigDict()
+    # auto | mapped: each by itself, several at a time | batched: all in one program, the members as an array axis.
+    population.sharing = "auto"
+    population.workers = 0  # mapped: runs at a time on a device; 0: one a core on a CPU, otherwise one.
+    population.size = 0  # batched: most members in a program; 0: as many as fit in memory.
 
     # The figures that the experiment's source prints, for the comparison at the end; None where it prints none.
     documented = config.documented = config_dict.ConfigDict()

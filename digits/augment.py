@@ -6,6 +6,7 @@ from jax.scipy.ndimage import map_coordinates
 from ml_collections import ConfigDict
 
 from digits.errors import require_number
+from digits.scalars import is_on
 
 FIELDS = ("rotation", "shear", "zoom", "height_shift", "width_shift")
 
@@ -29,7 +30,7 @@ def random_affine(key: jax.Array, images: jax.Array, config: ConfigDict) -> jax.
     Returns:
       The transformed images, same shape and type; the images themselves if every range is zero.
     """
-    if not any(config[name] for name in FIELDS):
+    if not any(is_on(config[name]) for name in FIELDS):
         return images
     n, height, width, _ = images.shape
     draw = jax.random.uniform(key, (6, n), images.dtype, -1, 1)

@@ -7,6 +7,14 @@ class UserError(Exception):
     """A mistake in a config, a flag, a file or the environment. The message names it and says what is accepted."""
 
 
+class Diverged(UserError):
+    """The loss of a run is no longer a finite number."""
+
+
+class OutOfMemory(UserError):
+    """A run does not fit into the device's memory."""
+
+
 def require(ok: bool, field: str, value: Any, accepted: str) -> None:
     """Raises UserError unless `ok`: "config.epochs is 0, but it must be a whole number from 1"."""
     if not ok:

@@ -21,15 +21,16 @@ def make_predict(graphdef: nnx.GraphDef, normalization: str) -> Callable[[dict, 
 
 
 def make_evaluate(graphdef: nnx.GraphDef, normalization: str, batch_size: int) -> Callable[..., dict[str, float]]:
-    """Returns (params, stats, images, labels) -> {"loss", "accuracy"}, exact for any number of examples.
+    """Returns (params, stats, images, labels, numbers=None) -> {"loss", "accuracy"}, exact for any number of examples.
 
     Sums over batches, the last one padded and masked, are divided once by the number of examples. The loss is the mean
-    cross-entropy in nats plus the network's L2 penalty, as Keras reports it.
+    cross-entropy in nats plus the network's L2 penalty, as Keras reports it; `numbers` may hold other L2 factors than
+    the network's own, as `config.model` does.
     """
     predict = make_predict(graphdef, normalization)
 
     @jax.jit
-    def sums(params, stats, images, labels):
+    def sums(params, stats, images, labels, numbers):
         count = len(labels)
         size = min(batch_size, count)
         padding = -count % size
@@ -44,10 +45,10 @@ def make_evaluate(graphdef: nnx.GraphDef, normalization: str, batch_size: int) -
             losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels.astype(jnp.int32))
             return jnp.sum(jnp.where(mask, losses, 0)), jnp.sum(mask & (logits.argmax(-1) == labels))
 
-        return jax.lax.map(of_batch, tuple(batches)), models.penalty(nnx.merge(graphdef, params, stats))
+        return jax.lax.map(of_batch, tuple(batches)), models.penalty(nnx.merge(graphdef, params, stats), numbers)
 
-    def evaluate(params, stats, images, labels):
-        (losses, correct), penalty = jax.device_get(sums(params, stats, images, labels))
+    def evaluate(params, stats, images, labels, numbers=None):
+        (losses, correct), penalty = jax.device_get(sums(params, stats, images, labels, numbers))
         # The batches' sums are added in float64: float32 would lose digits over many small batches.
         loss = losses.sum(dtype=np.float64) / len(labels) + float(penalty)
         return {"loss": float(loss), "accuracy": int(correct.sum()) / len(labels)}

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from digits import native, products
+from digits import native, products, scalars
 
 IMPLEMENTATIONS = ("auto", "stock", "dot", "native")
 
@@ -145,13 +145,14 @@ def _max_pool_backward(saved, g):
 _max_pool_2x2.defvjp(_max_pool_forward, _max_pool_backward)
 
 
-def dropout(x: jax.Array, rate: float, key: jax.Array) -> jax.Array:
+def dropout(x: jax.Array, rate: float | jax.Array, key: jax.Array, bits: int | None = None) -> jax.Array:
     """Inverted dropout: zeroes each number with probability `rate` and divides the rest by 1 - rate.
 
-    Sixteen random bits a number: the probability is `rate` rounded to 1/65536. Eight where they give it exactly.
+    With 8 or 16 random `bits` a number the probability is `rate` rounded to 1/256 or 1/65536. Without, eight where
+    they give it exactly; a traced rate must be told.
     """
-    bits = 8 if float(rate * 2**8).is_integer() else 16
-    threshold = min(round(rate * 2**bits), 2**bits - 1)
+    bits = bits or scalars.dropout_bits(rate)
+    threshold = jnp.minimum(jnp.round(rate * 2.0**bits), 2**bits - 1).astype(jnp.uint8 if bits == 8 else jnp.uint16)
     # One draw of 32 bits serves several numbers; the barrier keeps XLA from making the draw anew for each of them.
     words = lax.optimization_barrier(jax.random.bits(key, (-(-x.size * bits // 32),), jnp.uint32))
     shifts = jnp.arange(0, 32, bits, dtype=jnp.uint32)[:, None]

@@ -5,6 +5,7 @@ applied in the order of their creation, and a key given to the call means traini
 and updates with, the statistics of the batch.
 """
 
+import dataclasses
 import math
 from typing import Any, Sequence
 
@@ -13,7 +14,7 @@ import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
-from digits import layers, native
+from digits import layers, native, scalars
 from digits.errors import UserError, require, require_choice, require_number
 
 IMAGE_SHAPE = (28, 28, 1)
@@ -33,9 +34,9 @@ BATCH_NORM_EPSILON = 1e-3
 
 
 class Linear(nnx.Linear):
-    """A dense layer with its activation and its L2 penalty."""
+    """A dense layer with its activation, and its L2 penalty where it has one."""
 
-    def __init__(self, inputs: int, width: int, activation: str, init: str, l2: float, rngs: nnx.Rngs):
+    def __init__(self, inputs: int, width: int, activation: str, init: str, l2: "Number | None", rngs: nnx.Rngs):
         super().__init__(inputs, width, kernel_init=INITIALIZERS[init](), rngs=rngs)
         self.activation = activation
         self.l2 = l2
@@ -73,12 +74,28 @@ class Flatten(nnx.Module):
         return x.reshape(x.shape[0], -1)
 
 
-class Dropout(nnx.Module):
-    def __init__(self, rate: float):
-        self.rate = rate
+@dataclasses.dataclass(frozen=True)
+class Number:
+    """A dropout rate or an L2 factor: the config's own, or the traced one of a member of a population."""
 
-    def __call__(self, x: jax.Array, key: jax.Array | None) -> jax.Array:
-        return x if key is None else layers.dropout(x, self.rate, key)
+    value: float
+    field: str  # In config.model; with one value for all layers, or one for each.
+    index: int
+
+    def of(self, config: ConfigDict | None) -> float | jax.Array:
+        """The number in a `config.model` with numbers of its own; without one, in that of the network."""
+        if config is None:
+            return self.value
+        values = config[self.field]
+        return values[min(self.index, len(values) - 1)] if isinstance(values, (tuple, list)) else values
+
+
+class Dropout(nnx.Module):
+    def __init__(self, rate: Number):
+        self.rate, self.bits = rate, scalars.dropout_bits(rate.value)
+
+    def __call__(self, x: jax.Array, key: jax.Array | None, numbers: ConfigDict | None = None) -> jax.Array:
+        return x if key is None else layers.dropout(x, self.rate.of(numbers), key, self.bits)
 
 
 class _Stack(nnx.Module):
@@ -92,22 +109,25 @@ class _Stack(nnx.Module):
         setattr(self, name, layer)
         self.names += (name,)
 
-    def __call__(self, images: jax.Array, key: jax.Array | None = None) -> jax.Array:
-        """Normalised images, NxHxWx1, to logits, NxK. With a `key` in training mode, without in evaluation mode."""
+    def __call__(self, images: jax.Array, key: jax.Array | None = None, numbers: ConfigDict | None = None) -> jax.Array:
+        """Normalised images, NxHxWx1, to logits, NxK. With a `key` in training mode, without in evaluation mode.
+
+        `numbers` is a `config.model` whose dropout rates take the place of the network's own.
+        """
         x, stack = images, [getattr(self, name) for name in self.names]
         for index, (layer, following) in enumerate(zip(stack, [*stack[1:], None])):
             if isinstance(layer, Conv) and isinstance(following, MaxPool):
                 x = layer(x, following.window)  # Both at once.
             elif not (isinstance(layer, MaxPool) and isinstance(stack[index - 1], Conv)):
-                x = apply_layer(layer, x, None if key is None else jax.random.fold_in(key, index))
+                x = apply_layer(layer, x, None if key is None else jax.random.fold_in(key, index), numbers)
         return x
 
 
-def apply_layer(layer: nnx.Module, x: jax.Array, key: jax.Array | None) -> jax.Array:
+def apply_layer(layer: nnx.Module, x: jax.Array, key: jax.Array | None, numbers: ConfigDict | None = None) -> jax.Array:
     if isinstance(layer, nnx.BatchNorm):
         return layer(x, use_running_average=key is None)
     if isinstance(layer, Dropout):
-        return layer(x, key)
+        return layer(x, key, numbers)
     return layer(x)
 
 
@@ -121,26 +141,28 @@ class Dense(_Stack):
     def _add_dense(self, inputs: int, classes: int, config: ConfigDict, rngs: nnx.Rngs) -> None:
         self._add("flatten", Flatten())
         if config.input_dropout:
-            self._add("dropout", Dropout(config.input_dropout))
+            self._add("dropout", Dropout(Number(config.input_dropout, "input_dropout", 0)))
         count = len(config.hidden)
-        for width, norm, rate, l2 in zip(
+        for index, width, norm, rate, l2 in zip(
+            range(count),
             config.hidden,
             each(config.hidden_batch_norm, count, "model.hidden_batch_norm", "model.hidden"),
             each(config.hidden_dropout, count, "model.hidden_dropout", "model.hidden"),
             each(config.hidden_l2, count, "model.hidden_l2", "model.hidden"),
         ):
-            self._add("dense", Linear(inputs, width, config.activation, config.kernel_init, l2, rngs))
-            self._add_norm_and_dropout(norm, rate, width, rngs)
+            penalty = Number(l2, "hidden_l2", index) if l2 else None
+            self._add("dense", Linear(inputs, width, config.activation, config.kernel_init, penalty, rngs))
+            self._add_norm_and_dropout(norm, Number(rate, "hidden_dropout", index), width, rngs)
             inputs = width
-        self._add("dense", Linear(inputs, classes, "linear", config.output_init, 0.0, rngs))
+        self._add("dense", Linear(inputs, classes, "linear", config.output_init, None, rngs))
 
-    def _add_norm_and_dropout(self, norm: bool, rate: float, width: int, rngs: nnx.Rngs) -> None:
+    def _add_norm_and_dropout(self, norm: bool, rate: Number | None, width: int, rngs: nnx.Rngs) -> None:
         if norm:
             self._add(
                 "batch_norm",
                 nnx.BatchNorm(width, momentum=BATCH_NORM_MOMENTUM, epsilon=BATCH_NORM_EPSILON, rngs=rngs),
             )
-        if rate:
+        if rate and rate.value:
             self._add("dropout", Dropout(rate))
 
 
@@ -151,7 +173,8 @@ class CNN(Dense):
         _Stack.__init__(self)
         side, channels = shape[0], shape[2]
         count = len(config.blocks)
-        for widths, size, pool, rate in zip(
+        for index, widths, size, pool, rate in zip(
+            range(count),
             config.blocks,
             each(config.kernel_size, count, "model.kernel_size", "model.blocks"),
             each(config.pool, count, "model.pool", "model.blocks"),
@@ -167,11 +190,12 @@ class CNN(Dense):
                     )
                 self._add("conv", Conv(channels, width, size, config, rngs))
                 if config.batch_norm == "conv":
-                    self._add_norm_and_dropout(True, 0.0, width, rngs)
+                    self._add_norm_and_dropout(True, None, width, rngs)
                 channels = width
             if pool:
                 self._add("max_pool", MaxPool(pool, config.convolution))
                 side //= pool
+            rate = Number(rate, "block_dropout", index)
             self._add_norm_and_dropout(config.batch_norm == "block", rate, channels, rngs)
         require(side >= 1, "model.pool", config.pool, "small enough that a pixel is left after the last block")
         self._add_dense(side * side * channels, classes, config, rngs)
@@ -247,10 +271,10 @@ def build(config: ConfigDict, classes: int, key: jax.Array) -> nnx.Module:
     return CNN(IMAGE_SHAPE, classes, config, rngs)
 
 
-def penalty(model: nnx.Module) -> jax.Array | float:
-    """Keras's L2 penalty of the layers that have one: l2 * sum(kernel^2)."""
+def penalty(model: nnx.Module, numbers: ConfigDict | None = None) -> jax.Array | float:
+    """Keras's L2 penalty of the layers that have one: l2 * sum(kernel^2); `numbers` as in the network's call."""
     linears = (getattr(model, name) for name in model.names if name.startswith("dense"))
-    return sum(layer.l2 * jnp.sum(layer.kernel[...] ** 2) for layer in linears if layer.l2)
+    return sum(layer.l2.of(numbers) * jnp.sum(layer.kernel[...] ** 2) for layer in linears if layer.l2)
 
 
 def split(model: nnx.Module) -> tuple[nnx.GraphDef, dict, dict]:

@@ -15,6 +15,7 @@ from ml_collections import ConfigDict
 import optax
 
 from digits.errors import require, require_choice, require_number
+from digits.scalars import is_on
 
 OPTIMIZERS = ("adam", "sgd", "rmsprop")
 SCHEDULES = ("constant", "exponential", "inverse_time", "cosine", "one_cycle", "plateau")
@@ -66,16 +67,16 @@ def build(config: ConfigDict) -> optax.GradientTransformationExtraArgs:
     gradients only. Its `update` needs `learning_rate=`.
     """
     chain = []
-    if config.clip_norm:
+    if is_on(config.clip_norm):
         chain.append(optax.clip_by_global_norm(config.clip_norm))
     if config.name == "adam":
         chain.append(scale_by_adam(config.beta_1, config.beta_2, config.epsilon))
     elif config.name == "rmsprop":
         chain.append(optax.scale_by_rms(config.rho, config.epsilon, eps_in_sqrt=config.epsilon_in_sqrt))
     chain.append(scale_by_learning_rate())
-    if config.name == "sgd" and config.momentum:
+    if config.name == "sgd" and is_on(config.momentum):
         chain.append(optax.trace(config.momentum, nesterov=config.nesterov))
-    if config.weight_decay:
+    if is_on(config.weight_decay):
         chain.append(decay_kernels(config.weight_decay))
     return optax.chain(*chain)
 
@@ -83,7 +84,7 @@ def build(config: ConfigDict) -> optax.GradientTransformationExtraArgs:
 def learning_rate(config: ConfigDict, epochs: int, steps_per_epoch: int) -> Callable[[jax.Array, jax.Array], jax.Array]:
     """The schedule of a `config.schedule`: (step, base rate) -> the rate of that update; steps count from 0.
 
-    `plateau` is constant here: its rule changes the base rate between epochs.
+    `plateau` is constant here: its rule changes the base rate between epochs. The config's numbers may be traced.
     """
     total = epochs * steps_per_epoch
 
@@ -96,17 +97,26 @@ def learning_rate(config: ConfigDict, epochs: int, steps_per_epoch: int) -> Call
         if config.name == "cosine":
             return optax.cosine_decay_schedule(1.0, total, config.final_fraction)(step)
         if config.name == "one_cycle":
-            # Optax counts the final divisor from the initial rate, as PyTorch's OneCycleLR does.
-            return optax.cosine_onecycle_schedule(
-                total, 1.0, config.peak_fraction, config.initial_divisor, config.final_divisor
-            )(step)
+            return _one_cycle(step, total, config.peak_fraction, config.initial_divisor, config.final_divisor)
         return jnp.ones(())
 
     def rate(step, base):
         warmup = config.warmup_epochs * steps_per_epoch
-        return base * factor(step) * (jnp.minimum(1.0, (step + 1) / warmup) if warmup else 1.0)
+        return base * factor(step) * (jnp.minimum(1.0, (step + 1) / warmup) if is_on(warmup) else 1.0)
 
     return rate
+
+
+def _one_cycle(step, total, peak_fraction, initial_divisor, final_divisor):
+    """`optax.cosine_onecycle_schedule` with a peak of 1, whose own does not take traced settings.
+
+    As in PyTorch's OneCycleLR, the final divisor counts from the initial rate.
+    """
+    peak = jnp.floor(peak_fraction * total)
+    up, down = step / jnp.maximum(peak, 1), (step - peak) / jnp.maximum(total - peak, 1)
+    start, end = 1 / initial_divisor, 1 / (initial_divisor * final_divisor)
+    cosine = lambda a, b, t: b + (a - b) / 2 * (1 + jnp.cos(jnp.pi * jnp.clip(t, 0, 1)))
+    return jnp.where(step < peak, cosine(start, 1.0, up), cosine(1.0, end, down))
 
 
 def _improves(monitor: str, value: float, best: float | None, min_delta: float) -> bool:

@@ -84,7 +84,7 @@ class Profile:
                 self._directory.mkdir(parents=True, exist_ok=True)
                 record.write_json(self._directory / "summary.json", {"shares": shares, "epochs": self._epochs})
             percent = ", ".join(f"{name} {share:.1%}" for name, share in shares.items())
-            record.say(f"profile: {percent} of an epoch's time; trace: {self._directory}")
+            print(f"profile: {percent} of an epoch's time; trace: {self._directory}")
         self._directory = None
 
     def _start(self) -> None:
@@ -107,4 +107,4 @@ def _goes_on():
     try:
         yield
     except Exception as error:
-        record.say(f"the profile could not be written ({type(error).__name__}: {error}); training goes on")
+        print(f"the profile could not be written ({type(error).__name__}: {error}); training goes on")

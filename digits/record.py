@@ -4,6 +4,7 @@ Files are written whole (to a temporary name, then renamed) or, for metrics.json
 kill is dropped when the run resumes.
 """
 
+from collections.abc import Callable
 import importlib.metadata
 import json
 import os
@@ -88,7 +89,8 @@ class Workdir:
         differing = [
             f"config.{key} was {before.get(key, 'absent')!r}, is {now.get(key, 'absent')!r}"
             for key in {**before, **now}
-            if before.get(key, "absent") != now.get(key, "absent")
+            # How a run shares its device is not part of what it is.
+            if before.get(key, "absent") != now.get(key, "absent") and not key.startswith("population.")
         ]
         if differing:
             raise UserError(
@@ -145,6 +147,18 @@ class Workdir:
 
     def write_result(self, result: dict[str, Any]) -> None:
         write_json(self.path / "result.json", result)
+
+    def failure(self) -> dict[str, str] | None:
+        """The content of failure.json, which a run of a sweep leaves that could not be trained: `kind`, `message`."""
+        path = self.path / "failure.json"
+        return read_json(path) if path.exists() else None
+
+    def write_failure(self, kind: str, message: str) -> None:
+        self.path.mkdir(parents=True, exist_ok=True)
+        write_json(self.path / "failure.json", {"kind": kind, "message": message})
+
+    def forget_failure(self) -> None:
+        (self.path / "failure.json").unlink(missing_ok=True)
 
 
 class Events:
@@ -221,13 +235,43 @@ class Progress:
         self._bar.close()
 
 
-def shows_progress() -> bool:
-    return sys.stderr.isatty()
+class Terminal:
+    """What a run shows while it goes."""
+
+    @property
+    def moves(self) -> bool:
+        """Whether somebody watches a bar."""
+        return sys.stderr.isatty()
+
+    def say(self, text: str = "") -> None:
+        """Prints a line at once, also into a file or a pipe."""
+        print(text, flush=True)
+
+    def progress(self, epoch: int, epochs: int, images: int, done: int) -> Progress:
+        return Progress(epoch, epochs, images, done)
 
 
-def say(text: str = "") -> None:
-    """Prints a line at once, also into a file or a pipe."""
-    print(text, flush=True)
+class Silent(Terminal):
+    """For a run among others: it shows nothing, and reports the images that it trained on to `heard`."""
+
+    def __init__(self, heard: Callable[[int], None] = lambda images: None, moves: bool = False):
+        self._heard, self._moves = heard, moves
+
+    @property
+    def moves(self) -> bool:
+        return self._moves
+
+    def say(self, text: str = "") -> None:
+        pass
+
+    def progress(self, *_) -> "Silent":
+        return self
+
+    def update(self, images: int) -> None:
+        self._heard(images)
+
+    def close(self) -> None:
+        pass
 
 
 def opening_line(config: ConfigDict, counts: dict[str, int], steps_per_epoch: int) -> str:

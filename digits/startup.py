@@ -56,5 +56,6 @@ class Start:
     def arrived(self) -> None:
         """The first step is done: garbage is collected again, among what is made from now on."""
         if not self._collects:
+            self._collects = True
             gc.freeze()
             gc.enable()

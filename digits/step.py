@@ -9,9 +9,11 @@ from flax import nnx, struct
 import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
+import numpy as np
 import optax
 
-from digits import augment, data, models, optimizer
+from digits import augment, data, models, optimizer, scalars
+from digits.scalars import is_on
 
 
 @struct.dataclass
@@ -24,6 +26,7 @@ class TrainState:
     stats: dict  # BatchNorm's moving mean and variance.
     opt_state: Any
     learning_rate: jax.Array  # Before the schedule's factor; the plateau rule lowers it.
+    scalars: dict  # The config's other numbers, by field: `scalars.of`.
 
 
 def stream(seed: int | jax.Array, purpose: str, index: int | jax.Array = 0) -> jax.Array:
@@ -36,23 +39,24 @@ def make_train_step(config: ConfigDict, graphdef: nnx.GraphDef, steps_per_epoch:
     """Returns the pure step: (state, (images, labels)) -> (state, metrics).
 
     Images are uint8, Nx28x28; metrics are the sums over the batch of loss (the L2 penalty counted once an image), of
-    right predictions, and of images.
+    right predictions, and of images. Of `config` only the structure counts: its numbers are those of the state.
     """
-    tx = optimizer.build(config.optimizer)
-    rate = optimizer.learning_rate(config.schedule, config.epochs, steps_per_epoch)
 
     def train_step(state, batch):
+        own = scalars.put(config, state.scalars)
+        tx = optimizer.build(own.optimizer)
+        rate = optimizer.learning_rate(own.schedule, config.epochs, steps_per_epoch)
         images, labels = batch
         images = augment.random_affine(
-            stream(state.seed, "augment", state.step), images.astype(jnp.float32)[..., None], config.augment
+            stream(state.seed, "augment", state.step), images.astype(jnp.float32)[..., None], own.augment
         )
         images = data.normalize(images, config.data.normalization)
 
         def loss_fn(params):
             model = nnx.merge(graphdef, params, state.stats)
-            logits = model(images, key=stream(state.seed, "dropout", state.step))
-            losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
-            return losses.mean() + models.penalty(model), (logits, models.split(model)[2])
+            logits = model(images, stream(state.seed, "dropout", state.step), own.model)
+            losses = cross_entropy(logits, labels, own.label_smoothing)
+            return losses.mean() + models.penalty(model, own.model), (logits, models.split(model)[2])
 
         (loss, (logits, stats)), grads = jax.value_and_grad(loss_fn, has_aux=True)(state.params)
         updates, opt_state = tx.update(
@@ -63,6 +67,14 @@ def make_train_step(config: ConfigDict, graphdef: nnx.GraphDef, steps_per_epoch:
         return state.replace(step=state.step + 1, params=params, stats=stats, opt_state=opt_state), metrics
 
     return train_step
+
+
+def cross_entropy(logits: jax.Array, labels: jax.Array, smoothing: float | jax.Array) -> jax.Array:
+    """The cross-entropy of each example, in nats, with labels smoothed as Keras does (Szegedy et al. 2016, section 7)."""
+    if not is_on(smoothing):
+        return optax.softmax_cross_entropy_with_integer_labels(logits, labels)
+    one_hot = jax.nn.one_hot(labels, logits.shape[-1], dtype=logits.dtype)
+    return optax.softmax_cross_entropy(logits, optax.smooth_labels(one_hot, smoothing))
 
 
 def zero_totals() -> dict[str, jax.Array]:
@@ -112,9 +124,25 @@ def shuffled(seed: jax.Array, epoch: jax.Array, examples: int) -> jax.Array:
     return jax.random.permutation(stream(seed, "shuffle", epoch), examples)
 
 
-def init_state(config: ConfigDict, classes: int, seed: jax.Array) -> TrainState:
-    """The state before the first step."""
-    _, params, stats = models.split(models.build(config.model, classes, stream(seed, "params")))
+def numbers_of(config: ConfigDict) -> dict[str, Any]:
+    """What `init_state` is given of a config: its seed, learning rate and other scalars, as arrays."""
+    array = lambda value: np.asarray(value, jax.dtypes.canonicalize_dtype(float))
+    return {
+        "seed": np.int32(config.seed),
+        "learning_rate": array(config.optimizer.learning_rate),
+        "scalars": jax.tree.map(array, scalars.of(config)),
+    }
+
+
+def init_state(config: ConfigDict, classes: int, numbers: dict[str, Any] | None = None) -> TrainState:
+    """The state before the first step; `numbers` are those of another config of the same structure."""
+    numbers = numbers or numbers_of(config)
+    _, params, stats = models.split(models.build(config.model, classes, stream(numbers["seed"], "params")))
     opt_state = optimizer.build(config.optimizer).init(params)
-    rate = jnp.asarray(config.optimizer.learning_rate, jnp.float32)
-    return TrainState(jnp.zeros((), jnp.int32), jnp.asarray(seed), params, stats, opt_state, rate)
+    return TrainState(
+        step=jnp.zeros((), jnp.int32),
+        params=params,
+        stats=stats,
+        opt_state=opt_state,
+        **jax.tree.map(jnp.asarray, numbers),
+    )

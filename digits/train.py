@@ -1,25 +1,28 @@
 """Training: the loop over epochs that records, applies the rules between epochs, checkpoints, and tests at the end."""
 
 import concurrent.futures
+import contextlib
 import dataclasses
 import os
 import time
 from typing import Any
 
-from flax import nnx
 import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 import numpy as np
 
-from digits import augment, checkpoint, data, evaluate, models, optimizer, profile, record, startup
-from digits.errors import UserError, require
+from digits import augment, checkpoint, data, models, optimizer, profile, record, startup
+from digits.errors import Diverged, OutOfMemory, require, require_choice, require_number
 from digits.interrupt import Interrupted, Listener
-from digits.step import TrainState, compile_steps, init_state, make_run_steps, make_train_step, shuffled, zero_totals
+from digits.program import Shared
+from digits.step import TrainState, zero_totals
 
 # How long one call of the compiled epoch should take: the bar moves smoothly, a signal is heard soon.
 _SECONDS_BETWEEN_UPDATES = 0.5
 _SECONDS_BETWEEN_LOOKS = 3.0
+# How the runs of a sweep share a device, see digits/population.py.
+SHARING = ("auto", "mapped", "batched")
 
 
 def check(config: ConfigDict) -> None:
@@ -28,6 +31,12 @@ def check(config: ConfigDict) -> None:
     for name in ("epochs", "batch_size", "eval_batch_size", "checkpoint_every"):
         require(whole(config[name], 1), name, config[name], "a whole number from 1")
     require(whole(config.seed, 0), "seed", config.seed, "a whole number from 0 to 2147483647")
+    require_number("label_smoothing", config.label_smoothing, 0, 1)
+    require_choice("population.sharing", config.population.sharing, SHARING)
+    for name in ("workers", "size"):
+        require(
+            whole(config.population[name], 0), f"population.{name}", config.population[name], "a whole number from 0"
+        )
     data.check(config.data)
     models.check(config.model)
     optimizer.check(config)
@@ -63,51 +72,64 @@ def train_and_evaluate(
     files = record.Workdir(workdir)
     files.check(config)
     if result := files.result():
-        record.say(f"This run is finished: {files.path}. Its result:")
-        record.say(record.closing_lines(config, result, files))
+        say = record.Terminal().say
+        say(f"This run is finished: {files.path}. Its result:")
+        say(record.closing_lines(config, result, files))
         return result
-    start = start or startup.Start(config.data.name, data_dir)
-    return _Training(config, files, start, origin or {}, profile).run()
+    prepare_jax(config)
+    start, listener = start or startup.Start(config.data.name, data_dir), Listener()
+    training = Training(config, files, Shared(start.dataset), listener, origin, record.Terminal(), start, profile)
+    with listener:
+        return training.run()
 
 
-class _Training:
-    """One run from its data to its result: the host's side of the training."""
+def prepare_jax(config: ConfigDict) -> None:
+    """Settings that hold for the whole process."""
+    if config.compilation_cache:
+        jax.config.update("jax_compilation_cache_dir", str(data.cache_dir() / "xla"))
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+
+
+@contextlib.contextmanager
+def out_of_memory_named(batch_size: int):
+    """Turns XLA's report of too little memory into a sentence."""
+    try:
+        yield
+    except (jax.errors.JaxRuntimeError, MemoryError) as error:
+        if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error):
+            raise OutOfMemory(
+                f"The device has too little memory for a step: try a config.batch_size below {batch_size}."
+            ) from error
+        raise
+
+
+class Training:
+    """One run from its data to its result: the host's side of the training.
+
+    `run` does it all. Where several runs are trained by one program (digits/population.py), that calls `begin`, sets
+    `state` and `totals` and calls `end_epoch` after each epoch until the run is `done`, and then `finish` and `close`.
+    """
 
     def __init__(
         self,
         config: ConfigDict,
         files: record.Workdir,
-        start: startup.Start,
-        origin: dict[str, Any],
-        profiled: bool,
+        shared: Shared,
+        listener: Listener,
+        origin: dict[str, Any] | None = None,
+        terminal: record.Terminal | None = None,
+        start: startup.Start | None = None,
+        profiled: bool = False,
     ):
-        self.config, self.files, self.start = config, files, start
-        if config.compilation_cache:
-            jax.config.update("jax_compilation_cache_dir", str(data.cache_dir() / "xla"))
-            jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
-        dataset = start.dataset()
-        splits = data.split(dataset, config.data)
-        self.examples = len(splits.train[1])
-        accepted = f"at most the {self.examples:,} training examples"
-        require(config.batch_size <= self.examples, "batch_size", config.batch_size, accepted)
-        self.steps_per_epoch = -(-self.examples // config.batch_size)
-        self.class_names = dataset.class_names
-        self.model = nnx.eval_shape(lambda: models.build(config.model, len(self.class_names), jax.random.key(0)))
-        self.about = {
-            **origin,
-            "data": {
-                "digest": dataset.digest(),
-                "train": self.examples,
-                "validation": len(splits.validation[1]) if splits.validation else 0,
-                "test": len(splits.test[1]),
-            },
-        }
-        # Training and validation images live on the device alone; the host's arrays go with this call.
-        self.train, self.validation = jax.device_put((splits.train, splits.validation))
-        self.test = self.validation if config.data.validation == "test" else splits.test
-        rate = optimizer.learning_rate(config.schedule, config.epochs, self.steps_per_epoch)
-        self.learning_rate = jax.jit(lambda state_step, base: rate(state_step - 1, base))  # Of the last step.
-        self.listener = Listener()
+        self.config, self.files, self.listener = config, files, listener
+        self.start = start or startup.Start(config.data.name, None)
+        self.terminal = terminal or record.Silent()
+        self.say = self.terminal.say
+        self.examples = shared.examples(config)
+        self.program = shared.program(config, self.examples)
+        self.count = self.examples.about["train"]
+        self.steps_per_epoch = -(-self.count // config.batch_size)
+        self.about = {**(origin or {}), "data": self.examples.about}
         self.first_step = {"seconds_to_first_step": None, "compile_seconds": None}
         self.profile = profile.Profile(files.path / "profile" if profiled else None)
         self.checkpoints = checkpoint.Checkpoints(files.checkpoints)
@@ -115,51 +137,57 @@ class _Training:
         self.background = concurrent.futures.ThreadPoolExecutor(1)
 
     def run(self) -> dict[str, Any]:
-        config = self.config
-        self.files.create(config, self.about)
-        self.events = record.Events(self.files.path / "tensorboard", config.tensorboard)
+        """Trains to the end and tests; returns the result. Raises as `train_and_evaluate`."""
         try:
-            with self.listener:
-                self._prepare()
-                while self.epoch < config.epochs and not self.stopping.stop:
-                    self._train_epoch()
-                return self._finish()
+            self.begin()
+            while not self.done:
+                self.train_epoch()
+            return self.finish()
         finally:
-            self.profile.close()
-            self.background.shutdown()
-            self.checkpoints.close()
+            self.close()
+
+    def close(self) -> None:
+        """Waits until everything is written."""
+        self.profile.close()
+        self.background.shutdown()
+        self.checkpoints.close()
+        if hasattr(self, "events"):
             self.events.close()
 
-    def _prepare(self) -> None:
-        """Compiles the program, and meanwhile makes the state, fresh or from the latest checkpoint."""
-        config, seed, zero = self.config, np.int32(self.config.seed), np.int32(0)
+    @property
+    def done(self) -> bool:
+        return self.epoch >= self.config.epochs or self.stopping.stop
+
+    def begin(self, alone: bool = True) -> None:
+        """Makes the run's directory and state, fresh or from the latest checkpoint, and `alone` its program."""
+        config, say = self.config, self.say
+        self.files.create(config, self.about)
+        self.events = record.Events(self.files.path / "tensorboard", config.tensorboard)
         began = time.perf_counter()
-        graphdef, _, _ = models.split(self.model)
-        train_step = make_train_step(config, graphdef, self.steps_per_epoch)
-        run_steps = make_run_steps(train_step, self.examples, config.batch_size)
-        init = jax.jit(lambda seed: (init_state(config, len(self.class_names), seed), zero_totals())).trace(seed)
-        order = jax.ShapeDtypeStruct((self.examples,), jnp.int32)
-        lowered = jax.jit(run_steps, donate_argnums=(0, 1)).lower(*init.out_info, *self.train, order, zero, zero)
-        # XLA needs no Python, what follows little else.
-        compiled = self.background.submit(compile_steps, lowered, config)
-        self.state, self.totals = init.lower().compile()(seed)
+        if alone:
+            self.program.compile(self.examples)
+        self.state, self.totals = self.program.init(config)
         self.epoch, self.step_in_epoch, self.seconds = 0, 0, 0.0
         self.seconds_per_step = None
         self.plateau = optimizer.Plateau(config.optimizer.learning_rate)
         self.stopping = optimizer.EarlyStopping()
-        self.evaluate = evaluate.make_evaluate(graphdef, config.data.normalization, config.eval_batch_size)
-        record.say(models.summary(self.model))
-        record.say(record.opening_line(config, self.about["data"], self.steps_per_epoch))
+        say(models.summary(self.program.model))
+        say(record.opening_line(config, self.examples.about, self.steps_per_epoch))
         if self.files.checkpoints.is_dir() and (step := self.checkpoints.latest_step()) is not None:
             self._restore(step)
-            record.say(f"going on with {self.files.path} after epoch {self.epoch}, step {self.step_in_epoch}")
+            say(f"going on with {self.files.path} after epoch {self.epoch}, step {self.step_in_epoch}")
         # Also records of a first epoch whose checkpoint was never finished.
         self.files.truncate(self.epoch)
         for line in self.files.history():
-            record.say(record.epoch_line(line, config.epochs))
-        self.order = shuffled(seed, self.epoch + 1, self.examples)
-        self.run_steps = compiled.result()
+            say(record.epoch_line(line, config.epochs))
+        self.order = self.next_order()
+        if alone:
+            self.program.compiled  # Waits for it.
         self.compile_seconds = time.perf_counter() - began
+
+    def next_order(self, ahead: int = 1) -> jax.Array:
+        """The order of the examples in the epoch `ahead` of the last whole one."""
+        return self.program.order(self.config.seed, self.epoch + ahead)
 
     def _saved(self) -> dict[str, Any]:
         return {"train": vars(self.state), "totals": self.totals}
@@ -174,7 +202,7 @@ class _Training:
     def _save(self, rank: int = 0) -> None:
         about = {
             "config": record.config_to_json(self.config),
-            "class_names": list(self.class_names),
+            "class_names": list(self.examples.class_names),
             "epoch": self.epoch,
             "step_in_epoch": self.step_in_epoch,
             "seconds": self.seconds,
@@ -184,15 +212,14 @@ class _Training:
         step = self.epoch * self.steps_per_epoch + self.step_in_epoch
         self.checkpoints.save(step, self._saved(), about, rank)
 
-    def _train_epoch(self) -> None:
+    def train_epoch(self) -> None:
         config, number = self.config, self.epoch + 1
         started = began = time.perf_counter()
         order = self.order
         # On two cores it takes a tenth of a short epoch to shuffle: the next order is made beside this epoch.
-        following = self.background.submit(shuffled, np.int32(config.seed), number + 1, self.examples)
-        progress = record.Progress(
-            number, config.epochs, self.examples, min(self.step_in_epoch * config.batch_size, self.examples)
-        )
+        following = self.background.submit(self.next_order, 2)
+        done = min(self.step_in_epoch * config.batch_size, self.count)
+        progress = self.terminal.progress(number, config.epochs, self.count, done)
         while self.step_in_epoch < self.steps_per_epoch:
             left = (self.steps_per_epoch - self.step_in_epoch) * (self.seconds_per_step or np.inf)
             aside = self.profile.look(number, config.epochs, time.perf_counter() - began, left)
@@ -206,53 +233,54 @@ class _Training:
         progress.close()
         self.seconds += time.perf_counter() - started
         self.order = following.result()
-        self._end_epoch()
+        self.end_epoch(self.seconds)
         self.profile.end_epoch(self.epoch, time.perf_counter() - began)
         if self.listener.heard and self.epoch < config.epochs:
             self._stop_here()
 
     def _call(self, order: jax.Array) -> int:
         """Trains for about the wanted time, at first one step; returns the number of images."""
-        often = record.shows_progress() or self.profile.active
+        often = self.terminal.moves or self.profile.active
         wanted = _SECONDS_BETWEEN_UPDATES if often else _SECONDS_BETWEEN_LOOKS
         steps = max(1, round(wanted / self.seconds_per_step)) if self.seconds_per_step else 1
         start, stop = self.step_in_epoch, min(self.step_in_epoch + steps, self.steps_per_epoch)
         before = time.perf_counter()
         with self.profile.phase("train", step=start):
-            self.state, self.totals = self.run_steps(
-                self.state, self.totals, *self.train, order, np.int32(start), np.int32(stop)
-            )
-            jax.block_until_ready(self.totals)
+            with out_of_memory_named(self.config.batch_size):
+                self.state, self.totals = self.program.compiled(
+                    self.state, self.totals, *self.examples.train, order, np.int32(start), np.int32(stop)
+                )
+                jax.block_until_ready(self.totals)
         first, self.seconds_per_step = not self.seconds_per_step, (time.perf_counter() - before) / (stop - start)
         if first:
             self._arrive()
         self.step_in_epoch = stop
-        return min(stop * self.config.batch_size, self.examples) - start * self.config.batch_size
+        return min(stop * self.config.batch_size, self.count) - start * self.config.batch_size
 
     def _arrive(self) -> None:
         """After the first step: notes how long it took to get there, and prepares what comes after the first epoch."""
         self.first_step = {"seconds_to_first_step": self.start.seconds(), "compile_seconds": self.compile_seconds}
-        record.say(
+        self.say(
             f"first step after {self.first_step['seconds_to_first_step']:.1f} s "
             f"(compilation {self.compile_seconds:.1f} s of it)"
         )
         self.start.arrived()
         self.checkpoints.prepare()
 
-    def _stop_here(self) -> None:
+    def save(self) -> None:
+        """Saves the run as it is, unless that was done or it has not begun to train."""
         step = self.epoch * self.steps_per_epoch + self.step_in_epoch
-        if self.checkpoints.latest_step() != step:
+        if step and self.checkpoints.latest_step() != step:
             self._save()
+
+    def _stop_here(self) -> None:
+        self.save()
         self.checkpoints.close()
         raise Interrupted(self.listener.heard, record.command(self.about, self.files))
 
-    def _evaluate(self, examples) -> dict[str, float]:
-        return self.evaluate(self.state.params, self.state.stats, *examples)
-
-    def _end_epoch(self) -> None:
-        """Validates, records, applies the plateau and early-stopping rules, checkpoints."""
-        config, phase = self.config, self.profile.phase
-        trained, started = self.seconds, time.perf_counter()
+    def end_epoch(self, trained: float) -> None:
+        """Validates, records, applies the plateau and early-stopping rules, checkpoints; after `trained` seconds."""
+        config, phase, started = self.config, self.profile.phase, time.perf_counter()
         self.epoch, self.step_in_epoch, self.seconds = self.epoch + 1, 0, 0.0
         with phase("evaluate"):
             metrics = self._metrics()
@@ -260,11 +288,11 @@ class _Training:
             line = {
                 "epoch": self.epoch,
                 **metrics,
-                "learning_rate": float(self.learning_rate(self.state.step, self.state.learning_rate)),
+                "learning_rate": self.program.learning_rate(self.state),
                 "seconds": trained + time.perf_counter() - started,
-                "images_per_second": self.examples / trained,
+                "images_per_second": self.count / trained,
             }
-            record.say(record.epoch_line(line, config.epochs))
+            self.say(record.epoch_line(line, config.epochs))
             self.files.append(line)
             self.events.write(self.epoch, {key: value for key, value in line.items() if value is not None})
         monitored = metrics[config.monitor]
@@ -272,7 +300,8 @@ class _Training:
             self.stopping.update(config.early_stopping, config.monitor, monitored, self.epoch)
             if config.schedule.name == "plateau":
                 self.plateau.update(config.schedule, config.monitor, monitored)
-                self.state = self.state.replace(learning_rate=jnp.asarray(self.plateau.learning_rate, jnp.float32))
+                rate = jnp.asarray(self.plateau.learning_rate, self.state.learning_rate.dtype)
+                self.state = self.state.replace(learning_rate=rate)
         self.totals = zero_totals()
         best = self.stopping.best_epoch == self.epoch
         last = self.epoch == config.epochs or self.stopping.stop
@@ -288,24 +317,28 @@ class _Training:
             "accuracy": float(totals["correct"] / totals["count"]),
         }
         if not np.isfinite(metrics["loss"]):
-            raise UserError(
+            raise Diverged(
                 f"The loss became {metrics['loss']} in epoch {self.epoch}: try a config.optimizer.learning_rate below "
                 f"{self.config.optimizer.learning_rate:g}, or config.optimizer.clip_norm=1. {self.files.path} keeps "
                 "the epochs before."
             )
-        validated = self._evaluate(self.validation) if self.validation else dict.fromkeys(metrics)
+        validated = self._evaluate(self.examples.validation) if self.examples.validation else dict.fromkeys(metrics)
         return metrics | {f"val_{key}": value for key, value in validated.items()}
 
-    def _finish(self) -> dict[str, Any]:
+    def _evaluate(self, examples) -> dict[str, float]:
+        return self.program.evaluate(self.state, *examples)
+
+    def finish(self) -> dict[str, Any]:
+        """Tests the last or the best weights and writes the result."""
         config, epochs = self.config, self.epoch
         if self.stopping.stop:
-            record.say(f"stopped early: {config.monitor} has not improved since epoch {self.stopping.best_epoch}")
+            self.say(f"stopped early: {config.monitor} has not improved since epoch {self.stopping.best_epoch}")
         best_epoch = self.stopping.best_epoch
         tested_epoch = best_epoch if config.early_stopping.restore_best else epochs
         if tested_epoch != epochs:
             self._restore(self.checkpoints.best_step())
-            record.say(f"testing the weights of epoch {tested_epoch}, the best by {config.monitor}")
-        test = self._evaluate(jax.device_put(self.test))
+            self.say(f"testing the weights of epoch {tested_epoch}, the best by {config.monitor}")
+        test = self._evaluate(jax.device_put(self.examples.test))
         self.checkpoints.close()  # The result is written last: where it stands, the checkpoints do too.
         history = self.files.history()
         result = {
@@ -324,8 +357,8 @@ class _Training:
             "config_file": self.about.get("config_file"),
         }
         self.files.write_result(result)
-        record.say(record.closing_lines(config, result, self.files))
+        self.say(record.closing_lines(config, result, self.files))
         self.events.close()
         if self.events.problem:
-            record.say(f"no TensorBoard events were written ({self.events.problem})")
+            self.say(f"no TensorBoard events were written ({self.events.problem})")
         return result

@@ -114,7 +114,7 @@ def test_one_step_changes_every_parameter_and_gives_a_finite_loss(name):
     config.model.blocks = tuple(tuple(2 for _ in block) for block in config.model.blocks)
     train.check(config)
     model = nnx.eval_shape(lambda: models.build(config.model, 10, jax.random.key(0)))
-    state = step.init_state(config, 10, np.int32(3))
+    state = step.init_state(config, 10)
     images = jnp.asarray(np.random.default_rng(0).integers(0, 256, (4, 28, 28)), jnp.uint8)
     # Each is compiled to take a single step: optimising it would take longer.
     take_step = jax.jit(

@@ -114,7 +114,7 @@ def logits(init="glorot_uniform"):
 pool, norm, flatten = keras.layers.MaxPooling2D, keras.layers.BatchNormalization, keras.layers.Flatten
 
 
-def fixed_dropout(x, rate, key=None):
+def fixed_dropout(x, rate, key=None, bits=None):
     """Inverted dropout with a mask that depends on position and rate only, in place of the random one.
 
     With it in both networks, dropout at another place or of another rate shows.
@@ -451,7 +451,8 @@ def test_convolution_and_pooling_equal_keras_for_even_and_odd_sizes(padding, imp
 @pytest.mark.parametrize("rate", [0.25, 0.5])
 def test_dropout_keeps_as_many_and_scales_as_much_as_keras(rate):
     x = jnp.asarray(np.random.default_rng(0).uniform(1, 2, (400, 500)), jnp.float32)
-    ours = np.asarray(models.Dropout(rate)(x, jax.random.key(1)))
+    dropout = models.Dropout(models.Number(rate, "hidden_dropout", 0))
+    ours = np.asarray(dropout(x, jax.random.key(1)))
     theirs = np.asarray(keras.layers.Dropout(rate, seed=1)(x, training=True))
     both = (ours != 0) & (theirs != 0)
     assert 0.9 * (1 - rate) ** 2 < both.mean() < 1.1 * (1 - rate) ** 2
@@ -459,7 +460,7 @@ def test_dropout_keeps_as_many_and_scales_as_much_as_keras(rate):
     # Five standard errors of the share of kept numbers.
     error = 5 * math.sqrt(rate * (1 - rate) / x.size)
     assert abs((ours != 0).mean() - (1 - rate)) < error and abs((theirs != 0).mean() - (1 - rate)) < error
-    np.testing.assert_array_equal(models.Dropout(rate)(x, None), x)
+    np.testing.assert_array_equal(dropout(x, None), x)
 
 
 # Initializers --------------------------------------------------------------------------------------------------------
@@ -801,9 +802,7 @@ def test_fifty_steps_of_training_equal_keras(case, float64):
     rng = np.random.default_rng(29)
     draw = lambda: lambda key, shape, dtype: jnp.asarray(rng.normal(0, math.sqrt(2 / math.prod(shape[:-1])), shape))
     with mock.patch.dict(models.INITIALIZERS, dict.fromkeys(models.INITIALIZERS, draw)):  # Takes no compilation.
-        state = as_float64(step.init_state(config, 10, np.int32(1)))
-    # Not the float32 of a rate that float32 cannot hold.
-    state = state.replace(learning_rate=jnp.asarray(config.optimizer.learning_rate))
+        state = as_float64(step.init_state(config, 10))
     network = keras_network(keras_layers())
     copy_into(network, state.params, state.stats)
     network.compile(keras_optimizer(), keras.losses.SparseCategoricalCrossentropy(from_logits=True))

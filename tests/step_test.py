@@ -36,7 +36,7 @@ def test_the_compiled_epoch_takes_every_step_once_with_the_partial_batch(tiny, e
     model = nnx.eval_shape(lambda: models.build(tiny.model, 10, jax.random.key(0)))
     train_step = step.make_train_step(tiny, models.split(model)[0], steps)
     run = jax.jit(step.make_run_steps(train_step, examples, batch))
-    start = step.init_state(tiny, 10, np.int32(0)), step.zero_totals()
+    start = step.init_state(tiny, 10), step.zero_totals()
     order = step.shuffled(np.int32(0), 1, examples)
     whole, totals = run(*start, images, labels, order, 0, steps)
     assert whole.step == steps and totals["count"] == examples

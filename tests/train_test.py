@@ -149,7 +149,7 @@ def test_the_way_to_the_first_step_is_told_and_recorded_and_begins_with_one_step
 def test_images_are_kept_on_the_device_alone(tiny, tmp_path, monkeypatch):
     """Once the run has begun, nothing holds the dataset's own arrays any more."""
     datasets, alive = [], []
-    load, prepare = data.load, train._Training._prepare
+    load, prepare = data.load, train.Training.begin
 
     def watched(*args):
         dataset = load(*args)
@@ -161,7 +161,7 @@ def test_images_are_kept_on_the_device_alone(tiny, tmp_path, monkeypatch):
         prepare(self)
 
     monkeypatch.setattr(data, "load", watched)
-    monkeypatch.setattr(train._Training, "_prepare", look)
+    monkeypatch.setattr(train.Training, "begin", look)
     train.train_and_evaluate(tiny, tmp_path / "run")
     assert alive == [False]
 
@@ -169,13 +169,13 @@ def test_images_are_kept_on_the_device_alone(tiny, tmp_path, monkeypatch):
 def test_restore_best_tests_the_best_epoch(tiny, tmp_path, monkeypatch):
     """The recorded validation losses are replaced: the second of three epochs is the best."""
     losses = iter([0.5, 0.3, 0.4])
-    evaluate = train._Training._evaluate
+    evaluate = train.Training._evaluate
 
     def scripted(self, examples):
         figures = evaluate(self, examples)
-        return figures | {"loss": next(losses)} if examples is self.validation else figures
+        return figures | {"loss": next(losses)} if examples is self.examples.validation else figures
 
-    monkeypatch.setattr(train._Training, "_evaluate", scripted)
+    monkeypatch.setattr(train.Training, "_evaluate", scripted)
     tiny.early_stopping.restore_best = True
     result = train.train_and_evaluate(tiny, tmp_path / "run")
     assert (result["tested_epoch"], result["best_epoch"], result["epochs"]) == (2, 2, 3)
@@ -191,14 +191,14 @@ def test_early_stopping_and_plateau_act_on_the_run(tiny, tmp_path, monkeypatch):
     tiny.epochs = 9
     tiny.schedule.name, tiny.schedule.patience, tiny.schedule.factor = "plateau", 2, 0.5
     tiny.early_stopping.patience = 3
-    evaluate = train._Training._evaluate
+    evaluate = train.Training._evaluate
     worse = iter([0.5, *np.linspace(0.6, 0.9, 8)])
 
     def scripted(self, examples):
         figures = evaluate(self, examples)
-        return figures | {"loss": float(next(worse))} if examples is self.validation else figures
+        return figures | {"loss": float(next(worse))} if examples is self.examples.validation else figures
 
-    monkeypatch.setattr(train._Training, "_evaluate", scripted)
+    monkeypatch.setattr(train.Training, "_evaluate", scripted)
     result = train.train_and_evaluate(tiny, tmp_path / "run")
     assert (result["epochs"], result["best_epoch"], result["tested_epoch"]) == (4, 1, 4)
     rates = [line["learning_rate"] for line in record.Workdir(tmp_path / "run").history()]
@@ -290,7 +290,7 @@ def test_a_workdir_of_another_config_is_refused_with_the_differing_fields(tiny, 
 
 
 def test_a_workdir_of_other_data_is_refused(tiny, tmp_path, monkeypatch):
-    monkeypatch.setattr(train._Training, "_finish", lambda self: None)
+    monkeypatch.setattr(train.Training, "finish", lambda self: None)
     train.train_and_evaluate(tiny, tmp_path / "run")
     monkeypatch.setattr(data.Dataset, "digest", lambda self: "0" * 64)
     refused(tiny, tmp_path / "run", "other data", "000000000000")

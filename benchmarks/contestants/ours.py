@@ -29,8 +29,7 @@ class Contestant:
         self.parameters = sum(leaf.size for leaf in jax.tree.leaves(arrays))
         step = make_train_step(config, graphdef, problem.steps_per_epoch)
         run_steps = make_run_steps(step, problem.examples, problem.batch_size)
-        init = jax.jit(lambda seed: init_state(config, problem.classes, seed))
-        self.state = init(np.int32(config.seed))
+        self.state = jax.jit(lambda: init_state(config, problem.classes))()
         # The data is in its order already; the engine gathers every batch by an order all the same.
         order = jnp.arange(problem.examples, dtype=jnp.int32)
         self.arguments = (*jax.device_put((problem.images, problem.labels)), order)

@@ -1,0 +1,151 @@
+"""What runs on one device share: the examples on the device, and the compiled programs, one for each structure."""
+
+from collections.abc import Callable
+import concurrent.futures
+import dataclasses
+import threading
+from typing import Any
+
+from flax import nnx
+import jax
+import jax.numpy as jnp
+from ml_collections import ConfigDict
+import numpy as np
+
+from digits import data, evaluate, models, optimizer, scalars
+from digits.errors import require
+from digits.step import (
+    TrainState,
+    compile_steps,
+    init_state,
+    make_run_steps,
+    make_train_step,
+    numbers_of,
+    shuffled,
+    zero_totals,
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Examples:
+    """A dataset, split as a `config.data` says; training and validation examples lie on the device.
+
+    `about` is for the run's records: the data's digest and the number of examples of each split.
+    """
+
+    train: tuple[jax.Array, jax.Array]
+    validation: tuple[jax.Array, jax.Array] | None
+    test: tuple[Any, Any]  # On the host: it is needed once, at the end.
+    class_names: tuple[str, ...]
+    about: dict[str, Any]
+
+
+class Program:
+    """The compiled functions of all configs that differ in numbers only (`scalars.structure`).
+
+    `model` is the abstract network; UserError if the config describes none.
+    """
+
+    def __init__(self, config: ConfigDict, examples: Examples):
+        self.config = config
+        self.examples, self._class_count = examples.about["train"], len(examples.class_names)
+        self.steps_per_epoch = -(-self.examples // config.batch_size)
+        self.model = nnx.eval_shape(lambda: models.build(config.model, self._class_count, jax.random.key(0)))
+        graphdef, _, _ = models.split(self.model)
+        train_step = make_train_step(config, graphdef, self.steps_per_epoch)
+        self.run_steps = make_run_steps(train_step, self.examples, config.batch_size)
+        self._evaluate = evaluate.make_evaluate(graphdef, config.data.normalization, config.eval_batch_size)
+        self._learning_rate = jax.jit(self._last_rate)
+        init = lambda numbers: (init_state(config, self._class_count, numbers), zero_totals())
+        self._init = jax.jit(init).trace(numbers_of(config))
+        self.shapes = self._init.out_info  # Of the state and of an epoch's totals.
+        self._compiled, self._lock = None, threading.Lock()
+
+    def compile(self, examples: Examples) -> None:
+        """Begins to compile the training, once, in a thread: XLA needs no Python, and what comes meanwhile little else."""
+        with self._lock:
+            if self._compiled:
+                return
+            zero, order = np.int32(0), jax.ShapeDtypeStruct((self.examples,), jnp.int32)
+            run = jax.jit(self.run_steps, donate_argnums=(0, 1))
+            lowered = run.lower(*self.shapes, *examples.train, order, zero, zero)
+            thread = concurrent.futures.ThreadPoolExecutor(1)
+            self._compiled = thread.submit(compile_steps, lowered, self.config)
+            thread.shutdown(wait=False)
+
+    @property
+    def compiled(self) -> jax.stages.Compiled:
+        """(state, totals, images, labels, order, start, stop) -> (state, totals), see `step.make_run_steps`."""
+        return self._compiled.result()
+
+    def init(self, config: ConfigDict) -> tuple[TrainState, dict[str, jax.Array]]:
+        """The state of a config before the first step, and the totals before an epoch."""
+        with self._lock:
+            if isinstance(self._init, jax.stages.Traced):
+                self._init = self._init.lower().compile()
+        return self._init(numbers_of(config))
+
+    def order(self, seed: int, epoch: int) -> jax.Array:
+        """The order of the training examples in an epoch (from 1)."""
+        return shuffled(np.int32(seed), np.int32(epoch), self.examples)
+
+    def evaluate(self, state: TrainState, images, labels) -> dict[str, float]:
+        """Exact loss and accuracy of the state's network."""
+        numbers = {
+            field.removeprefix("model."): value for field, value in state.scalars.items() if field[:6] == "model."
+        }
+        return self._evaluate(state.params, state.stats, images, labels, numbers)
+
+    def learning_rate(self, state: TrainState) -> float:
+        """The learning rate of the last step."""
+        return float(self._learning_rate(state.step, state.learning_rate, state.scalars))
+
+    def _last_rate(self, step, base, numbers):
+        own = scalars.put(self.config, numbers)
+        return optimizer.learning_rate(own.schedule, own.epochs, self.steps_per_epoch)(step - 1, base)
+
+
+class Shared:
+    """The examples and programs of the runs on this thread's default device, made when they are first asked for.
+
+    `dataset` gives the dataset whenever another split of it is needed.
+    """
+
+    def __init__(self, dataset: Callable[[], data.Dataset]):
+        self.dataset, self._examples, self._programs = dataset, {}, {}
+        self._lock = threading.Lock()
+
+    def examples(self, config: ConfigDict) -> Examples:
+        """The examples of a config; UserError if its data cannot be split, or are fewer than a batch."""
+        with self._lock:
+            key = config.data.to_json()
+            if key not in self._examples:
+                # A fold is a copy of the training set: only those of the latest runs are kept.
+                for old in list(self._examples)[:-2]:
+                    del self._examples[old]
+                self._examples[key] = self._split(config.data)
+            examples = self._examples[key]
+        count = examples.about["train"]
+        require(config.batch_size <= count, "batch_size", config.batch_size, f"at most the {count:,} training examples")
+        return examples
+
+    def _split(self, config: ConfigDict) -> Examples:
+        dataset = self.dataset()
+        splits = data.split(dataset, config)
+        about = {
+            "digest": dataset.digest(),
+            "train": len(splits.train[1]),
+            "validation": len(splits.validation[1]) if splits.validation else 0,
+            "test": len(splits.test[1]),
+        }
+        train, validation = jax.device_put((splits.train, splits.validation))
+        test = validation if config.validation == "test" else splits.test
+        return Examples(train, validation, test, dataset.class_names, about)
+
+    def program(self, config: ConfigDict, examples: Examples) -> Program:
+        """The program of a config's structure, for as many examples."""
+        key = scalars.structure(config), examples.about["train"]
+        with self._lock:
+            if key not in self._programs:
+                self._programs[key] = Program(config, examples)
+            return self._programs[key]

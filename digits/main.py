@@ -79,36 +79,53 @@ def _config_mistake(error: Exception) -> str:
 
 def default_workdir(config_file: str, overrides: dict) -> str:
     """runs/two_conv, or runs/two_conv,epochs=3,model.kernel_size=5: the same command finds its run again."""
-    changed = [f"{field}={value}".replace("/", "_").replace(" ", "") for field, value in sorted(overrides.items())]
-    return str(pathlib.Path("runs") / ",".join([pathlib.Path(config_file).stem, *changed]))
+    from digits import points
+
+    stem = pathlib.Path(config_file).stem
+    return str(pathlib.Path("runs") / ",".join(filter(None, [stem, points.name(dict(sorted(overrides.items())))])))
 
 
 def main(argv: list[str]) -> int:
     """Runs the command line; returns the exit code: 0, 2 for a user's mistake, 128 + signal for an interrupted run."""
     app.define_help_flags()
     if {"--help", "-h", "--helpshort", "-help"} & set(argv):
-        print(f"{__doc__}\n{flags.FLAGS.module_help(sys.modules[__name__])}")
+        print(f"{__doc__}\n{flags_help()}")
         return 0
     try:
         config, origin = read_config(argv)
-        workdir = _WORKDIR.value or default_workdir(origin["config_file"], origin["overrides"])
+        folder = workdir() or default_workdir(origin["config_file"], origin["overrides"])
         from digits import startup  # Imports NumPy: not for --help, not for a mistyped flag.
 
         start = startup.Start(config.data.name, _DATA_DIR.value).early()
         from digits import train  # Imports JAX.
     except UserError as error:
-        return _refuse(error)
+        return refuse(error)
     try:
-        train.train_and_evaluate(config, workdir, origin=origin, start=start, profile=_PROFILE.value)
+        train.train_and_evaluate(config, folder, origin=origin, start=start, profile=_PROFILE.value)
     except UserError as error:
-        return _refuse(error)
+        return refuse(error)
     except train.Interrupted as interrupted:
         print(interrupted, flush=True)
         return interrupted.exit_code
     return 0
 
 
-def _refuse(error: UserError) -> int:
+def workdir() -> str | None:
+    """The value of --workdir."""
+    return _WORKDIR.value
+
+
+def data_dir() -> str | None:
+    """The value of --data_dir."""
+    return _DATA_DIR.value
+
+
+def flags_help() -> str:
+    """The flags that every command that trains has."""
+    return flags.FLAGS.module_help(sys.modules[__name__])
+
+
+def refuse(error: UserError) -> int:
     print(f"error: {error}", file=sys.stderr)
     return 2
 

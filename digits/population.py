@@ -142,7 +142,7 @@ class _Population:
     def train(self) -> None:
         batched = [member for member in self.waiting if sharing(member.config) == "batched"]
         self.waiting = collections.deque(member for member in self.waiting if sharing(member.config) == "mapped")
-        shared = Shared(functools.cache(self.start.dataset))
+        shared = Shared(functools.partial(self.start.dataset, keep=True))
         for group in groups(batched):
             self._train_batched(group, shared)
         if self.waiting:

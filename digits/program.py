@@ -13,7 +13,6 @@ from ml_collections import ConfigDict
 import numpy as np
 
 from digits import data, evaluate, models, optimizer, scalars
-from digits.errors import require
 from digits.step import (
     TrainState,
     compile_steps,
@@ -116,7 +115,7 @@ class Shared:
         self._lock = threading.Lock()
 
     def examples(self, config: ConfigDict) -> Examples:
-        """The examples of a config; UserError if its data cannot be split, or are fewer than a batch."""
+        """The examples of a config; UserError if its data cannot be split."""
         with self._lock:
             key = config.data.to_json()
             if key not in self._examples:
@@ -124,10 +123,7 @@ class Shared:
                 for old in list(self._examples)[:-2]:
                     del self._examples[old]
                 self._examples[key] = self._split(config.data)
-            examples = self._examples[key]
-        count = examples.about["train"]
-        require(config.batch_size <= count, "batch_size", config.batch_size, f"at most the {count:,} training examples")
-        return examples
+            return self._examples[key]
 
     def _split(self, config: ConfigDict) -> Examples:
         dataset = self.dataset()

@@ -33,6 +33,11 @@ def config_to_json(config: ConfigDict) -> dict:
     return json.loads(config.to_json_best_effort())
 
 
+def to_json(value: Any) -> Any:
+    """The value as JSON would give it back: tuples as lists."""
+    return json.loads(json.dumps(value))
+
+
 def config_from_json(fields: dict) -> ConfigDict:
     """The locked config that `config_to_json` was given: lists become tuples again."""
 

@@ -194,19 +194,22 @@ def _points(sweep: Sweep) -> tuple[Point, ...]:
     return tuple(sorted(points, key=rank))
 
 
+def headline(sweep: Sweep) -> str:
+    """What chooses among the points, and what is wrong with that."""
+    if sweep.chosen_by_test:
+        holds_out = '`--config.data.validation="last(10000)"` holds out a validation set'
+        return f"chosen by the test set: its figures are too good; {holds_out}"
+    if len(sweep.points) > 1:
+        return f"chosen by {sweep.chooses}, reported on the test set"
+    repetitions = [name for field, name in REPETITIONS.items() if field in sweep.fields]
+    alone = "one point" if sweep.point_fields or not repetitions else " and ".join(repetitions)
+    unseen = "; validation was the test set: no figure here is of unseen images" * sweep.validation_is_test
+    return f"{alone} alone choose{'s' * (alone == 'one point')} nothing{unseen}"
+
+
 def sweep_markdown(sweep: Sweep) -> str:
     """What chose, and the table of points: mean ± standard deviation over the n finished members of each."""
     repetitions = [name for field, name in REPETITIONS.items() if field in sweep.fields]
-    if sweep.chosen_by_test:
-        first = "chosen by the test set: its figures are too good; "
-        first += '`--config.data.validation="last(10000)"` holds out a validation set'
-    elif len(sweep.points) > 1:
-        first = f"chosen by {sweep.chooses}, reported on the test set"
-    else:
-        alone = "one point" if sweep.point_fields or not repetitions else " and ".join(repetitions)
-        first = f"{alone} alone choose{'s' * (alone == 'one point')} nothing"
-        if sweep.validation_is_test:
-            first += "; validation was the test set: no figure here is of unseen images"
     interval_name = f"95% interval of {sweep.chooses}"
     rows = []
     for point in sweep.points:
@@ -218,7 +221,7 @@ def sweep_markdown(sweep: Sweep) -> str:
     names = [name for name in rows[0] if any(row[name] for row in rows)]  # No empty columns.
     table = [names, ["---"] * len(names)] + [[row[name].replace("|", r"\|") for name in names] for row in rows]
     over = f"mean ± std over n {' and '.join(repetitions)}" if repetitions else "one member a point"
-    lines = [first, "", f"`{sweep.config_file}`, {over}:", "", *(f"| {' | '.join(row)} |" for row in table)]
+    lines = [headline(sweep), "", f"`{sweep.config_file}`, {over}:", "", *(f"| {' | '.join(row)} |" for row in table)]
     return "\n".join(lines) + "\n"
 
 

@@ -29,7 +29,7 @@ class Start:
 
     def __init__(self, name: str, data_dir: str | None):
         self._name, self._data_dir, self._loading = name, data_dir, None
-        self._began, self._collects = time.perf_counter(), True
+        self._began, self._collects, self._kept = time.perf_counter(), True, None
 
     def early(self) -> "Start":
         """For a process that does nothing else: it counts from its own start and reads the dataset from now on."""
@@ -44,10 +44,12 @@ class Start:
             self._loading = pool.submit(data.load, self._name, self._data_dir)
         return self
 
-    def dataset(self) -> data.Dataset:
-        """The dataset, or the UserError of `data.load`. To be called once: nothing is kept here."""
+    def dataset(self, keep: bool = False) -> data.Dataset:
+        """The dataset, or the UserError of `data.load`. Without `keep` nothing is kept here."""
         loading, self._loading = self._loading, None
-        return loading.result() if loading else data.load(self._name, self._data_dir)
+        dataset = self._kept or (loading.result() if loading else data.load(self._name, self._data_dir))
+        self._kept = dataset if keep else None
+        return dataset
 
     def seconds(self) -> float:
         """Since the start."""

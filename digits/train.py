@@ -43,6 +43,12 @@ def check(config: ConfigDict) -> None:
     augment.check(config.augment)
 
 
+def check_batch(config: ConfigDict, examples: int) -> None:
+    """Raises UserError if a batch is larger than the training set."""
+    accepted = f"at most the {examples:,} training examples"
+    require(config.batch_size <= examples, "batch_size", config.batch_size, accepted)
+
+
 def train_and_evaluate(
     config: ConfigDict,
     workdir: str | os.PathLike,
@@ -126,8 +132,9 @@ class Training:
         self.terminal = terminal or record.Silent()
         self.say = self.terminal.say
         self.examples = shared.examples(config)
-        self.program = shared.program(config, self.examples)
         self.count = self.examples.about["train"]
+        check_batch(config, self.count)
+        self.program = shared.program(config, self.examples)
         self.steps_per_epoch = -(-self.count // config.batch_size)
         self.about = {**(origin or {}), "data": self.examples.about}
         self.first_step = {"seconds_to_first_step": None, "compile_seconds": None}

@@ -135,7 +135,9 @@ def combine(
     drawn = {field: value for field, value in values.items() if field not in crossed}
     if drawn and sample is None:
         field = next(iter(drawn))
-        raise UserError(f"--sweep.{field} is a range to draw from: say how many points with --sample=50, or list values.")
+        raise UserError(
+            f"--sweep.{field} is a range to draw from: say how many points with --sample=50, or list values."
+        )
     if sample is not None and not drawn:
         raise UserError(f"--sample is {sample}, but nothing is drawn: give a field a range such as log(1e-4,1e-1).")
     rng = np.random.default_rng(sample_seed)
@@ -163,6 +165,6 @@ def with_values(config: ConfigDict, values: dict[str, Any]) -> ConfigDict:
 
 
 def name(values: dict[str, Any], longest: int = 120) -> str:
-    """"epochs=3,model.kernel_size=5": a folder's name for changed fields."""
+    """ "epochs=3,model.kernel_size=5": a folder's name for changed fields."""
     text = ",".join(f"{field}={value}".replace("/", "_").replace(" ", "") for field, value in values.items())
     return text if len(text) <= longest else f"{text[: longest - 9]}~{zlib.crc32(text.encode()):08x}"

@@ -10,6 +10,7 @@ log(a,b), uniform(a,b), int(a,b). A config file may instead, or besides, define 
 {"optimizer.learning_rate": 1e-3, "model.kernel_size": 5}. The same command goes on with a sweep that was stopped.
 """
 
+import collections
 import dataclasses
 import importlib.util
 import pathlib
@@ -31,6 +32,9 @@ _METRIC = flags.DEFINE_enum("metric", "accuracy", ["accuracy", "loss"], "What ch
 _LAUNCHER = flags.DEFINE_enum("launcher", "local", ["local", "ray"], "Where: here, or on a Ray cluster (RAY_ADDRESS).")
 _CPUS = flags.DEFINE_float("cpus", 1, "ray: cores that a program asks for, and runs at a time.", 0)
 _GPUS = flags.DEFINE_float("gpus", 0, "ray: GPUs that a program asks for.", 0)
+
+
+_AT_A_TIME = 2  # Runs that are at least under way at once on a usual machine.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -207,13 +211,13 @@ class Progress:
 
     moves = property(lambda self: sys.stderr.isatty())
 
-    def __init__(self, left: dict[str, int], epoch_images: int):
-        """`left`: the images that each run has still to train on, by its folder; `epoch_images`: of one epoch."""
+    def __init__(self, left: list[int], epoch_images: int):
+        """`left`: the images that each unfinished run has still to train on; `epoch_images`: of one epoch."""
         from tqdm import tqdm
 
-        self._left, self._done, self._ended, self._count = sum(left.values()), 0, 0, len(left)
-        self._by_run, self._epoch, self._told = left, epoch_images, False
-        self._began, self._lock = None, threading.Lock()
+        self._left, self._done, self._ended, self._count = sum(left), 0, 0, len(left)
+        self._epoch, self._half, self._told = epoch_images, None, False
+        self._lock = threading.Lock()
         self._bar = tqdm(total=self._left, desc="all runs", unit=" images", unit_scale=True, leave=False, disable=None)
 
     def say(self, text: str) -> None:
@@ -222,14 +226,17 @@ class Progress:
 
     def images(self, count: int) -> None:
         with self._lock:
-            self._began = self._began or time.perf_counter()
+            now, before = time.perf_counter(), self._done
             self._done += count
             self._bar.update(count)
-            # Two at a time on two cores: after an epoch of each the speed is known.
-            if not self._told and self._done >= min(2, self._count) * self._epoch:
+            # Several run at a time; what the first half of their first epoch takes is not typical.
+            whole = min(_AT_A_TIME, self._count) * self._epoch
+            if before < whole / 2 <= self._done:
+                self._half = now, self._done
+            elif self._half and not self._told and self._done >= whole:
                 self._told = True
-                seconds = (time.perf_counter() - self._began) * self._left / self._done
-                self.say(f"expected to take {_duration(seconds)}")
+                seconds = (self._left - self._done) * (now - self._half[0]) / (self._done - self._half[1])
+                self.say(f"expected to take {_duration(seconds)} more")
 
     def finished(self, member, result, failure) -> None:
         with self._lock:
@@ -271,10 +278,11 @@ def run(plan: Plan, data_dir: str | None, argv: list[str]) -> int:
         population.Member(config, plan.workdir / name, plan.origin | {"overrides": plan.origin["overrides"] | values})
         for name, config, values in zip(plan.names(), plan.configs, plan.values, strict=True)
     ]
-    left = {}
-    for member, count in zip(members, examples, strict=True):
-        if not member.files.result():
-            left[str(member.workdir)] = count * (member.config.epochs - len(member.files.history()))
+    left = [
+        count * (member.config.epochs - len(member.files.history()))
+        for member, count in zip(members, examples, strict=True)
+        if not member.files.result()
+    ]
     progress = Progress(left, max(examples))
     command = "python -m digits.sweep " + " ".join(map(shlex.quote, argv[1:]))
     try:
@@ -290,15 +298,15 @@ def run(plan: Plan, data_dir: str | None, argv: list[str]) -> int:
         progress.close()
         sweep = report.write_sweep(plan.workdir)
     record.Terminal().say("\n" + report.sweep_markdown(sweep))
-    files = [name for name in ("sweep.md", "sweep.csv", "members.csv", "figures/sweep.png") if (plan.workdir / name).exists()]
+    files = [
+        name for name in ("sweep.md", "sweep.csv", "members.csv", "figures/sweep.png") if (plan.workdir / name).exists()
+    ]
     record.Terminal().say(f"{plan.workdir}: {', '.join(files)}")
-    failed = [member for member in sweep.members if member.state != "finished"]
+    failed = collections.Counter(member.state for member in sweep.members if member.state != "finished")
     if failed:
-        first = failed[0]
-        print(
-            f"error: {len(failed)} of {len(sweep.members)} runs failed, the first of them {first.name}: {first.message}",
-            file=sys.stderr,
-        )
+        how = ", ".join(f"{count} {state}" for state, count in failed.items())
+        runs = f"{failed.total()} of {len(sweep.members)} runs failed ({how})"
+        print(f"error: {runs}; members.csv says why, the others are complete.", file=sys.stderr)
     return 1 if failed else 0
 
 

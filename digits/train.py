@@ -197,11 +197,13 @@ class Training:
         return self.program.order(self.config.seed, self.epoch + ahead)
 
     def _saved(self) -> dict[str, Any]:
-        return {"train": vars(self.state), "totals": self.totals}
+        # The scalars are the config's.
+        train = {name: value for name, value in vars(self.state).items() if name != "scalars"}
+        return {"train": train, "totals": self.totals}
 
     def _restore(self, step: int) -> None:
         saved, about = self.checkpoints.restore(step, self._saved())
-        self.state, self.totals = TrainState(**saved["train"]), saved["totals"]
+        self.state, self.totals = TrainState(**saved["train"], scalars=self.state.scalars), saved["totals"]
         self.epoch, self.step_in_epoch, self.seconds = about["epoch"], about["step_in_epoch"], about["seconds"]
         self.plateau = optimizer.Plateau(**about["plateau"])
         self.stopping = optimizer.EarlyStopping(**about["early_stopping"])

@@ -1,21 +1,13 @@
-"""Orbax checkpoints: saving and restoring a run, and `load` for using a trained one elsewhere."""
+"""Orbax checkpoints: saving and restoring a run."""
 
 import concurrent.futures
-import dataclasses
 import functools
 import logging
-import os
 import pathlib
 from typing import Any
 
-from flax import nnx
 import jax
-import jax.numpy as jnp
-from ml_collections import ConfigDict
 import numpy as np
-
-from digits import evaluate, models, record
-from digits.errors import UserError
 
 
 def _import_orbax():
@@ -110,85 +102,10 @@ class Checkpoints:
         self._wait()
 
 
-@dataclasses.dataclass(frozen=True)
-class Run:
-    """A trained run, as `load` returns it.
+def __getattr__(name: str):
+    # They were here before they had a module of their own, which imports this one.
+    if name in ("Run", "load"):
+        from digits import loading
 
-    Attributes:
-      config: its config, locked.
-      model: the NNX module; call it with normalised images, Nx28x28x1, for logits in evaluation mode.
-      class_names: the name of each class.
-      epoch: the epoch (from 1) that the weights are from the end of.
-      history: one dict an epoch: loss, accuracy, val_loss, val_accuracy, learning_rate, seconds, images_per_second.
-      result: the content of result.json; None for a run that is not finished.
-    """
-
-    config: ConfigDict
-    model: nnx.Module
-    class_names: tuple[str, ...]
-    epoch: int
-    history: list[dict[str, float]]
-    result: dict[str, Any] | None
-
-    @functools.cached_property
-    def _probabilities(self):
-        graphdef, params, stats = models.split(self.model)
-        predict = jax.jit(evaluate.make_predict(graphdef, self.config.data.normalization))
-        return lambda images: jax.nn.softmax(predict(params, stats, images))
-
-    def predict(self, images: np.ndarray, batch_size: int = 1000) -> np.ndarray:
-        """Class probabilities.
-
-        Args:
-          images: one 28x28 image, or N of them (with or without a last axis of 1): white on black like MNIST; whole
-            numbers from 0 to 255, or floats from 0 to 1.
-          batch_size: images per call of the network.
-
-        Returns:
-          float32, K for one image, NxK for several.
-        """
-        images = np.asarray(images)
-        single = images.shape in ((28, 28), (28, 28, 1))
-        if not single and images.shape[1:] not in ((28, 28), (28, 28, 1)):
-            raise UserError(f"images have the shape {images.shape}, but it must be (28, 28) or (N, 28, 28).")
-        pixels = images * 255.0 if np.issubdtype(images.dtype, np.floating) else images
-        pixels = pixels.reshape(-1, 28, 28).astype(np.float32)
-        parts = [
-            np.asarray(self._probabilities(jnp.asarray(b)))
-            for b in np.split(pixels, range(batch_size, len(pixels), batch_size))
-        ]
-        probabilities = np.concatenate(parts)
-        return probabilities[0] if single else probabilities
-
-
-def load(workdir: str | os.PathLike, which: str = "best") -> Run:
-    """Opens a trained run, on any machine: `digits.load("runs/simple_cnn").predict(images)`.
-
-    Args:
-      workdir: the run's directory.
-      which: "best", the weights that the run was tested with (the best epoch's if its config restores them, otherwise
-        the last's); or "latest", the last checkpoint.
-
-    Raises:
-      UserError: `workdir` is no run, or holds no checkpoint yet.
-    """
-    files = record.Workdir(workdir)
-    if which not in ("best", "latest"):
-        raise UserError(f"which is {which!r}, but it must be 'best' or 'latest'.")
-    if not files.checkpoints.is_dir():
-        below = sorted(str(p.parent.relative_to(files.path)) for p in files.path.glob("*/**/config.json"))[:10]
-        hint = f"runs below it: {', '.join(below)}" if below else "it must be the --workdir of a training"
-        raise UserError(f"{files.path} is no run with checkpoints; {hint}.")
-    checkpoints = Checkpoints(files.checkpoints, read_only=True)
-    step = checkpoints.latest_step()
-    if step is None:
-        raise UserError(f"{files.checkpoints} holds no checkpoint yet.")
-    state, about = checkpoints.restore_anywhere(step)
-    config = record.config_from_json(about["config"])
-    if which == "best" and config.early_stopping.restore_best and checkpoints.best_step() != step:
-        state, about = checkpoints.restore_anywhere(checkpoints.best_step())
-    checkpoints.close()
-    abstract = nnx.eval_shape(lambda: models.build(config.model, len(about["class_names"]), jax.random.key(0)))
-    graphdef, _, _ = models.split(abstract)
-    model = nnx.merge(graphdef, state["train"]["params"], state["train"].get("stats", {}))
-    return Run(config, model, tuple(about["class_names"]), about["epoch"], files.history(), files.result())
+        return getattr(loading, name)
+    raise AttributeError(f"module 'digits.checkpoint' has no attribute {name!r}")

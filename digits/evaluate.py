@@ -1,4 +1,16 @@
-"""Predictions and exact loss and accuracy of a network on uint8 images that lie on the device."""
+"""Predictions and exact loss and accuracy of a network on uint8 images that lie on the device.
+
+    python -m digits.evaluate --workdir=runs/simple_cnn
+
+evaluates what was trained: digits/assess.py.
+"""
+
+if __name__ == "__main__":  # Before JAX is imported: not for --help, not for a mistyped flag.
+    import sys
+
+    from digits import assess
+
+    sys.exit(assess.main(sys.argv))
 
 from typing import Callable
 

@@ -283,6 +283,19 @@ def split(model: nnx.Module) -> tuple[nnx.GraphDef, dict, dict]:
     return graphdef, nnx.to_pure_dict(params), nnx.to_pure_dict(stats)
 
 
+def for_evaluation(model: nnx.Module) -> nnx.Module:
+    """A copy without dropout and penalties, which only training uses: equal if networks differ in them alone."""
+    copy = nnx.merge(*nnx.split(model))
+    for name in copy.names:
+        layer = getattr(copy, name)
+        if isinstance(layer, Dropout):
+            delattr(copy, name)
+        elif isinstance(layer, Linear):
+            layer.l2 = None
+    copy.names = tuple(name for name in copy.names if hasattr(copy, name))
+    return copy
+
+
 def summary(model: nnx.Module) -> str:
     """Layer, output shape and parameters of every layer, and the totals, as a table. The module may be abstract.
 

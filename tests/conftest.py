@@ -36,8 +36,7 @@ def pytest_collection_modifyitems(items):
             item.add_marker(skip)
 
 
-@pytest.fixture
-def tiny():
+def tiny_config():
     """A dense network with BatchNorm, dropout and augmentation; on the embedded dataset, it trains in a second."""
     config = base.get_config()
     config.epochs = 3
@@ -50,6 +49,11 @@ def tiny():
     config.augment.rotation = 5.0
     config.tensorboard = False
     return config
+
+
+@pytest.fixture
+def tiny():
+    return tiny_config()
 
 
 @pytest.fixture

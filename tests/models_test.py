@@ -89,3 +89,16 @@ def test_one_value_serves_all_and_a_tuple_each():
     assert models.each(0.5, 3, "f", "g") == (0.5, 0.5, 0.5) and models.each((1, 2), 2, "f", "g") == (1, 2)
     with pytest.raises(errors.UserError, match="config.f is .1, 2., but"):
         models.each((1, 2), 3, "f", "g")
+
+
+def test_networks_that_differ_in_what_only_training_uses_are_equal_for_evaluation():
+    config, bare = base.get_config(), base.get_config()
+    for model in (config.model, bare.model):
+        model.family, model.blocks, model.batch_norm, model.convolution = "cnn", ((3,), (4,)), "block", "stock"
+    config.model.block_dropout, config.model.hidden_dropout, config.model.hidden_l2 = (0.5, 0.0), 0.2, 1e-3
+    model = build(config)
+    network, images = models.for_evaluation(model), jnp.ones((2, 28, 28, 1))
+    assert models.split(network)[0] == models.split(models.for_evaluation(outline(bare)))[0]
+    assert not any(name.startswith("dropout") for name in network.names) and models.penalty(network) == 0
+    np.testing.assert_array_equal(network(images), model(images))
+    assert models.penalty(model) > 0 and "dropout_1" in model.names  # As it was.

@@ -345,3 +345,19 @@ def test_one_bad_value_does_not_press_the_others_together(make_sweep, drawn, cho
     assert axes.get_yscale() == "function" and part > 0.2
     low, high = axes.get_ylim()
     assert low < scaled[0] and scaled[1] < high
+
+
+@pytest.mark.parametrize(
+    "correct, n, low, high",
+    [
+        # Newcombe (1998), Statistics in Medicine 17, 857-872, table I, method 3.
+        (81, 263, 0.2553, 0.3662),
+        (15, 148, 0.0624, 0.1605),
+        (0, 20, 0.0000, 0.1611),
+        (1, 29, 0.0061, 0.1718),
+        (20, 20, 0.8389, 1.0000),  # The third, turned round.
+    ],
+)
+def test_intervals_of_proportions_are_wilsons(correct, n, low, high):
+    assert report.wilson(correct, n) == (pytest.approx(low, abs=5e-5), pytest.approx(high, abs=5e-5))
+    assert 0 <= report.wilson(correct, n)[0] and report.wilson(correct, n)[1] <= 1

@@ -1,0 +1,191 @@
+"""Using what was trained: `load` opens a run, or several as an ensemble, on any machine."""
+
+from collections.abc import Sequence
+import dataclasses
+import functools
+import json
+import os
+from typing import Any
+
+from flax import nnx
+import jax
+import jax.numpy as jnp
+from ml_collections import ConfigDict
+import numpy as np
+
+from digits import checkpoint, evaluate, models, record, report
+from digits.errors import UserError
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _logits(graphdef: nnx.GraphDef, normalization: str, params: dict, stats: dict, images: jax.Array) -> jax.Array:
+    """Logits of Nx28x28 images with pixels of 0 to 255: compiled once for all runs with equal first arguments."""
+    return evaluate.make_predict(graphdef, normalization)(params, stats, images)
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """A trained run, as `load` returns it.
+
+    Attributes:
+      config: its config, locked.
+      model: the NNX module; call it with normalised images, Nx28x28x1, for logits in evaluation mode.
+      class_names: the name of each class.
+      epoch: the epoch (from 1) that the weights are from the end of.
+      history: one dict an epoch: loss, accuracy, val_loss, val_accuracy, learning_rate, seconds, images_per_second.
+      result: the content of result.json; None for a run that is not finished.
+    """
+
+    config: ConfigDict
+    model: nnx.Module
+    class_names: tuple[str, ...]
+    epoch: int
+    history: list[dict[str, float]]
+    result: dict[str, Any] | None
+
+    @functools.cached_property
+    def _network(self) -> tuple[nnx.GraphDef, dict, dict]:
+        return models.split(models.for_evaluation(self.model))
+
+    def logits(self, images: np.ndarray, batch_size: int = 1000) -> np.ndarray:
+        """What the softmax turns into probabilities; arguments, shapes and errors as of `predict`."""
+        images = np.asarray(images)
+        single = images.shape in ((28, 28), (28, 28, 1))
+        if not single and images.shape[1:] not in ((28, 28), (28, 28, 1)):
+            raise UserError(f"images have the shape {images.shape}, but it must be (28, 28) or (N, 28, 28).")
+        pixels = images * 255.0 if np.issubdtype(images.dtype, np.floating) else images
+        pixels = pixels.reshape(-1, 28, 28)
+        # Bytes become float32 on the device: a quarter to copy.
+        pixels = pixels if pixels.dtype == np.uint8 else pixels.astype(np.float32)
+        graphdef, params, stats = self._network
+        batches = np.split(pixels, range(batch_size, len(pixels), batch_size))
+        parts = [_logits(graphdef, self.config.data.normalization, params, stats, batch) for batch in batches]
+        logits = np.concatenate(jax.device_get(parts))
+        return logits[0] if single else logits
+
+    def predict(self, images: np.ndarray, batch_size: int = 1000) -> np.ndarray:
+        """Class probabilities.
+
+        Args:
+          images: one 28x28 image, or N of them (with or without a last axis of 1): white on black like MNIST; whole
+            numbers from 0 to 255, or floats from 0 to 1.
+          batch_size: images per call of the network.
+
+        Returns:
+          float32, K for one image, NxK for several.
+
+        Raises:
+          UserError: the images have another shape.
+        """
+        logits = self.logits(images, batch_size)
+        exponentials = np.exp(logits - logits.max(-1, keepdims=True))
+        return exponentials / exponentials.sum(-1, keepdims=True)
+
+
+@dataclasses.dataclass(frozen=True)
+class Ensemble:
+    """Runs that predict together, as `load` returns them; UserError if there are none, or their classes differ.
+
+    Attributes:
+      runs: the members; each has its config, its weights and its result.
+    """
+
+    runs: tuple[Run, ...]
+
+    def __post_init__(self):
+        if not self.runs:
+            raise UserError("An ensemble needs a finished run, but there is none.")
+        for run in self.runs:
+            if run.class_names != self.class_names:
+                raise UserError(
+                    f"An ensemble needs runs with the same classes, but one has {', '.join(self.class_names)} and "
+                    f"another has {', '.join(run.class_names)}."
+                )
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The name of each class."""
+        return self.runs[0].class_names
+
+    def predict(self, images: np.ndarray, batch_size: int = 1000) -> np.ndarray:
+        """The mean of the members' probabilities; arguments, shapes and errors as of `Run.predict`."""
+        return sum(run.predict(images, batch_size) for run in self.runs) / np.float32(len(self.runs))
+
+
+def load(workdir: str | os.PathLike | Sequence[str | os.PathLike], which: str = "best") -> Run | Ensemble:
+    """Opens what was trained, on any machine: `digits.load("runs/simple_cnn").predict(images)`.
+
+    Args:
+      workdir: a run's directory, for a Run; or those of several, as a list, or the folder of a sweep, for the Ensemble
+        of those that are finished.
+      which: "best", the weights that a run was tested with (the best epoch's if its config restores them, otherwise
+        the last's); or "latest", the last checkpoint.
+
+    Raises:
+      UserError: `workdir` is no run or sweep, holds no checkpoint yet, or makes no ensemble: none of several is
+        finished, or their classes differ.
+    """
+    if which not in ("best", "latest"):
+        raise UserError(f"which is {which!r}, but it must be 'best' or 'latest'.")
+    if not isinstance(workdir, (str, os.PathLike)):
+        several = [record.Workdir(path) for path in workdir]
+        for files in several:
+            if not (files.path / "config.json").exists() and files.failure() is None:
+                raise _no_run(files)
+        finished = [files for files in several if files.result() is not None]
+        if not finished:
+            raise UserError(f"An ensemble needs a finished run, but none of the {len(several)} given is finished.")
+        return Ensemble(tuple(_load_run(files, which) for files in finished))
+    files = record.Workdir(workdir)
+    if not (files.path / "sweep.json").exists():
+        return _load_run(files, which)
+    sweep = report.read_sweep(files.path)
+    finished = [member.name for member in sweep.members if member.state == "finished"]
+    if not finished:
+        raise no_finished_member(sweep)
+    return Ensemble(tuple(_load_run(record.Workdir(files.path / name), which) for name in finished))
+
+
+def no_finished_member(sweep: report.Sweep) -> UserError:
+    """The sentence for a sweep that has nothing to load."""
+    rest = report.Point({}, sweep.members).rest()
+    return UserError(f"{sweep.folder} has no finished run: its members are {rest}.")
+
+
+def _no_run(files: record.Workdir) -> UserError:
+    found = {name: {p.parent for p in files.path.glob(f"*/**/{name}.json")} for name in ("config", "sweep")}
+    runs = [path for path in found["config"] if path.parent not in found["sweep"]]
+    names = {path: str(path.relative_to(files.path)) for path in runs}
+    names |= {path: f"{path.relative_to(files.path)} (a sweep)" for path in found["sweep"]}
+    hint = (
+        f"runs below it: {', '.join(sorted(names.values())[:10])}"
+        if names
+        else "it must be the --workdir of a training"
+    )
+    return UserError(f"{files.path} is no run with checkpoints; {hint}.")
+
+
+def _load_run(files: record.Workdir, which: str) -> Run:
+    if not files.checkpoints.is_dir():
+        raise _no_run(files)
+    checkpoints = checkpoint.Checkpoints(files.checkpoints, read_only=True)
+    step = checkpoints.latest_step()
+    if step is None:
+        raise UserError(f"{files.checkpoints} holds no checkpoint yet.")
+    state, about = checkpoints.restore_anywhere(step)
+    config = record.config_from_json(about["config"])
+    if which == "best" and config.early_stopping.restore_best and checkpoints.best_step() != step:
+        state, about = checkpoints.restore_anywhere(checkpoints.best_step())
+    checkpoints.close()
+    graphdef = _structure(json.dumps(about["config"]["model"]), len(about["class_names"]))
+    # The checkpoint's arrays are NumPy's; the module's are the default device's.
+    params, stats = jax.tree.map(jnp.asarray, (state["train"]["params"], state["train"].get("stats", {})))
+    model = nnx.merge(graphdef, params, stats)
+    return Run(config, model, tuple(about["class_names"]), about["epoch"], files.history(), files.result())
+
+
+@functools.lru_cache(maxsize=64)
+def _structure(model: str, classes: int) -> nnx.GraphDef:
+    """The structure of the network of a `config.model`, as JSON: to trace it takes as long as to read its weights."""
+    config = record.config_from_json(json.loads(model))
+    return models.split(nnx.eval_shape(lambda: models.build(config, classes, jax.random.key(0))))[0]

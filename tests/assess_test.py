@@ -1,0 +1,202 @@
+"""`python -m digits.evaluate`: the recorded figures again, ensembles by plain NumPy, and one sentence for mistakes."""
+
+import dataclasses
+import json
+import shutil
+import statistics
+
+import numpy as np
+import pytest
+
+import digits
+from digits import assess, data, errors, loading, population, record
+from digits.points import with_values
+from tests.conftest import tiny_config
+
+RATE, FOLD = "optimizer.learning_rate", "data.fold"
+NAMES = ("good_0", "good_1", "fold_0", "fold_1", "unfinished", "diverged")
+VALUES = (
+    {RATE: 0.01, FOLD: 0, "seed": 0},
+    {RATE: 0.01, FOLD: 0, "seed": 1},
+    {RATE: 0.0003, FOLD: 0, "seed": 0},
+    {RATE: 0.0003, FOLD: 1, "seed": 0},
+    {RATE: 0.01, FOLD: 0, "seed": 2},
+    {RATE: 1e30, FOLD: 0, "seed": 0},
+)
+
+
+@pytest.fixture(scope="module")
+def sweep(tmp_path_factory):
+    """Three points: two seeds (and a third that is not finished), two folds, and one that diverged."""
+    config, folder = tiny_config(), tmp_path_factory.mktemp("sweeps") / "rates"
+    config.augment.rotation = 0.0  # It takes longest to compile.
+    config.data.validation = "folds(3)"  # Of 1,437: three of 479.
+    config.model.hidden_l2 = 1e-3
+    config.early_stopping.restore_best = True
+    members = [population.Member(with_values(config, v), folder / n) for n, v in list(zip(NAMES, VALUES))[:4]]
+    population.train_members(members)
+    shutil.copytree(folder / "good_1", folder / "unfinished")
+    (folder / "unfinished" / "result.json").unlink()
+    (folder / "diverged").mkdir()
+    (folder / "diverged" / "failure.json").write_text(json.dumps({"kind": "diverged", "message": "It did."}))
+    return write_about(folder, range(6))
+
+
+def write_about(folder, members, fields=(RATE, FOLD, "seed")):
+    members = [{"name": NAMES[i], "values": {field: VALUES[i][field] for field in fields}} for i in members]
+    about = {"config_file": "configs/mine.py", "fields": list(fields), "members": members}
+    (folder / "sweep.json").write_text(json.dumps(about | {"chooses": "val_accuracy", "validation_is_test": False}))
+    return folder
+
+
+def test_a_run_gets_the_recorded_figures_to_the_last_digit(sweep):
+    files = record.Workdir(sweep / "good_0")
+    result, history = files.result(), files.history()
+    test = assess.assess(files.path)
+    assert (test["kind"], test["split"], test["data"], test["notes"]) == ("run", "test", ["optdigits"], [])
+    assert (test["loss"], test["accuracy"]) == (result["test_loss"], result["test_accuracy"])
+    assert (test["n"], test["epoch"]) == (360, result["tested_epoch"])
+    low, high = test["accuracy_interval"]
+    assert 0 < low < test["accuracy"] < high < 1
+    validation, tested = assess.assess(files.path, "validation"), history[result["tested_epoch"] - 1]
+    assert (validation["loss"], validation["accuracy"]) == (tested["val_loss"], tested["val_accuracy"])
+    assert validation["n"] == 479 and assess.assess(files.path, "train")["n"] == 958
+    line = f"accuracy {test['accuracy']:.4f} (95% interval {low:.4f} to {high:.4f}, n = 360)  loss {test['loss']:.4f}"
+    assert line in assess.text(test)
+
+
+def ensemble_by_numpy(runs, images, labels):
+    """Accuracy, and loss in nats without the penalty."""
+    mean = np.mean([np.float64(run.predict(images)) for run in runs], axis=0)
+    return np.mean(mean.argmax(-1) == labels), np.mean(-np.log(mean[np.arange(len(labels)), labels]))
+
+
+def test_points_of_a_sweep_with_mean_deviation_and_ensemble(sweep):
+    found = assess.assess(sweep)
+    assert [point["values"] for point in found["points"]] == [{RATE: 0.01}, {RATE: 0.0003}, {RATE: 1e30}]
+    dataset = data.load("optdigits")
+    for point, names in zip(found["points"], (NAMES[:2], NAMES[2:4]), strict=False):
+        results = [record.Workdir(sweep / name).result() for name in names]
+        finished = [member for member in point["members"] if member["state"] == "finished"]
+        assert [member["name"] for member in finished] == list(names)
+        for figure in ("accuracy", "loss"):
+            recorded = [result[f"test_{figure}"] for result in results]
+            assert [member[figure] for member in finished] == recorded
+            assert point[figure] == {
+                "n": 2,
+                "mean": pytest.approx(statistics.mean(recorded)),
+                "std": pytest.approx(statistics.stdev(recorded)),
+            }
+        expected = ensemble_by_numpy(
+            digits.load([sweep / n for n in names]).runs, dataset.test_images, dataset.test_labels
+        )
+        ensemble = point["ensemble"]
+        assert ensemble["accuracy"] == expected[0] and ensemble["loss"] == pytest.approx(expected[1], rel=1e-5)
+        assert ensemble["n"] == 360
+    assert found["points"][0]["members"][2] == {"name": "unfinished", "state": "unfinished"}
+    assert found["points"][2]["ensemble"] is None and found["points"][2]["no_ensemble"] == "no member is finished"
+    text = assess.text(found)
+    assert "4 of 6 runs are finished, on 360 test images of optdigits" in text
+    assert "best point by val_accuracy first; each has its own ensemble, there is none across points" in text
+    assert "| diverged |" in text and "| unfinished |" in text
+    assert "a run's loss includes its L2 penalty, an ensemble's does not" in text
+
+
+def test_the_ensemble_of_a_single_point_is_that_of_digits_load(sweep, tmp_path):
+    folder = tmp_path / "seeds"
+    shutil.copytree(sweep, folder)
+    write_about(folder, [0, 1, 4], fields=("seed",))
+    (point,) = assess.assess(folder)["points"]
+    probabilities, labels = (
+        digits.load(folder).predict(data.load("optdigits").test_images),
+        data.load("optdigits").test_labels,
+    )
+    assert point["ensemble"]["accuracy"] == np.mean(probabilities.argmax(-1) == labels)
+    assert point["values"] == {} and "across points" not in assess.text(assess.assess(folder))
+
+
+def test_folds_make_no_ensemble_but_on_the_test_set(sweep):
+    for split, images in (("validation", "validation"), ("train", "training")):
+        found = assess.assess(sweep, split)
+        same, folds, _ = found["points"]
+        assert same["ensemble"]["n"] == same["members"][0]["n"] == {"validation": 479, "train": 958}[split]
+        assert folds["ensemble"] is None
+        assert folds["no_ensemble"] == f"members of different folds have different {images} images"
+        assert folds["accuracy"]["n"] == 2 and folds["members"][0]["loss"] != folds["members"][1]["loss"]
+        text = assess.text(found)
+        assert f"no ensemble, for {folds['no_ensemble']}" in text and "| fold_1 | 0." in text
+        chosen = "the best point was chosen on these images, by val_accuracy: its figures are too good"
+        assert (chosen in found["notes"]) == (split == "validation")
+
+
+def test_the_loss_of_an_ensemble_is_finite_where_its_probability_is_too_small_for_a_float(sweep):
+    run = digits.load(sweep / "good_0")
+    images, labels = data.load("optdigits").test_images, data.load("optdigits").test_labels
+    logits = np.zeros((len(labels), 10), np.float32)
+    logits[np.arange(len(labels)), labels] = -1000  # Every label is 1000 nats away, each of the other nine costs log 9.
+
+    class Sure(loading.Run):
+        def logits(self, images, batch_size=1000):
+            return logits
+
+    sure = Sure(**{field.name: getattr(run, field.name) for field in dataclasses.fields(run)})
+    figures = assess._Evaluation("test", None).of_ensemble([sure, sure])
+    assert figures["loss"] == pytest.approx(1000 + np.log(9)) and figures["accuracy"] == 0
+
+
+def changed(run, result=None, **fields):
+    """The run with other fields of its config.data, or of its result."""
+    config = with_values(run.config, {f"data.{field}": value for field, value in fields.items()})
+    return dataclasses.replace(run, config=config, result=run.result | (result or {}))
+
+
+def test_what_is_to_be_known_of_the_figures_is_noted(sweep, monkeypatch):
+    run, unfinished = digits.load(sweep / "good_0"), digits.load(sweep / "unfinished")
+
+    def notes(run, split="test"):
+        monkeypatch.setattr(loading, "load", lambda path: run)
+        return assess.assess("run", split)["notes"]
+
+    unseen = "validation was the test set: no figure here is of unseen images"
+    on_test = changed(run, validation="test", fold=0)
+    assert notes(on_test) == notes(on_test, "validation") == [unseen] and notes(on_test, "train") == []
+    assert notes(unfinished) == ["the run is not finished"]
+    (digest,) = notes(changed(run, {"data": {"digest": "0"}}))
+    assert "SHA-256" in digest
+    with pytest.raises(errors.UserError, match="validation was 'none', so .* --split must be test or train"):
+        notes(changed(run, validation="none", fold=0), "validation")
+    with pytest.raises(errors.UserError, match="optdigits has 10 classes here, but the run was trained on 2"):
+        notes(dataclasses.replace(run, class_names=("cat", "dog")))
+
+
+def test_the_command_prints_json_or_text(sweep, run_module, capsys):
+    done = run_module("digits.evaluate", f"--workdir={sweep}", "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == json.loads(json.dumps(assess.assess(sweep)))
+    assert assess.main(["evaluate", f"--workdir={sweep}/good_0", "--split=train"]) == 0
+    assert "on 958 training images of optdigits" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "args, words",
+    [
+        ([], ["--workdir is missing"]),
+        (["--workdir={sweep}", "--split=tset"], ["--split is 'tset'", "test, validation, train"]),
+        (["--wrkdir=x"], ["'wrkdir'", "workdir"]),
+        (["--workdir={sweep}", "here"], ["'here'"]),
+        (["--workdir={sweep}/.."], ["no run with checkpoints", "rates (a sweep)"]),
+    ],
+)
+def test_mistakes_give_one_sentence_and_exit_code_2(args, words, sweep, run_module):
+    done = run_module("digits.evaluate", *(argument.format(sweep=sweep) for argument in args))
+    assert done.returncode == 2 and done.stdout == ""
+    assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1
+    for word in words:
+        assert word in done.stderr
+
+
+def test_help_is_quick_to_import(run_module):
+    done = run_module("digits.evaluate", "--help", python=("-X", "importtime"))
+    assert done.returncode == 0 and "--split" in done.stdout
+    for heavy in ("jax", "flax", "orbax", "tensorflow"):
+        assert f" {heavy}\n" not in done.stderr

@@ -1,0 +1,105 @@
+"""Several runs loaded at once: what an ensemble predicts, who belongs to it, and that its members share a program."""
+
+import dataclasses
+import json
+import shutil
+
+import jax
+import numpy as np
+import pytest
+
+import digits
+from digits import checkpoint, data, errors, loading, models, population
+from digits.points import with_values
+from tests.conftest import tiny_config
+
+# One program trains them all: they differ in numbers.
+VALUES = {
+    "a": {"seed": 0, "model.hidden_dropout": 0.2},
+    "b": {"seed": 1, "model.hidden_dropout": 0.4},
+    "c": {"seed": 2, "model.hidden_dropout": 0.3},
+}
+
+
+@pytest.fixture(scope="module")
+def sweep(tmp_path_factory):
+    """a, b and c are finished, d diverged, e is a run without a result, f has not begun."""
+    config, folder = tiny_config(), tmp_path_factory.mktemp("sweeps") / "dropout"
+    config.epochs, config.augment.rotation = 1, 0.0  # Augmentation takes longest to compile.
+    population.train_members([population.Member(with_values(config, v), folder / name) for name, v in VALUES.items()])
+    (folder / "d").mkdir()
+    (folder / "d" / "failure.json").write_text(json.dumps({"kind": "diverged", "message": "The loss became nan."}))
+    shutil.copytree(folder / "a", folder / "e")
+    (folder / "e" / "result.json").unlink()
+    write_about(folder, "abcdef")
+    return folder
+
+
+def write_about(folder, names):
+    values = {field: 0 for field in VALUES["a"]}
+    members = [{"name": name, "values": VALUES.get(name, values)} for name in names]
+    about = {"config_file": "configs/base.py", "fields": list(values), "members": members}
+    about |= {"chooses": "val_accuracy", "validation_is_test": False}
+    folder.mkdir(exist_ok=True)
+    (folder / "sweep.json").write_text(json.dumps(about))
+
+
+@pytest.fixture(scope="module")
+def images():
+    return data.load("optdigits").test_images[:50]
+
+
+def test_an_ensemble_of_a_sweep_predicts_the_mean_of_its_finished_members(sweep, images):
+    ensemble = digits.load(sweep)
+    assert [run.result["seed"] for run in ensemble.runs] == [0, 1, 2]
+    assert ensemble.class_names == tuple("0123456789")
+    members = [digits.load(sweep / name).predict(images) for name in "abc"]
+    assert np.abs(members[0] - members[1]).max() > 0.01  # Otherwise a mean could not be told from a member.
+    probabilities = ensemble.predict(images)
+    assert probabilities.shape == (50, 10) and probabilities.dtype == np.float32
+    np.testing.assert_allclose(probabilities, np.mean(np.float64(members), axis=0), atol=1e-7)
+    np.testing.assert_allclose(ensemble.predict(images / 255.0, batch_size=20), probabilities, atol=1e-6)
+    np.testing.assert_allclose(ensemble.predict(images[3]), probabilities[3], atol=1e-6)
+    with pytest.raises(errors.UserError, match="shape"):
+        ensemble.predict(np.zeros((5, 27, 28)))
+
+
+def test_a_list_of_runs_is_an_ensemble_without_those_that_are_not_finished(sweep):
+    ensemble = digits.load([sweep / "c", str(sweep / "d"), sweep / "e", sweep / "a"], "latest")
+    assert [run.result["seed"] for run in ensemble.runs] == [2, 0]
+    assert len(digits.load((sweep / "b",)).runs) == 1
+
+
+def test_members_that_differ_in_dropout_share_a_program_and_predict_as_their_own_networks(sweep, images):
+    ensemble, before = digits.load(sweep), loading._logits._cache_size()
+    count = 37  # Of no other test.
+    logits = [run.logits(images[:count]) for run in ensemble.runs]
+    assert loading._logits._cache_size() == before + 1
+    for run, own in zip(ensemble.runs, logits, strict=True):
+        expected = run.model(data.normalize(images[:count].astype(np.float32), "unit"))
+        np.testing.assert_allclose(own, expected, atol=1e-5)
+        assert all(isinstance(leaf, jax.Array) for leaf in jax.tree.leaves(models.split(run.model)[1:]))
+
+
+def test_what_makes_no_ensemble_says_why(sweep, tmp_path):
+    write_about(tmp_path / "begun", "def")
+    shutil.copytree(sweep / "d", tmp_path / "begun" / "d")
+    with pytest.raises(errors.UserError, match="no finished run: its members are 1 diverged, 2 unfinished"):
+        digits.load(tmp_path / "begun")
+    with pytest.raises(errors.UserError, match="none of the 2 given is finished"):
+        digits.load([sweep / "d", sweep / "e"])
+    with pytest.raises(errors.UserError, match="none of the 0 given"):
+        digits.load([])
+    with pytest.raises(errors.UserError, match="nowhere is no run"):
+        digits.load([sweep / "a", sweep / "nowhere"])
+    with pytest.raises(errors.UserError, match=r"runs below it: dropout \(a sweep\)\.$"):
+        digits.load(sweep.parent)
+    run = digits.load(sweep / "a")
+    with pytest.raises(errors.UserError, match="same classes, but one has 0, 1, .* and another has cat, dog"):
+        loading.Ensemble((run, dataclasses.replace(run, class_names=("cat", "dog"))))
+    with pytest.raises(errors.UserError, match="finished run"):
+        loading.Ensemble(())
+
+
+def test_load_is_where_it_was_before():
+    assert checkpoint.load is digits.load is loading.load and checkpoint.Run is loading.Run

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 import concurrent.futures
+import contextlib
 import dataclasses
 import threading
 from typing import Any
@@ -13,6 +14,7 @@ from ml_collections import ConfigDict
 import numpy as np
 
 from digits import data, evaluate, models, optimizer, scalars
+from digits.errors import OutOfMemory
 from digits.step import (
     TrainState,
     compile_steps,
@@ -145,3 +147,16 @@ class Shared:
             if key not in self._programs:
                 self._programs[key] = Program(config, examples)
             return self._programs[key]
+
+
+@contextlib.contextmanager
+def out_of_memory_named(batch_size: int):
+    """Turns XLA's report of too little memory into a sentence."""
+    try:
+        yield
+    except (jax.errors.JaxRuntimeError, MemoryError) as error:
+        if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error):
+            raise OutOfMemory(
+                f"The device has too little memory for a step: try a config.batch_size below {batch_size}."
+            ) from error
+        raise

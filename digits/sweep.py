@@ -13,6 +13,7 @@ log(a,b), uniform(a,b), int(a,b). A config file may instead, or besides, define 
 import collections
 import dataclasses
 import importlib.util
+import inspect
 import pathlib
 import shlex
 import sys
@@ -74,7 +75,7 @@ def read_plan(argv: list[str]) -> Plan:
             raise UserError(f"--sweep.{field} is given twice: list its values after one.")
         points.field_type(config, field)
         fields[field] = points.parse(field, text)
-    listed = _listed(origin["config_file"])
+    listed = _listed(origin["config_file"], config)
     if not fields and listed is None:
         raise UserError(
             f"Nothing is swept: give --sweep.FIELD=VALUES, such as --sweep.seed=0:10, or define sweep() in {origin['config_file']}."
@@ -89,14 +90,20 @@ def read_plan(argv: list[str]) -> Plan:
     )
 
 
-def _listed(config_file: str) -> list[dict[str, Any]] | None:
+def _listed(config_file: str, config: ConfigDict) -> list[dict[str, Any]] | None:
     """The points of the config file's `sweep()`; None if it has none."""
     spec = importlib.util.spec_from_file_location("swept_config", config_file)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     if not hasattr(module, "sweep"):
         return None
-    listed = list(module.sweep())
+    # A sweep() that depends on the config, overridden or not, takes it.
+    try:
+        listed = list(module.sweep(config) if inspect.signature(module.sweep).parameters else module.sweep())
+    except UserError:
+        raise
+    except Exception as error:
+        raise UserError(f"sweep() of {config_file} cannot be read: {type(error).__name__}: {error}.") from error
     if not listed or not all(isinstance(point, dict) and point for point in listed):
         raise UserError(f"sweep() of {config_file} must yield points such as {{'optimizer.learning_rate': 1e-3}}.")
     return listed
@@ -256,8 +263,8 @@ def _duration(seconds: float) -> str:
     return f"{seconds:.0f} s"
 
 
-def run(plan: Plan, data_dir: str | None, argv: list[str]) -> int:
-    """Checks, trains, and writes the tables; returns the exit code.
+def run(plan: Plan, data_dir: str | None, module: str, arguments: list[str]) -> int:
+    """Checks, trains, and writes the tables; returns the exit code. `module` and `arguments` are of the command line.
 
     Raises:
       UserError: before anything was trained.
@@ -265,6 +272,10 @@ def run(plan: Plan, data_dir: str | None, argv: list[str]) -> int:
     """
     from digits import startup
 
+    if _LAUNCHER.value == "ray":
+        from digits import cluster
+
+        cluster.check(_CPUS.value, _GPUS.value)
     starts = {config.data.name: startup.Start(config.data.name, data_dir) for config in plan.configs}
     if len(starts) == 1:
         next(iter(starts.values())).early()
@@ -284,12 +295,12 @@ def run(plan: Plan, data_dir: str | None, argv: list[str]) -> int:
         if not member.files.result()
     ]
     progress = Progress(left, max(examples))
-    command = "python -m digits.sweep " + " ".join(map(shlex.quote, argv[1:]))
+    command = " ".join(map(shlex.quote, ["python", "-m", module, *arguments]))
     try:
         if _LAUNCHER.value == "ray":
-            from digits import cluster
-
-            cluster.train_members(members, data_dir, progress, _CPUS.value, _GPUS.value)
+            for start in starts.values():
+                start.arrived()  # This process only waits from now on.
+            cluster.train_members(members, data_dir, progress, _CPUS.value, _GPUS.value, command)
         else:
             for name, start in starts.items():
                 of_name = [member for member in members if member.config.data.name == name]
@@ -310,11 +321,11 @@ def run(plan: Plan, data_dir: str | None, argv: list[str]) -> int:
     return 1 if failed else 0
 
 
-def main(argv: list[str]) -> int:
+def main(argv: list[str], help_text: str = __doc__) -> int:
     """Runs the command line; returns the exit code: 1 if a run failed, otherwise as digits.main."""
     app.define_help_flags()
     if {"--help", "-h", "--helpshort", "-help"} & set(argv):
-        print(f"{__doc__}\n{flags.FLAGS.module_help(sys.modules[__name__])}\n{digits_main.flags_help()}")
+        print(f"{help_text}\n{flags.FLAGS.module_help(sys.modules[__name__])}\n{digits_main.flags_help()}")
         return 0
     try:
         plan = read_plan(argv)
@@ -323,7 +334,7 @@ def main(argv: list[str]) -> int:
     from digits.interrupt import Interrupted
 
     try:
-        return run(plan, digits_main.data_dir(), argv)
+        return run(plan, digits_main.data_dir(), "digits.sweep", argv[1:])
     except UserError as error:
         return digits_main.refuse(error)
     except Interrupted as interrupted:

@@ -1,7 +1,6 @@
 """Training: the loop over epochs that records, applies the rules between epochs, checkpoints, and tests at the end."""
 
 import concurrent.futures
-import contextlib
 import dataclasses
 import os
 import time
@@ -13,9 +12,9 @@ from ml_collections import ConfigDict
 import numpy as np
 
 from digits import augment, checkpoint, data, models, optimizer, profile, record, startup
-from digits.errors import Diverged, OutOfMemory, require, require_choice, require_number
+from digits.errors import Diverged, require, require_choice, require_number
 from digits.interrupt import Interrupted, Listener
-from digits.program import Shared
+from digits.program import Shared, out_of_memory_named
 from digits.step import TrainState, zero_totals
 
 # How long one call of the compiled epoch should take: the bar moves smoothly, a signal is heard soon.
@@ -94,19 +93,6 @@ def prepare_jax(config: ConfigDict) -> None:
     if config.compilation_cache:
         jax.config.update("jax_compilation_cache_dir", str(data.cache_dir() / "xla"))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
-
-
-@contextlib.contextmanager
-def out_of_memory_named(batch_size: int):
-    """Turns XLA's report of too little memory into a sentence."""
-    try:
-        yield
-    except (jax.errors.JaxRuntimeError, MemoryError) as error:
-        if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error):
-            raise OutOfMemory(
-                f"The device has too little memory for a step: try a config.batch_size below {batch_size}."
-            ) from error
-        raise
 
 
 class Training:

@@ -1,0 +1,156 @@
+"""Points of a sweep: what is written on the command line, and what becomes of it."""
+
+import math
+
+import numpy as np
+import pytest
+
+from configs import base
+from digits import points
+from digits.errors import UserError
+
+
+@pytest.mark.parametrize(
+    "text, values",
+    [
+        ("1e-3,3e-3", ["1e-3", "3e-3"]),
+        ("0:4", ["0", "1", "2", "3"]),
+        ("2:9:3", ["2", "5", "8"]),
+        ("(32, 16),(64,)", ["(32, 16)", "(64,)"]),
+        ("random(0.1, 0),last(5)", ["random(0.1, 0)", "last(5)"]),
+        ("true,false", ["true", "false"]),
+    ],
+)
+def test_lists_and_ranges(text, values):
+    assert points.parse("f", text) == values
+
+
+@pytest.mark.parametrize("text", ["", ",", "1,,2", "5:5", "3:1", "0:5:0"])
+def test_empty_lists_are_refused(text):
+    with pytest.raises(UserError, match=r"^--sweep\.seed is .* but it must be a list"):
+        points.parse("seed", text)
+
+
+@pytest.mark.parametrize("text", ["log(1e-1,1e-4)", "log(0,1)", "uniform(2,2)"])
+def test_ranges_must_have_a_length(text):
+    with pytest.raises(UserError, match="its first number must be below its second"):
+        points.parse("f", text)
+
+
+def test_a_value_twice_is_refused():
+    with pytest.raises(UserError, match="has a value twice"):
+        points.parse("seed", "1,2,1")
+
+
+def test_draws_lie_in_their_range_and_log_spreads_over_orders():
+    rng = np.random.default_rng(0)
+    log = [points.parse("f", "log(1e-4, 1e-1)").draw(rng) for _ in range(600)]
+    assert min(log) >= 1e-4 and max(log) <= 1e-1
+    # A third of the draws in each of the three orders of magnitude; five standard deviations.
+    for low in (1e-4, 1e-3, 1e-2):
+        assert abs(sum(low <= v < 10 * low for v in log) - 200) < 5 * math.sqrt(600 / 3 * 2 / 3)
+    assert {points.parse("f", "int(1,3)").draw(rng) for _ in range(50)} == {1, 2, 3}
+    assert all(0.5 <= points.parse("f", "uniform(0.5,0.7)").draw(rng) <= 0.7 for _ in range(50))
+
+
+@pytest.mark.parametrize(
+    "field, given, value",
+    [
+        ("optimizer.learning_rate", "1e-3", 1e-3),
+        ("optimizer.learning_rate", 1, 1.0),
+        ("seed", "3", 3),
+        ("optimizer.nesterov", "true", True),
+        ("optimizer.name", "sgd", "sgd"),
+        ("data.validation", "random(0.1, 0)", "random(0.1, 0)"),
+        ("model.hidden", "(32, 16)", (32, 16)),
+        ("model.blocks", "((8,),(16, 16))", ((8,), (16, 16))),
+        ("model.kernel_size", "5", 5),
+        ("model.kernel_size", "(3,5)", (3, 5)),
+        ("model.hidden_dropout", 0.5, 0.5),
+        ("model.hidden_dropout", [0.5, 0.1], (0.5, 0.1)),
+    ],
+)
+def test_values_take_the_type_of_their_field(field, given, value):
+    converted = points.convert(base.get_config(), field, given)
+    assert converted == value and type(converted) is type(value)
+
+
+@pytest.mark.parametrize(
+    "field, given, accepted",
+    [
+        ("optimizer.learning_rate", "fast", "a number"),
+        ("optimizer.learning_rate", "true", "a number"),
+        ("seed", "1.5", "a whole number"),
+        ("optimizer.nesterov", "1", "true or false"),
+        ("model.hidden", "32", "a tuple such as"),
+        ("model.kernel_size", "big", "a number, or a tuple with one for each"),
+        ("optimizer.name", 3, "text"),
+    ],
+)
+def test_values_of_another_type_are_refused(field, given, accepted):
+    with pytest.raises(UserError) as error:
+        points.convert(base.get_config(), field, given)
+    assert f"--sweep.{field} has the value {given!r}, but it must be {accepted}" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "field, hint",
+    [
+        ("optimizer.learning_rat", "did you mean optimizer.learning_rate?"),
+        ("optimiser.learning_rate", "did you mean optimizer?"),
+        ("sead", "did you mean seed?"),
+        ("optimizer", "is a section"),
+        ("seed.x", "there is no field"),
+    ],
+)
+def test_unknown_fields_name_the_nearest(field, hint):
+    with pytest.raises(UserError) as error:
+        points.convert(base.get_config(), field, "1")
+    assert hint in str(error.value)
+
+
+def test_points_are_every_combination_and_a_listed_point_has_them_all():
+    fields = {"seed": ["0", "1"], "optimizer.learning_rate": ["0.1", "0.2", "0.3"]}
+    found = points.combine(base.get_config(), fields)
+    assert len(found) == 6 and {(p["seed"], p["optimizer.learning_rate"]) for p in found} == {
+        (seed, rate) for seed in (0, 1) for rate in (0.1, 0.2, 0.3)
+    }
+    listed = [{"model.hidden": (8,)}, {"model.hidden": (16,)}]
+    assert len(points.combine(base.get_config(), fields, listed)) == 12
+
+
+def test_draws_are_repeated_for_every_seed_and_are_the_same_every_time():
+    fields = {
+        "seed": ["0", "1"],
+        "optimizer.learning_rate": points.Range("log", 1e-4, 1e-1),
+        "batch_size": ["32", "64"],
+    }
+    found = points.combine(base.get_config(), fields, sample=5)
+    assert len(found) == 10 and len({p["optimizer.learning_rate"] for p in found}) == 5
+    assert {p["batch_size"] for p in found} <= {32, 64}
+    assert found == points.combine(base.get_config(), fields, sample=5)
+    assert found != points.combine(base.get_config(), fields, sample=5, sample_seed=1)
+
+
+@pytest.mark.parametrize(
+    "fields, sample, message",
+    [
+        ({"optimizer.learning_rate": points.Range("log", 1e-4, 1e-1)}, None, "say how many points with --sample=50"),
+        ({"seed": ["0", "1"]}, 3, "nothing is drawn"),
+        ({"seed": points.Range("uniform", 0.1, 0.9)}, 2, "a whole number"),
+    ],
+)
+def test_draws_and_lists_that_do_not_go_together_are_refused(fields, sample, message):
+    with pytest.raises(UserError, match=message):
+        points.combine(base.get_config(), fields, sample=sample)
+
+
+def test_points_must_all_give_the_same_fields():
+    with pytest.raises(UserError, match="gives no value for seed"):
+        points.combine(base.get_config(), {}, [{"seed": 1, "epochs": 2}, {"epochs": 3}])
+
+
+def test_names_can_be_folders_whatever_their_length():
+    assert points.name({"data.name": "a/b.npz", "model.hidden": (8, 4)}) == "data.name=a_b.npz,model.hidden=(8,4)"
+    long = [points.name({f"field_{i}": i for i in range(60)} | {"seed": seed}) for seed in (0, 1)]
+    assert long[0] != long[1] and len(long[0]) <= 120

@@ -35,8 +35,11 @@ def run(
     module: Any,
     compare: Callable[[pathlib.Path], dict[str, Any]],
     table: Callable[[dict[str, Any]], str],
+    platform: str | None = "cpu",
 ) -> int:
     """Parses the flags, measures in a temporary folder, prints the table and writes the file.
+
+    This process itself uses `platform`: by default it only prepares the data, and leaves an accelerator alone.
 
     Returns:
       The exit code: 0, 1 if a contestant died or nobody trained, 2 for a user's mistake, 130 for Ctrl-C.
@@ -49,7 +52,7 @@ def run(
         _check(flags.FLAGS(argv))
         import jax
 
-        jax.config.update("jax_platforms", "cpu")  # This process prepares the data, and leaves the accelerator alone.
+        jax.config.update("jax_platforms", platform)
         with tempfile.TemporaryDirectory(prefix="digits-benchmark-") as folder:
             measured = compare(pathlib.Path(folder))
     except (flags.Error, UserError) as error:

@@ -8,7 +8,6 @@ one `python -m digits.sweep --sweep.seed=0:MEMBERS` against as many `python -m d
 """
 
 import concurrent.futures
-import json
 import os
 import pathlib
 import subprocess
@@ -21,8 +20,8 @@ import jax
 import numpy as np
 
 from benchmarks import command, driver, problem, results
-from digits import batch, data, population, record, train
-from digits.program import Shared
+from digits import batch, data, population, record
+from digits.program import Shared, prepare_jax
 from digits.step import zero_totals
 
 _MEMBERS = flags.DEFINE_integer("members", 10, "How many.", lower_bound=2)
@@ -54,7 +53,7 @@ def compare(folder: pathlib.Path) -> dict[str, Any]:
 
 def _ways(config) -> dict[str, dict]:
     """Seconds of every round of each way."""
-    train.prepare_jax(config)
+    prepare_jax(config)
     dataset = data.load(config.data.name, command.DATA_DIR.value)
     shared, members = Shared(lambda: dataset), _MEMBERS.value
     examples = shared.examples(config)

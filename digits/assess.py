@@ -113,13 +113,13 @@ class _Evaluation:
 
     def of_run(self, run: "loading.Run") -> dict[str, Any]:
         """Its epoch and figures, computed by the program of result.json's: on the same machine the same bits."""
-        from digits import evaluate, models, step, train
+        from digits import evaluate, models, program, step
 
         images, labels = self.examples(run)
         graphdef, params, stats = models.split(run.model)
         key = scalars.structure(run.config), run.class_names
         if key not in self._functions:
-            train.prepare_jax(run.config)
+            program.prepare_jax(run.config)
             normalization, size = run.config.data.normalization, run.config.eval_batch_size
             self._functions[key] = evaluate.make_evaluate(graphdef, normalization, size)
         numbers = step.numbers_of(run.config)["scalars"]

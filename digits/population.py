@@ -23,10 +23,10 @@ from typing import Any
 import jax
 from ml_collections import ConfigDict
 
-from digits import batch, record, scalars, startup, train
+from digits import batch, record, scalars, startup, terminal, train
 from digits.errors import Diverged, OutOfMemory, UserError
 from digits.interrupt import Interrupted, Listener
-from digits.program import Shared
+from digits.program import Shared, prepare_jax
 
 # A CPU trains ten `dense_32_32` 1.7 times, four `simple_cnn` 1.6 times as fast mapped as batched: two programs keep two
 # cores busier than one (benchmarks/README.md). On accelerators, which small networks leave idle, batched is the choice
@@ -37,7 +37,7 @@ _SECONDS_BETWEEN_LOOKS = 1.0  # At the free memory.
 
 @dataclasses.dataclass(frozen=True)
 class Member:
-    """One run of a population: its config, its directory, and where the config came from (see record.command)."""
+    """One run of a population: its config, its directory, and where the config came from (see terminal.command)."""
 
     config: ConfigDict
     workdir: str | os.PathLike
@@ -123,7 +123,7 @@ def train_members(
         member.files.check(member.config)
     left = [m for m in members if not m.files.result() and (m.files.failure() or {}).get("kind") != "diverged"]
     if left:
-        train.prepare_jax(members[0].config)
+        prepare_jax(members[0].config)
         with listening as listener:
             _Population(left, len(members), start, watcher, listener).train()
             if listener.heard:
@@ -174,8 +174,8 @@ class _Population:
 
     def _train_one(self, member: Member, shared: Shared, device: jax.Device) -> None:
         member.files.forget_failure()
-        terminal = record.Silent(self._images, self.watcher.moves)
-        training = train.Training(member.config, member.files, shared, self.listener, member.origin, terminal)
+        silent = terminal.Silent(self._images, self.watcher.moves)
+        training = train.Training(member.config, member.files, shared, self.listener, member.origin, silent)
         training.program.compile(training.examples)
         with self._memory(batch.memory(training.program.compiled), device), contextlib.suppress(Interrupted):
             self.watcher.finished(member, training.run(), None)

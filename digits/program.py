@@ -27,6 +27,13 @@ from digits.step import (
 )
 
 
+def prepare_jax(config: ConfigDict) -> None:
+    """Settings that hold for the whole process."""
+    if config.compilation_cache:
+        jax.config.update("jax_compilation_cache_dir", str(data.cache_dir() / "xla"))
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+
+
 @dataclasses.dataclass(frozen=True)
 class Examples:
     """A dataset, split as a `config.data` says; training and validation examples lie on the device.

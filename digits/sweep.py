@@ -279,12 +279,13 @@ def run(plan: Plan, data_dir: str | None, module: str, arguments: list[str]) -> 
     starts = {config.data.name: startup.Start(config.data.name, data_dir) for config in plan.configs}
     if len(starts) == 1:
         next(iter(starts.values())).early()
-    from digits import population, record, report  # Imports JAX, while the dataset is being read.
+    from digits import population, report, terminal  # Imports JAX, while the dataset is being read.
 
     examples, programs = check(plan, {name: start.dataset(keep=True) for name, start in starts.items()})
     write_plan(plan)
-    record.Terminal().say(report.headline(report.read_sweep(plan.workdir)))
-    record.Terminal().say(opening_line(plan, programs))
+    say = terminal.Terminal().say
+    say(report.headline(report.read_sweep(plan.workdir)))
+    say(opening_line(plan, programs))
     members = [
         population.Member(config, plan.workdir / name, plan.origin | {"overrides": plan.origin["overrides"] | values})
         for name, config, values in zip(plan.names(), plan.configs, plan.values, strict=True)
@@ -308,11 +309,11 @@ def run(plan: Plan, data_dir: str | None, module: str, arguments: list[str]) -> 
     finally:
         progress.close()
         sweep = report.write_sweep(plan.workdir)
-    record.Terminal().say("\n" + report.sweep_markdown(sweep))
+    say("\n" + report.sweep_markdown(sweep))
     files = [
         name for name in ("sweep.md", "sweep.csv", "members.csv", "figures/sweep.png") if (plan.workdir / name).exists()
     ]
-    record.Terminal().say(f"{plan.workdir}: {', '.join(files)}")
+    say(f"{plan.workdir}: {', '.join(files)}")
     failed = collections.Counter(member.state for member in sweep.members if member.state != "finished")
     if failed:
         how = ", ".join(f"{count} {state}" for state, count in failed.items())

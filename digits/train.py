@@ -11,10 +11,10 @@ import jax.numpy as jnp
 from ml_collections import ConfigDict
 import numpy as np
 
-from digits import augment, checkpoint, data, models, optimizer, profile, record, startup
+from digits import augment, checkpoint, data, models, optimizer, profile, record, startup, terminal
 from digits.errors import Diverged, require, require_choice, require_number
 from digits.interrupt import Interrupted, Listener
-from digits.program import Shared, out_of_memory_named
+from digits.program import Shared, out_of_memory_named, prepare_jax
 from digits.step import TrainState, zero_totals
 
 # How long one call of the compiled epoch should take: the bar moves smoothly, a signal is heard soon.
@@ -77,22 +77,15 @@ def train_and_evaluate(
     files = record.Workdir(workdir)
     files.check(config)
     if result := files.result():
-        say = record.Terminal().say
+        say = terminal.Terminal().say
         say(f"This run is finished: {files.path}. Its result:")
-        say(record.closing_lines(config, result, files))
+        say(terminal.closing_lines(config, result, files))
         return result
     prepare_jax(config)
     start, listener = start or startup.Start(config.data.name, data_dir), Listener()
-    training = Training(config, files, Shared(start.dataset), listener, origin, record.Terminal(), start, profile)
+    training = Training(config, files, Shared(start.dataset), listener, origin, terminal.Terminal(), start, profile)
     with listener:
         return training.run()
-
-
-def prepare_jax(config: ConfigDict) -> None:
-    """Settings that hold for the whole process."""
-    if config.compilation_cache:
-        jax.config.update("jax_compilation_cache_dir", str(data.cache_dir() / "xla"))
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
 
 
 class Training:
@@ -109,13 +102,13 @@ class Training:
         shared: Shared,
         listener: Listener,
         origin: dict[str, Any] | None = None,
-        terminal: record.Terminal | None = None,
+        shown: terminal.Terminal | None = None,
         start: startup.Start | None = None,
         profiled: bool = False,
     ):
         self.config, self.files, self.listener = config, files, listener
         self.start = start or startup.Start(config.data.name, None)
-        self.terminal = terminal or record.Silent()
+        self.terminal = shown or terminal.Silent()
         self.say = self.terminal.say
         self.examples = shared.examples(config)
         self.count = self.examples.about["train"]
@@ -165,14 +158,14 @@ class Training:
         self.plateau = optimizer.Plateau(config.optimizer.learning_rate)
         self.stopping = optimizer.EarlyStopping()
         say(models.summary(self.program.model))
-        say(record.opening_line(config, self.examples.about, self.steps_per_epoch))
+        say(terminal.opening_line(config, self.examples.about, self.steps_per_epoch))
         if self.files.checkpoints.is_dir() and (step := self.checkpoints.latest_step()) is not None:
             self._restore(step)
             say(f"going on with {self.files.path} after epoch {self.epoch}, step {self.step_in_epoch}")
         # Also records of a first epoch whose checkpoint was never finished.
         self.files.truncate(self.epoch)
         for line in self.files.history():
-            say(record.epoch_line(line, config.epochs))
+            say(terminal.epoch_line(line, config.epochs))
         self.order = self.next_order()
         if alone:
             self.program.compiled  # Waits for it.
@@ -271,7 +264,7 @@ class Training:
     def _stop_here(self) -> None:
         self.save()
         self.checkpoints.close()
-        raise Interrupted(self.listener.heard, record.command(self.about, self.files))
+        raise Interrupted(self.listener.heard, terminal.command(self.about, self.files))
 
     def end_epoch(self, trained: float) -> None:
         """Validates, records, applies the plateau and early-stopping rules, checkpoints; after `trained` seconds."""
@@ -287,7 +280,7 @@ class Training:
                 "seconds": trained + time.perf_counter() - started,
                 "images_per_second": self.count / trained,
             }
-            self.say(record.epoch_line(line, config.epochs))
+            self.say(terminal.epoch_line(line, config.epochs))
             self.files.append(line)
             self.events.write(self.epoch, {key: value for key, value in line.items() if value is not None})
         monitored = metrics[config.monitor]
@@ -352,7 +345,7 @@ class Training:
             "config_file": self.about.get("config_file"),
         }
         self.files.write_result(result)
-        self.say(record.closing_lines(config, result, self.files))
+        self.say(terminal.closing_lines(config, result, self.files))
         self.events.close()
         if self.events.problem:
             self.say(f"no TensorBoard events were written ({self.events.problem})")

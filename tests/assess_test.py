@@ -131,7 +131,7 @@ def test_folds_make_no_ensemble_but_on_the_test_set(sweep):
 
 def test_the_loss_of_an_ensemble_is_finite_where_its_probability_is_too_small_for_a_float(sweep):
     run = digits.load(sweep / "good_0")
-    images, labels = data.load("optdigits").test_images, data.load("optdigits").test_labels
+    labels = data.load("optdigits").test_labels
     logits = np.zeros((len(labels), 10), np.float32)
     logits[np.arange(len(labels)), labels] = -1000  # Every label is 1000 nats away, each of the other nine costs log 9.
 

@@ -1,4 +1,4 @@
-"""The run directory's files: configs through JSON and back, torn and superfluous lines, the lines for the terminal."""
+"""The run directory's files: configs through JSON and back, torn and superfluous lines."""
 
 import json
 
@@ -34,25 +34,6 @@ def test_unreadable_json_names_the_file(tmp_path):
         record.Workdir(tmp_path).check(base.get_config())
 
 
-def test_epoch_line_shows_what_there_is():
-    line = {"epoch": 3, "loss": 0.12345, "accuracy": 0.98765, "val_loss": None, "val_accuracy": None}
-    line |= {"learning_rate": 1e-3, "seconds": 12.34, "images_per_second": 4321.0}
-    assert record.epoch_line(line, 20) == (
-        "epoch  3/20  loss 0.1235  accuracy 0.9877  lr 1.00e-03  12.3 s  4,321 images/s"
-    )
-
-
-def test_closing_lines_show_the_documented_figures_beside_the_test_figures(tmp_path):
-    config = deep_cnn.get_config()
-    result = {"test_loss": 0.02, "test_accuracy": 0.995, "validation_is_test": False}
-    text = record.closing_lines(config, result, record.Workdir(tmp_path))
-    assert "test accuracy 0.9950" in text and "documented: val accuracy 0.9961 (notebook 000" in text
-    assert str(tmp_path) in text and "MiB" not in text
-    result |= {"peak_memory_bytes": 300 * 2**20, "device_peak_memory_bytes": 2**30}
-    text = record.closing_lines(config, result, record.Workdir(tmp_path))
-    assert text.endswith("peak memory: 300 MiB of the process, 1,024 MiB on the device")
-
-
 def test_peak_memory_is_of_this_process_alone_and_in_bytes(tmp_path, run_module):
     """The process that starts the others, this one, has had more than the 200 MB that one of them takes."""
     ballast = np.ones(400_000_000, np.uint8)
@@ -64,12 +45,3 @@ def test_peak_memory_is_of_this_process_alone_and_in_bytes(tmp_path, run_module)
         )
         peaks.append(int(run_module("peak", env={"PYTHONPATH": f"{tmp_path}:."}).stdout))
     assert peaks[1] - peaks[0] == pytest.approx(200_000_000, rel=0.1) and peaks[0] < ballast.nbytes
-
-
-def test_command_quotes_what_the_shell_would_eat(tmp_path):
-    about = {"config_file": "configs/two_conv.py", "overrides": {"model.blocks": "((4,),)", "epochs": 3}}
-    text = record.command(about, record.Workdir(tmp_path))
-    assert text == (
-        f"python -m digits.main --config=configs/two_conv.py '--config.model.blocks=((4,),)' --config.epochs=3 "
-        f"--workdir={tmp_path}"
-    )

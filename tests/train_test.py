@@ -14,7 +14,7 @@ import pytest
 
 import digits
 from configs import base
-from digits import checkpoint, data, errors, optimizer, record, train
+from digits import checkpoint, data, errors, optimizer, record, terminal, train
 from tests.conftest import ROOT
 
 TIMES = ("seconds", "images_per_second")
@@ -115,7 +115,7 @@ def test_a_signal_within_an_epoch_saves_and_the_same_call_goes_on_with_the_same_
         if len(calls) == 29:  # In the second epoch: 1,149 images make 23 steps.
             os.kill(os.getpid(), number)
 
-    monkeypatch.setattr(record.Progress, "update", update)
+    monkeypatch.setattr(terminal.Progress, "update", update)
     with pytest.raises(train.Interrupted) as stopped:
         train.train_and_evaluate(tiny, tmp_path / "stopped")
     assert stopped.value.exit_code == 128 + number
@@ -136,7 +136,7 @@ def test_a_finished_run_is_not_trained_again(tiny, tmp_path, capsys):
 
 def test_the_way_to_the_first_step_is_told_and_recorded_and_begins_with_one_step(tiny, tmp_path, monkeypatch, capsys):
     calls = []
-    monkeypatch.setattr(record.Progress, "update", lambda self, images: calls.append(images))
+    monkeypatch.setattr(terminal.Progress, "update", lambda self, images: calls.append(images))
     result = train.train_and_evaluate(tiny, tmp_path / "run")
     assert 0 < result["compile_seconds"] < result["seconds_to_first_step"]
     assert (

@@ -1,0 +1,127 @@
+"""What a run shows while it goes: a bar, a line an epoch, and how it ended."""
+
+from collections.abc import Callable
+import shlex
+import sys
+from typing import Any
+
+from ml_collections import ConfigDict
+from tqdm import tqdm
+
+from digits import record
+
+
+class Progress:
+    """The bar within an epoch, on a terminal only: images, images/s and the time that is left."""
+
+    def __init__(self, epoch: int, epochs: int, images: int, done: int):
+        # tqdm writes to stderr and, with disable=None, only if that is a terminal.
+        self._bar = tqdm(
+            total=images,
+            initial=done,
+            desc=f"epoch {epoch}/{epochs}",
+            unit=" images",
+            unit_scale=True,
+            leave=False,
+            disable=None,
+        )
+
+    def update(self, images: int) -> None:
+        self._bar.update(images)
+
+    def close(self) -> None:
+        self._bar.close()
+
+
+class Terminal:
+    """What a run shows while it goes."""
+
+    @property
+    def moves(self) -> bool:
+        """Whether somebody watches a bar."""
+        return sys.stderr.isatty()
+
+    def say(self, text: str = "") -> None:
+        """Prints a line at once, also into a file or a pipe."""
+        print(text, flush=True)
+
+    def progress(self, epoch: int, epochs: int, images: int, done: int) -> Progress:
+        return Progress(epoch, epochs, images, done)
+
+
+class Silent(Terminal):
+    """For a run among others: it shows nothing, and reports the images that it trained on to `heard`."""
+
+    def __init__(self, heard: Callable[[int], None] = lambda images: None, moves: bool = False):
+        self._heard, self._moves = heard, moves
+
+    @property
+    def moves(self) -> bool:
+        return self._moves
+
+    def say(self, text: str = "") -> None:
+        pass
+
+    def progress(self, *_) -> "Silent":
+        return self
+
+    def update(self, images: int) -> None:
+        self._heard(images)
+
+    def close(self) -> None:
+        pass
+
+
+def opening_line(config: ConfigDict, counts: dict[str, int], steps_per_epoch: int) -> str:
+    """On what is trained: how many examples, and the device."""
+    itself = " (the test set itself)" if config.data.validation == "test" else ""
+    return (
+        f"{config.data.name}: {counts['train']:,} training, {counts['validation']:,} validation{itself}, "
+        f"{counts['test']:,} test images; {steps_per_epoch:,} steps an epoch; device: {record.device()}"
+    )
+
+
+def epoch_line(line: dict[str, float], epochs: int) -> str:
+    """One epoch for the terminal or a log file."""
+    parts = [f"epoch {line['epoch']:>{len(str(epochs))}}/{epochs}"]
+    parts += [f"{key} {line[key]:.4f}" for key in record.METRICS[:4] if line[key] is not None]
+    parts += [
+        f"lr {line['learning_rate']:.2e}",
+        f"{line['seconds']:.1f} s",
+        f"{line['images_per_second']:,.0f} images/s",
+    ]
+    return "  ".join(parts)
+
+
+def command(about: dict[str, Any], files: record.Workdir) -> str:
+    """The command line that goes on with a run."""
+    if not about.get("config_file"):
+        return f"train_and_evaluate with the same config and workdir {files.path}"
+    overrides = [f"--config.{field}={value}" for field, value in about["overrides"].items()]
+    parts = [f"--config={about['config_file']}", *overrides, f"--workdir={files.path}"]
+    return "python -m digits.main " + " ".join(map(shlex.quote, parts))
+
+
+def closing_lines(config: ConfigDict, result: dict[str, Any], files: record.Workdir) -> str:
+    """Test figures beside the documented ones, and where everything lies."""
+    documented = config.documented
+    lines = [f"test loss {result['test_loss']:.4f}  test accuracy {result['test_accuracy']:.4f}"]
+    figures = [
+        f"{name.replace('_', ' ')} {documented[name]:.4f}"
+        for name in ("test_loss", "test_accuracy", "val_accuracy")
+        if documented[name] is not None
+    ]
+    if documented.source:
+        lines.append(f"documented: {', '.join(figures) or 'no final figure survives'} ({documented.source})")
+    if result["validation_is_test"]:
+        lines.append("validation was the test set: no figure here is of unseen images")
+    names = ("result.json", "metrics.jsonl", "config.json", "checkpoints", "tensorboard")
+    lines.append(f"{files.path}: {', '.join(name for name in names if (files.path / name).exists())}")
+    memory = [
+        f"{result[key] / 2**20:,.0f} MiB {where}"
+        for key, where in (("peak_memory_bytes", "of the process"), ("device_peak_memory_bytes", "on the device"))
+        if result.get(key)
+    ]
+    if memory:
+        lines.append(f"peak memory: {', '.join(memory)}")
+    return "\n".join(lines)

@@ -26,9 +26,9 @@ class Batch:
 
     def __init__(self, config: ConfigDict, shared: Shared, members: int, say: Callable[[str], None]):
         config = config.copy_and_resolve_references()
-        if config.model.convolution == "auto":
-            # The gradient of a vmapped stock convolution is slow on accelerators (a grouped convolution), and the
-            # compiled ones would take the members one after another.
+        if config.model.convolution == "auto" and jax.default_backend() != "cpu":
+            # A vmapped stock convolution becomes a grouped one, whose gradient is slow on accelerators. On a CPU the
+            # compiled ones take the members one after another, with the arithmetic of single runs.
             config.model.convolution = "dot"
         self.config, self.devices = config, jax.local_devices()
         self.program: Program = shared.program(config, shared.examples(config))

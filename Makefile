@@ -23,6 +23,6 @@ $(VENV)/.installed: requirements.txt
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	touch $@
 
-$(VENV)/.tests-installed: $(VENV)/.installed tests/requirements.txt
+$(VENV)/.tests-installed: $(VENV)/.installed tests/requirements.txt requirements-ray.txt
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r tests/requirements.txt
 	touch $@

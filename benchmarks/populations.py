@@ -4,7 +4,8 @@
     python -m benchmarks.populations --model=dense_32_32 --members=10 --commands --rounds=1
 
 In every round each way trains all members for as many steps. With --commands the real commands are timed instead:
-one `python -m digits.sweep --sweep.seed=0:MEMBERS` against as many `python -m digits.main`, from start to end.
+one `python -m digits.sweep --sweep.seed=0:MEMBERS` (with --folds, of folds) against as many `python -m digits.main`, from
+start to end.
 """
 
 import concurrent.futures
@@ -27,6 +28,7 @@ from digits.step import zero_totals
 _MEMBERS = flags.DEFINE_integer("members", 10, "How many.", lower_bound=2)
 _SECONDS = flags.DEFINE_float("seconds", 0.5, "For how long each member trains in a round, when alone.", lower_bound=0)
 _COMMANDS = flags.DEFINE_bool("commands", False, "Time the real commands.")
+_FOLDS = flags.DEFINE_bool("folds", False, "Members are the folds of a cross-validation, not seeds.")
 _WITHOUT = flags.DEFINE_list("without", [], "Ways to leave out: alone, mapped, batched.")
 
 
@@ -41,6 +43,7 @@ def compare(folder: pathlib.Path) -> dict[str, Any]:
         "overrides": command.SET.value,
         "changes": [] if _COMMANDS.value else changes,
         "members": _MEMBERS.value,
+        "members_are": "folds" if _FOLDS.value else "seeds",
         "epochs": config.epochs,
         "batch_size": config.batch_size,
         "contestants": reports,
@@ -111,6 +114,8 @@ def _commands(folder: pathlib.Path) -> dict[str, dict]:
     """Seconds of every round of the sweep and of the single commands, and what these spent training."""
     arguments = [f"--config=configs/{command.MODEL.value}.py", *(f"--config.{change}" for change in command.SET.value)]
     arguments += [f"--data_dir={command.DATA_DIR.value}"] if command.DATA_DIR.value else []
+    arguments += [f"--config.data.validation=folds({_MEMBERS.value})"] if _FOLDS.value else []
+    field = "data.fold" if _FOLDS.value else "seed"
 
     def call(*line) -> float:
         started = time.perf_counter()
@@ -122,13 +127,15 @@ def _commands(folder: pathlib.Path) -> dict[str, dict]:
     reports = {"sweep": {"rounds": []}, "single": {"rounds": []}}
     for number in range(1, command.ROUNDS.value + 1):
         place = folder / str(number)
-        seconds = call("digits.sweep", *arguments, f"--sweep.seed=0:{_MEMBERS.value}", f"--workdir={place / 'sweep'}")
+        seconds = call(
+            "digits.sweep", *arguments, f"--sweep.{field}=0:{_MEMBERS.value}", f"--workdir={place / 'sweep'}"
+        )
         reports["sweep"]["rounds"].append({"round": number, "seconds": seconds})
         command.say(f"round {number} of {command.ROUNDS.value}: one sweep {seconds:.1f} s")
         seconds = training = 0.0
-        for seed in range(_MEMBERS.value):
-            workdir = place / f"single{seed}"
-            seconds += call("digits.main", *arguments, f"--config.seed={seed}", f"--workdir={workdir}")
+        for member in range(_MEMBERS.value):
+            workdir = place / f"single{member}"
+            seconds += call("digits.main", *arguments, f"--config.{field}={member}", f"--workdir={workdir}")
             training += sum(line["seconds"] for line in record.Workdir(workdir).history())
         reports["single"]["rounds"].append({"round": number, "seconds": seconds, "training": training})
         command.say(f"  {_MEMBERS.value} single runs {seconds:.1f} s, {training:.1f} s of it training")

@@ -142,27 +142,22 @@ def _commands(folder: pathlib.Path) -> dict[str, dict]:
     return reports
 
 
-def ratios(measured: dict[str, Any], to: str, key: str = "seconds") -> dict[str, results.Spread]:
-    """How many times as fast as the contestant `to` the others are, within rounds."""
-    base = {item["round"]: item[key] for item in measured["contestants"][to]["rounds"]}
-    found = {}
-    for name, report in measured["contestants"].items():
-        if name != to:
-            pairs = [base[item["round"]] / item["seconds"] for item in report["rounds"]]
-            found[name] = results.Spread.of(pairs)
-    return found
-
-
 def table(measured: dict[str, Any]) -> str:
     """The seconds of each, with smallest and largest, and the paired ratios."""
     lines = [f"{measured['model']}: {measured['members']} members, seconds"]
     for name, report in measured["contestants"].items():
         lines.append(f"{name:<10}{results.Spread.of(item['seconds'] for item in report['rounds'])}")
     if measured["kind"] == "sweep":
-        whole, training = ratios(measured, "single")["sweep"], ratios(measured, "single", "training")["sweep"]
+        whole, training = (
+            results.times_as_fast(measured, "single")["sweep"],
+            results.times_as_fast(measured, "single", "training")["sweep"],
+        )
         lines += [f"sweep against single runs: {whole} times as fast, against their training alone {training}"]
     elif "alone" in measured["contestants"]:
-        lines += [f"{name} against one after another: {spread}" for name, spread in ratios(measured, "alone").items()]
+        lines += [
+            f"{name} against one after another: {spread}"
+            for name, spread in results.times_as_fast(measured, "alone").items()
+        ]
     return "\n".join(lines)
 
 

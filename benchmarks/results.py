@@ -48,6 +48,17 @@ def paired_ratios(ours: dict[int, float], theirs: dict[int, float]) -> list[floa
     return [ours[key] / theirs[key] for key in sorted(ours.keys() & theirs.keys())]
 
 
+def times_as_fast(measured: dict[str, Any], to: str, key: str = "seconds") -> dict[str, Spread]:
+    """How many times as fast as the contestant `to` the others are, within rounds."""
+    base = {item["round"]: item[key] for item in measured["contestants"][to]["rounds"]}
+    found = {}
+    for name, report in measured["contestants"].items():
+        if name != to:
+            pairs = [base[item["round"]] / item["seconds"] for item in report["rounds"]]
+            found[name] = Spread.of(pairs)
+    return found
+
+
 def summarize(reports: dict[str, dict], batch_size: int, flops: float, peak: float | None) -> dict[str, dict]:
     """A row for every contestant that trained a round.
 

@@ -81,7 +81,7 @@ def render(files: list[dict[str, Any]]) -> str:
     peers = [measured for measured in files if measured["kind"] == "peers"]
     startups = [measured for measured in files if measured["kind"] == "startup"]
     agreements = [measured for measured in files if measured["kind"] == "agreement"]
-    parts = [INTRODUCTION, _summary(peers), _startup(startups), _agreement(agreements)]
+    parts = [INTRODUCTION, _summary(peers), _startup(startups), _populations(files), _agreement(agreements)]
     contestants = "\n".join(f"- `{name}`: {entry.words}" for name, entry in CONTESTANTS.items())
     parts.append(METHOD.format(contestants=contestants))
     if peers:
@@ -129,6 +129,43 @@ def _startup(startups: list[dict]) -> str:
         "first.\n\n"
     )
     return text + _markdown(headings, lines)
+
+
+def _populations(files: list[dict]) -> str:
+    """Ways to train several members, and one sweep against single commands."""
+    text = "## Many at once\n\n"
+    lines = []
+    for measured in (measured for measured in files if measured["kind"] == "population"):
+        found = results.times_as_fast(measured, "alone")
+        alone = results.Spread.of(item["seconds"] for item in measured["contestants"]["alone"]["rounds"])
+        cells = [str(found[name]) if name in found else "-" for name in ("mapped", "batched")]
+        steps, workers = (measured["contestants"]["alone"][key] for key in ("steps", "workers"))
+        name = f"`{measured['model']}`{_differences(measured)}"
+        lines.append([name, measured["members"], steps, alone, workers, *cells, _device(measured), measured["date"]])
+    if lines:
+        headings = ["network", "members", "steps each", "one after another, s", "workers", "mapped", "batched"]
+        text += (
+            "How many times as fast several members are trained mapped (by the single run's program, as many at a time as\n"
+            "there are workers) and batched (by one program) as one after another (`python -m benchmarks.populations`).\n\n"
+        )
+        text += _markdown([*headings, "device", "date"], lines) + "\n"
+    rows = []
+    for measured in (measured for measured in files if measured["kind"] == "sweep"):
+        seconds = [
+            results.Spread.of(item["seconds"] for item in measured["contestants"][name]["rounds"])
+            for name in ("sweep", "single")
+        ]
+        pairs = [results.times_as_fast(measured, "single", key)["sweep"] for key in ("seconds", "training")]
+        name = f"`{measured['model']}`, {measured['members']} {measured['members_are']}, {measured['epochs']} epochs"
+        rows.append([name, *seconds, *pairs, _device(measured), measured["date"]])
+    if rows:
+        headings = ["runs", "one sweep, s", "single commands, s", "times as fast", "times their training alone"]
+        text += (
+            "One `python -m digits.sweep` against as many `python -m digits.main` one after another, whole processes (add\n"
+            "`--commands`). The last ratio leaves out what the single commands spent on anything but their epochs.\n\n"
+        )
+        text += _markdown([*headings, "device", "date"], rows)
+    return text if lines or rows else ""
 
 
 def _agreement(agreements: list[dict]) -> str:

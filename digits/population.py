@@ -16,6 +16,7 @@ import contextlib
 import dataclasses
 import functools
 import os
+import pathlib
 import threading
 import time
 from typing import Any
@@ -23,10 +24,11 @@ from typing import Any
 import jax
 from ml_collections import ConfigDict
 
-from digits import batch, record, scalars, startup, terminal, train
+from digits import batch, points, record, scalars, startup, terminal
 from digits.errors import Diverged, OutOfMemory, UserError
 from digits.interrupt import Interrupted, Listener
 from digits.program import Shared, prepare_jax
+from digits.train import Training, check
 
 # A CPU trains ten `dense_32_32` 1.7 times, four `simple_cnn` 1.6 times as fast mapped as batched: two programs keep two
 # cores busier than one (benchmarks/README.md). On accelerators, which small networks leave idle, batched is the choice
@@ -88,6 +90,19 @@ def groups(members: Sequence[Member]) -> list[list[Member]]:
     return list(by_structure.values())
 
 
+def train(
+    config: ConfigDict, values: Sequence[dict[str, Any]], workdir: str | os.PathLike, data_dir: str | None = None
+) -> list[dict[str, Any] | None]:
+    """Trains a member for each of `values`, fields and what they are in it: `[{"seed": 0}, {"seed": 1}]`.
+
+    Each is what `train_and_evaluate` makes of the config with these values, in a folder of `workdir` named after them.
+    Returns and raises as `train_members`, `data_dir` as there.
+    """
+    own = [{field: points.convert(config, field, value) for field, value in given.items()} for given in values]
+    folder = pathlib.Path(workdir)
+    return train_members([Member(points.with_values(config, v), folder / points.name(v)) for v in own], data_dir)
+
+
 def train_members(
     members: Sequence[Member],
     data_dir: str | None = None,
@@ -119,7 +134,7 @@ def train_members(
         listening = Listener()
     start = start or startup.Start(members[0].config.data.name, data_dir)
     for member in members:
-        train.check(member.config)
+        check(member.config)
         member.files.check(member.config)
     left = [m for m in members if not m.files.result() and (m.files.failure() or {}).get("kind") != "diverged"]
     if left:
@@ -175,7 +190,7 @@ class _Population:
     def _train_one(self, member: Member, shared: Shared, device: jax.Device) -> None:
         member.files.forget_failure()
         silent = terminal.Silent(self._images, self.watcher.moves)
-        training = train.Training(member.config, member.files, shared, self.listener, member.origin, silent)
+        training = Training(member.config, member.files, shared, self.listener, member.origin, silent)
         training.program.compile(training.examples)
         with self._memory(batch.memory(training.program.compiled), device), contextlib.suppress(Interrupted):
             self.watcher.finished(member, training.run(), None)
@@ -236,7 +251,7 @@ class _Population:
             lanes = []
             for member in members:
                 with self._failing(member), contextlib.suppress(Interrupted):
-                    training = train.Training(member.config, member.files, shared, self.listener, member.origin)
+                    training = Training(member.config, member.files, shared, self.listener, member.origin)
                     stack.callback(training.close)
                     training.begin(alone=False)
                     if training.step_in_epoch:
@@ -280,5 +295,5 @@ class _Lane:
     """A member's place in a batched program. One that is no longer active is trained on, to no purpose."""
 
     member: Member
-    training: train.Training
+    training: Training
     active: bool = True

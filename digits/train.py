@@ -20,8 +20,6 @@ from digits.step import TrainState, zero_totals
 # How long one call of the compiled epoch should take: the bar moves smoothly, a signal is heard soon.
 _SECONDS_BETWEEN_UPDATES = 0.5
 _SECONDS_BETWEEN_LOOKS = 3.0
-# How the runs of a sweep share a device, see digits/population.py.
-SHARING = ("auto", "mapped", "batched")
 
 
 def check(config: ConfigDict) -> None:
@@ -31,7 +29,7 @@ def check(config: ConfigDict) -> None:
         require(whole(config[name], 1), name, config[name], "a whole number from 1")
     require(whole(config.seed, 0), "seed", config.seed, "a whole number from 0 to 2147483647")
     require_number("label_smoothing", config.label_smoothing, 0, 1)
-    require_choice("population.sharing", config.population.sharing, SHARING)
+    require_choice("population.sharing", config.population.sharing, ("auto", "mapped", "batched"))
     for name in ("workers", "size"):
         require(
             whole(config.population[name], 0), f"population.{name}", config.population[name], "a whole number from 0"

@@ -207,7 +207,18 @@ def test_table_renders_what_is_committed(tmp_path):
     }  # fmt: skip
     figures = {"loss": 0.5, "accuracy": 0.25, "test_loss": 0.125, "test_accuracy": 0.75, "seconds": 1.0}
     agreement = startup | {"kind": "agreement", "seed": 7, "contestants": {"stock": {"rounds": [figures]}}}
-    for name, content in (("a", peers_file()), ("b", startup), ("c", agreement)):
+    seconds = lambda *values: {"rounds": [{"round": i, "seconds": value} for i, value in enumerate(values)]}
+    alone = seconds(4.0, 6.0) | {"steps": 50, "workers": 2}
+    population = startup | {
+        "kind": "population",
+        "members": 10,
+        "contestants": {"alone": alone, "mapped": seconds(2, 2)},
+    }
+    single = {"rounds": [{"round": 0, "seconds": 30.0, "training": 15.0}]}
+    sweep = population | {"kind": "sweep", "members_are": "folds", "epochs": 3}
+    sweep["contestants"] = {"sweep": seconds(10.0), "single": single}
+    written = (("a", peers_file()), ("b", startup), ("c", agreement), ("d", population), ("e", sweep))
+    for name, content in written:
         (tmp_path / f"{name}.json").write_text(json.dumps(content))
     assert table.main(["table", f"--results={tmp_path}", f"--readme={tmp_path}/README.md"]) == 0
     page = (tmp_path / "README.md").read_text()
@@ -217,6 +228,11 @@ def test_table_renders_what_is_committed(tmp_path):
     assert "| `torch_eager` | 5.00 [5.00-5.00] | 320 |" in page
     assert "| `dense_32_32` | 2.50 [2.00-3.00] | 4.00 [4.00-4.00] | 0.625 [0.500-0.750] |" in page
     assert "| `dense_32_32`, seed 7 | `stock` | 0.50000 | 0.25000 | 0.12500 | 0.75000 |" in page
+    assert "| `dense_32_32` | 10 | 50 | 5.00 [4.00-6.00] | 2 | 2.50 [2.00-3.00] | - | Some CPU" in page
+    sweep_row = (
+        "| `dense_32_32`, 10 folds, 3 epochs | 10.0 [10.0-10.0] | 30.0 [30.0-30.0] | 3.00 [3.00-3.00] | 1.50 [1.50"
+    )
+    assert sweep_row in page
     for words in ("Some CPU, 2 cores", "Without `keras_jax`: not installed.", "torch_compile 1.0", "used 0.50 cores"):
         assert words in page
 

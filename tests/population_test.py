@@ -13,6 +13,7 @@ import pytest
 
 from configs import dense_32_32, five_conv, simple_cnn
 from digits import batch, checkpoint, models, population, record, scalars, step, train
+from digits.errors import UserError
 from digits.interrupt import Interrupted, Listener
 from digits.points import with_values
 from tests.conftest import ROOT, tiny_config
@@ -244,6 +245,14 @@ def test_fifty_steps_of_a_batched_member_equal_its_own_in_float64(name):
             assert int(one[0].step) == 50
             for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(batched), strict=True):
                 close(a, b[index], 1e-9)
+
+
+def test_train_takes_values_and_refuses_fields_that_are_none(tiny, tmp_path):
+    tiny.epochs = 1
+    one, two = population.train(tiny, [{"seed": 3}, {"seed": 4}], tmp_path)
+    assert one["seed"] == 3 and two == record.Workdir(tmp_path / "seed=4").result()
+    with pytest.raises(UserError, match="did you mean optimizer.momentum"):
+        population.train(tiny, [{"optimizer.momentums": 0.5}], tmp_path)
 
 
 def test_members_are_grouped_by_structure_in_the_order_of_the_first(folds, tmp_path):

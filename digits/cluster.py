@@ -81,8 +81,7 @@ def train_members(
       UserError: there is no such cluster, or this machine cannot grant the request; nothing was trained.
       Interrupted: SIGINT or SIGTERM; every member was saved.
     """
-    kind = lambda member: (member.files.failure() or {}).get("kind")
-    left = [member for member in members if not member.files.result() and kind(member) != "diverged"]
+    left = [member for member in members if not member.ended]
     if not left:
         return
     for member in left:

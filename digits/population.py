@@ -49,6 +49,11 @@ class Member:
     def files(self) -> record.Workdir:
         return record.Workdir(self.workdir)
 
+    @property
+    def ended(self) -> bool:
+        """Whether it is finished, or diverged, which it would do again."""
+        return self.files.result() is not None or (self.files.failure() or {}).get("kind") == "diverged"
+
 
 class Watcher:
     """Is told how a population goes, from several threads; this one shows nothing."""
@@ -136,7 +141,7 @@ def train_members(
     for member in members:
         check(member.config)
         member.files.check(member.config)
-    left = [m for m in members if not m.files.result() and (m.files.failure() or {}).get("kind") != "diverged"]
+    left = [member for member in members if not member.ended]
     if left:
         prepare_jax(members[0].config)
         with listening as listener:

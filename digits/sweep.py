@@ -293,7 +293,7 @@ def run(plan: Plan, data_dir: str | None, module: str, arguments: list[str]) -> 
     left = [
         count * (member.config.epochs - len(member.files.history()))
         for member, count in zip(members, examples, strict=True)
-        if not member.files.result()
+        if not member.ended
     ]
     progress = Progress(left, max(examples))
     command = " ".join(map(shlex.quote, ["python", "-m", module, *arguments]))

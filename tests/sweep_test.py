@@ -187,7 +187,7 @@ def test_sigterm_saves_all_and_names_the_command_that_goes_on(tmp_path):
         stderr=subprocess.PIPE,
         text=True,
     )
-    while not list(tmp_path.glob("sweep/*/metrics.jsonl")):
+    while not list(tmp_path.glob("sweep/*/metrics.jsonl")) and process.poll() is None:
         time.sleep(0.05)
     process.send_signal(signal.SIGTERM)
     out, err = process.communicate(timeout=60)

@@ -30,9 +30,9 @@ from digits.interrupt import Interrupted, Listener
 from digits.program import Shared, prepare_jax
 from digits.train import Training, check
 
-# A CPU trains ten `dense_32_32` 1.7 times, four `simple_cnn` 1.6 times as fast mapped as batched: two programs keep two
-# cores busier than one (benchmarks/README.md). On accelerators, which small networks leave idle, batched is the choice
-# of the literature (Whitney 2021); it was not measured here.
+# A CPU of two cores trains dense networks 1.3 times, CNNs 1.5 to 1.9 times as fast mapped as batched: two programs keep
+# two cores busier than one does (benchmarks/README.md). On accelerators, which small networks leave idle, batched is the
+# choice of the literature (Whitney 2021); it was not measured here.
 _SHARING = {"cpu": "mapped"}
 _SECONDS_BETWEEN_LOOKS = 1.0  # At the free memory.
 

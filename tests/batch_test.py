@@ -26,7 +26,7 @@ def test_places_without_a_member_get_a_copy_and_lanes_come_back(tiny):
     assert [int(totals["count"]) for _, totals in states] == [958] * 3
     program.begin_epoch([jnp.float32(0.5), jnp.float32(0.25)])
     assert [float(program.lane(index)[0].learning_rate) for index in range(3)] == [0.5, 0.25, 0.25]
-    assert not any(jax.tree.leaves(jax.device_get(program.totals["count"] != 0)))
+    assert not np.any(program.totals["count"])
 
 
 def test_memory_of_a_program_counts_its_results_and_what_lies_between():

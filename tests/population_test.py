@@ -213,7 +213,9 @@ FIFTY = {
     ),
     "five_conv": (
         five_conv,
-        {"model.blocks": ((4, 4), (4, 4), (8,)), "model.hidden": (8, 8), "model.convolution": "dot"},
+        # Not Adam, as above: some of so few units never fire, and have no gradient but rounding.
+        {"model.blocks": ((4,), (4,), (8,)), "model.hidden": (8, 8), "model.convolution": "dot"}
+        | {"optimizer.name": "sgd", "optimizer.momentum": 0.9},
     ),
 }
 
@@ -223,7 +225,7 @@ def test_fifty_steps_of_a_batched_member_equal_its_own_in_float64(name):
     """Structure and numbers of the experiments, on narrower layers."""
     module, narrow = FIFTY[name]
     config = with_values(module.get_config(), narrow | {"batch_size": 4})
-    values = [{"seed": s, "optimizer.learning_rate": rate} for s, rate in ((0, 1e-3), (1, 1e-2))]
+    values = [{"seed": s, "optimizer.learning_rate": rate} for s, rate in ((0, 1e-3), (1, 2e-3))]
     own = [with_values(config, v) for v in values]
     rng = np.random.default_rng(0)
     images, labels = rng.integers(0, 256, (200, 28, 28)).astype(np.uint8), rng.integers(0, 10, 200).astype(np.uint8)
@@ -243,8 +245,10 @@ def test_fifty_steps_of_a_batched_member_equal_its_own_in_float64(name):
         batched = together(*stacked, images, labels, jnp.stack(orders), 0, 50)
         for index, one in enumerate(expected):
             assert int(one[0].step) == 50
-            for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(batched), strict=True):
+            weights = [(state.params, state.stats) for state, _ in (one, batched)]
+            for a, b in zip(*map(jax.tree.leaves, weights), strict=True):
                 close(a, b[index], 1e-9)
+            assert float(one[1]["loss"]) == pytest.approx(float(batched[1]["loss"][index]), rel=1e-9)
 
 
 def test_train_takes_values_and_refuses_fields_that_are_none(tiny, tmp_path):

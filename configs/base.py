@@ -105,7 +105,7 @@ def get_config() -> config_dict.ConfigDict:
     config.tensorboard = True  # Write TensorBoard events where TensorFlow is installed.
     config.compilation_cache = True  # Keep compiled programs in the user's cache folder.
 
-    # How runs of one structure share a device in a sweep; the results are the same up to rounding.
+    # How runs of one structure share a device in a sweep; with mapped the bits are those of single runs.
     population = config.population = config_dict.ConfigDict()
     # auto | mapped: each by itself, several at a time | batched: all in one program, the members as an array axis.
     population.sharing = "auto"

@@ -6,7 +6,7 @@ There are two ways to share a device (`config.population.sharing`):
 mapped: the members call the single run's own program, several at a time in threads, spread over the local devices.
     Their results have the same bits as single runs.
 batched: the members are a leading axis of one program (`jax.vmap`), sharded over the local devices. Their results are
-    those of single runs up to rounding.
+    those of single runs up to rounding, which training in float32 enlarges as it does between two kinds of device.
 """
 
 from collections.abc import Sequence

@@ -122,8 +122,7 @@ class _Evaluation:
             program.prepare_jax(run.config)
             normalization, size = run.config.data.normalization, run.config.eval_batch_size
             self._functions[key] = evaluate.make_evaluate(graphdef, normalization, size)
-        numbers = step.numbers_of(run.config)["scalars"]
-        own = {field.removeprefix("model."): value for field, value in numbers.items() if field.startswith("model.")}
+        own = scalars.of_model(step.numbers_of(run.config)["scalars"])
         metrics = self._functions[key](params, stats, images, labels, own)
         figures = _figures(metrics["loss"], round(metrics["accuracy"] * len(labels)), len(labels))
         return {"epoch": run.epoch} | figures

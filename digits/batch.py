@@ -114,7 +114,8 @@ class Batch:
 
 
 def memory(compiled: jax.stages.Compiled) -> int:
-    """Bytes that a compiled program needs beside the dataset: its arguments, results and intermediate values."""
+    """Bytes that a compiled program needs beside the dataset: its results, which take the places of the arguments that
+    it is given for good, and what lies between."""
     analysis = compiled.memory_analysis()
     if analysis is None:
         return 0

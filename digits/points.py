@@ -14,6 +14,7 @@ import zlib
 from ml_collections import ConfigDict
 import numpy as np
 
+from digits import scalars
 from digits.errors import UserError
 
 # Fields whose values repeat a point instead of making another.
@@ -158,13 +159,10 @@ def combine(
 
 def with_values(config: ConfigDict, values: dict[str, Any]) -> ConfigDict:
     """A locked copy of the config with the values."""
-    copy = config.copy_and_resolve_references()
-    with copy.unlocked(), copy.ignore_type():
-        copy.update_from_flattened_dict(values)
-    return copy.lock()
+    return scalars.put(config, values).lock()
 
 
 def name(values: dict[str, Any], longest: int = 120) -> str:
-    """ "epochs=3,model.kernel_size=5": a folder's name for changed fields."""
+    """A folder's name for changed fields: epochs=3,model.kernel_size=5."""
     text = ",".join(f"{field}={value}".replace("/", "_").replace(" ", "") for field, value in values.items())
     return text if len(text) <= longest else f"{text[: longest - 9]}~{zlib.crc32(text.encode()):08x}"

@@ -71,7 +71,7 @@ class Watcher:
 
 
 def sharing(config: ConfigDict) -> str:
-    """ "mapped" or "batched": what the config forces, or the faster one here."""
+    """The way to share a device, mapped or batched: what the config forces, or the faster one here."""
     chosen = config.population.sharing
     return _SHARING.get(jax.default_backend(), "batched") if chosen == "auto" else chosen
 
@@ -134,9 +134,7 @@ def train_members(
       UserError: a config, the data or a directory does not allow it; nothing was trained.
       Interrupted: SIGINT or SIGTERM; every member was saved.
     """
-    watcher, listening = watcher or Watcher(), contextlib.nullcontext(listener)
-    if listener is None:
-        listening = Listener()
+    watcher, listening = watcher or Watcher(), contextlib.nullcontext(listener) if listener else Listener()
     start = start or startup.Start(members[0].config.data.name, data_dir)
     for member in members:
         check(member.config)
@@ -145,7 +143,7 @@ def train_members(
     if left:
         prepare_jax(members[0].config)
         with listening as listener:
-            _Population(left, len(members), start, watcher, listener).train()
+            _Population(left, start, watcher, listener).train()
             if listener.heard:
                 raise Interrupted(listener.heard, command)
     return [member.files.result() for member in members]
@@ -154,13 +152,10 @@ def train_members(
 class _Population:
     """The members that are not finished yet, on the devices of this process."""
 
-    def __init__(
-        self, members: Sequence[Member], size: int, start: startup.Start, watcher: Watcher, listener: Listener
-    ):
-        self.watcher, self.listener, self.start, self.size = watcher, listener, start, size
+    def __init__(self, members: Sequence[Member], start: startup.Start, watcher: Watcher, listener: Listener):
+        self.watcher, self.listener, self.start = watcher, listener, start
         self.waiting = collections.deque(member for group in groups(members) for member in group)
-        self.room = threading.Condition()
-        self.running: dict[int, int] = {}  # Bytes of each running member's program, by thread.
+        self.room, self.running = threading.Condition(), 0
 
     def train(self) -> None:
         batched = [member for member in self.waiting if sharing(member.config) == "batched"]
@@ -203,7 +198,7 @@ class _Population:
     @contextlib.contextmanager
     def _memory(self, need: int, device: jax.Device):
         """Waits until there is room for a program, or until nothing else runs; holds it within."""
-        thread, told = threading.get_ident(), False
+        told = False
         with self.room:
             while self.running and need > (free := batch.free_memory(device)) and not self.listener.heard:
                 if not told:
@@ -212,12 +207,12 @@ class _Population:
                     )
                     told = True
                 self.room.wait(_SECONDS_BETWEEN_LOOKS)
-            self.running[thread] = need
+            self.running += 1
         try:
             yield
         finally:
             with self.room:
-                del self.running[thread]
+                self.running -= 1
                 self.room.notify_all()
 
     def _images(self, count: int) -> None:
@@ -226,13 +221,13 @@ class _Population:
 
     @contextlib.contextmanager
     def _failing(self, *members: Member):
-        """Whatever goes wrong within is the failure of these members alone."""
+        """Whatever goes wrong within is the failure of these members alone, of those that have not ended."""
         try:
             yield
         except Exception as error:
             kinds = {Diverged: "diverged", OutOfMemory: "out of memory"}
             message = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
-            for member in members:
+            for member in (member for member in members if not member.ended):
                 member.files.write_failure(kinds.get(type(error), "error"), message)
                 self.watcher.finished(member, None, member.files.failure())
 
@@ -246,7 +241,7 @@ class _Population:
             by_size[shared.examples(member.config).about["train"]].append(member)
         for same in by_size.values():
             with self._failing(*same):
-                program = batch.Batch(same[0].config, shared, min(self.size, len(same)), self.watcher.say)
+                program = batch.Batch(same[0].config, shared, len(same), self.watcher.say)
                 for first in range(0, len(same), program.size):
                     if not self.listener.heard:
                         self._train_batch(program, same[first : first + program.size], shared)
@@ -263,7 +258,10 @@ class _Population:
                         # Interrupted within an epoch when it ran by itself: all begin together with a first step.
                         training.program.compile(training.examples)
                         training.train_epoch()
-                    lanes.append(_Lane(member, training))
+                    if training.done:  # It was killed between its last checkpoint and its result.
+                        self.watcher.finished(member, training.finish(), None)
+                    else:
+                        lanes.append(_Lane(member, training))
             if not lanes or self.listener.heard:
                 return
             program.load([(lane.training.state, lane.training.totals) for lane in lanes])

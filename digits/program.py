@@ -99,10 +99,7 @@ class Program:
 
     def evaluate(self, state: TrainState, images, labels) -> dict[str, float]:
         """Exact loss and accuracy of the state's network."""
-        numbers = {
-            field.removeprefix("model."): value for field, value in state.scalars.items() if field[:6] == "model."
-        }
-        return self._evaluate(state.params, state.stats, images, labels, numbers)
+        return self._evaluate(state.params, state.stats, images, labels, scalars.of_model(state.scalars))
 
     def learning_rate(self, state: TrainState) -> float:
         """The learning rate of the last step."""

@@ -20,6 +20,7 @@ from typing import Any
 import jax
 from ml_collections import ConfigDict
 
+from digits import scalars
 from digits.errors import UserError
 
 METRICS = ("loss", "accuracy", "val_loss", "val_accuracy", "learning_rate", "seconds", "images_per_second")
@@ -44,13 +45,6 @@ def config_from_json(fields: dict) -> ConfigDict:
         return tuple(map(restore, value)) if isinstance(value, list) else value
 
     return ConfigDict(restore(fields)).lock()
-
-
-def _flat(fields: dict, prefix: str = "") -> dict[str, Any]:
-    flat = {}
-    for key, value in fields.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
-    return flat
 
 
 def read_json(path: pathlib.Path) -> Any:
@@ -87,7 +81,7 @@ class Workdir:
             if self.path.is_dir() and any(not entry.name.startswith(".") for entry in self.path.iterdir()):
                 raise UserError(f"--workdir is {self.path}, which holds files but no run: name a new or empty folder.")
             return
-        before, now = _flat(read_json(self.path / "config.json")["config"]), _flat(config_to_json(config))
+        before, now = scalars.flat(read_json(self.path / "config.json")["config"]), scalars.flat(config_to_json(config))
         differing = [
             f"config.{key} was {before.get(key, 'absent')!r}, is {now.get(key, 'absent')!r}"
             for key in {**before, **now}

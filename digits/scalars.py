@@ -46,6 +46,11 @@ def of(config: ConfigDict) -> dict[str, Any]:
     return values
 
 
+def of_model(values: dict[str, Any]) -> dict[str, Any]:
+    """Those of `config.model`, by their names there."""
+    return {field.removeprefix("model."): value for field, value in values.items() if field.startswith("model.")}
+
+
 def put(config: ConfigDict, values: dict[str, Any]) -> ConfigDict:
     """A copy of the config with the (traced) `values` in their fields."""
     copy = config.copy_and_resolve_references()
@@ -56,25 +61,22 @@ def put(config: ConfigDict, values: dict[str, Any]) -> ConfigDict:
 
 def structure(config: ConfigDict) -> str:
     """What is left of a config when its numbers are taken away: configs with equal ones share a compiled program."""
-    fields = config.to_dict()
-    flat = {}
-
-    def walk(prefix, tree):
-        for key, value in tree.items():
-            if isinstance(value, dict):
-                walk(f"{prefix}{key}.", value)
-            else:
-                flat[prefix + key] = value
-
-    walk("", fields)
-    for field in list(flat):
-        if field in _HOST or field in _NUMBERS or field.startswith(_HOST_SECTIONS):
-            del flat[field]
-        elif field in _SWITCHES:
+    left = {}
+    for field, value in flat(config.to_dict()).items():
+        if field in _SWITCHES:
             shape = _dropout_shape if field.endswith("dropout") else is_on
-            value = flat[field]
-            flat[field] = tuple(map(shape, value)) if isinstance(value, tuple) else shape(value)
-    return json.dumps(flat, sort_keys=True)
+            left[field] = tuple(map(shape, value)) if isinstance(value, tuple) else shape(value)
+        elif not (field in _HOST or field in _NUMBERS or field.startswith(_HOST_SECTIONS)):
+            left[field] = value
+    return json.dumps(left, sort_keys=True)
+
+
+def flat(fields: dict, prefix: str = "") -> dict[str, Any]:
+    """Nested fields by their dotted names."""
+    found = {}
+    for key, value in fields.items():
+        found |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+    return found
 
 
 def dropout_bits(rate: float) -> int:

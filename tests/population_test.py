@@ -158,6 +158,33 @@ def test_a_signal_saves_every_member_and_the_rest_can_be_trained_together_or_alo
             close(a, b)
 
 
+def test_a_batched_member_killed_before_its_result_is_only_tested(folds, single, tmp_path):
+    everyone = members(folds, tmp_path / "all", sharing="batched")
+    population.train_members(everyone)
+    (tmp_path / "all" / "1" / "result.json").unlink()
+    watcher = Watcher()
+    results = population.train_members(everyone, watcher=watcher)
+    assert watcher.counted == 0 and watcher.ended == [("1", "finished")]
+    assert results[1]["test_accuracy"] == record.Workdir(single / "1").result()["test_accuracy"]
+    assert [line["epoch"] for line in untimed(tmp_path / "all" / "1")] == [1, 2, 3]
+
+
+def test_a_failing_batch_is_no_failure_of_members_that_have_ended(folds, tmp_path, monkeypatch):
+    def failing(self, orders):
+        if begun:
+            raise RuntimeError("the second part fails")
+        begun.append(1)
+        yield from run(self, orders)
+
+    begun, run = [], batch.Batch.run
+    monkeypatch.setattr(batch.Batch, "run", failing)
+    folds.epochs = 1
+    values, watcher = [VALUES[0] | {"seed": seed} for seed in range(2)], Watcher()
+    results = population.train_members(members(folds, tmp_path, values, sharing="batched", size=1), watcher=watcher)
+    assert results[0] and results[1] is None and watcher.ended == [("0", "finished"), ("1", "error")]
+    assert record.Workdir(tmp_path / "0").failure() is None
+
+
 def test_more_members_than_fit_in_memory_are_trained_in_parts_and_it_says_so(folds, tmp_path, monkeypatch):
     needs = iter([100, 20])
     monkeypatch.setattr(batch, "memory", lambda compiled: next(needs))

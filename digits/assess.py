@@ -19,7 +19,7 @@ from typing import Any
 from absl import flags
 
 from digits import main as digits_main
-from digits import report, scalars
+from digits import results, scalars, statistics, tables
 from digits.errors import UserError
 
 if typing.TYPE_CHECKING:  # --help and a mistyped flag do not wait for what imports JAX.
@@ -146,7 +146,7 @@ class _Evaluation:
     def of_sweep(self, path: pathlib.Path) -> dict[str, Any]:
         from digits import loading
 
-        sweep = report.read_sweep(path)
+        sweep = results.read_sweep(path)
         if not any(member.state == "finished" for member in sweep.members):
             raise loading.no_finished_member(sweep)
         points = [self._of_point(sweep, point) for point in sweep.points]
@@ -154,7 +154,7 @@ class _Evaluation:
             self.note(f"the best point was chosen on these images, by {sweep.chooses}: its figures are too good")
         return {"config_file": sweep.config_file, "chooses": sweep.chooses} | self.about() | {"points": points}
 
-    def _of_point(self, sweep: report.Sweep, point: report.Point) -> dict[str, Any]:
+    def _of_point(self, sweep: results.Sweep, point: results.Point) -> dict[str, Any]:
         from digits import loading
 
         members, runs, ensemble, problem = [], [], None, None
@@ -169,7 +169,7 @@ class _Evaluation:
             problem = f"members of different folds have different {_IMAGES[self.split]} images"
         else:
             ensemble = self.of_ensemble(runs)
-        over = lambda figure: dataclasses.asdict(report.summarize(member.get(figure) for member in members))
+        over = lambda figure: dataclasses.asdict(statistics.summarize(member.get(figure) for member in members))
         return {
             "values": point.values,
             "accuracy": over("accuracy"),
@@ -181,7 +181,7 @@ class _Evaluation:
 
 
 def _figures(loss: float, correct: int, n: int) -> dict[str, Any]:
-    return {"n": n, "accuracy": correct / n, "accuracy_interval": report.wilson(correct, n), "loss": loss}
+    return {"n": n, "accuracy": correct / n, "accuracy_interval": statistics.wilson(correct, n), "loss": loss}
 
 
 def text(assessment: dict[str, Any]) -> str:
@@ -211,17 +211,17 @@ def _sweep_lines(sweep: dict[str, Any], images: str) -> list[str]:
         lines.append(f"best point by {sweep['chooses']} first; each has its own ensemble, there is none across points")
     rows = []
     for point in points:
-        accuracy, loss = (report.Summary(**point[figure]) for figure in ("accuracy", "loss"))
+        accuracy, loss = (statistics.Summary(**point[figure]) for figure in ("accuracy", "loss"))
         row = {field: str(value) for field, value in point["values"].items()}
         row |= {"n": str(accuracy.n), "accuracy": str(accuracy), "loss": str(loss)}
         row |= {f"ensemble's {name}": cell for name, cell in _cells(point["ensemble"]).items()}
         unfinished = len(point["members"]) - accuracy.n
         rows.append(row | {"not finished": str(unfinished) if unfinished else ""})
-    lines += ["", "Mean ± std over n members, and the ensemble of these:", "", *report.table(rows), ""]
+    lines += ["", "Mean ± std over n members, and the ensemble of these:", "", *tables.table(rows), ""]
     problems = {point["no_ensemble"] for point in points if point["accuracy"]["n"]} - {None}
     lines += [f"no ensemble, for {problem}" for problem in sorted(problems)] + [""] * bool(problems)
     rows = [{"member": m["name"], **_cells(m), "state": "" if m in finished else m["state"]} for m in members]
-    return [*lines, *report.table(rows), ""]
+    return [*lines, *tables.table(rows), ""]
 
 
 def _cells(figures: dict[str, Any] | None) -> dict[str, str]:

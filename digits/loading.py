@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from ml_collections import ConfigDict
 import numpy as np
 
-from digits import checkpoint, evaluate, models, record, report
+from digits import checkpoint, evaluate, models, record, results
 from digits.errors import UserError
 
 
@@ -139,16 +139,16 @@ def load(workdir: str | os.PathLike | Sequence[str | os.PathLike], which: str = 
     files = record.Workdir(workdir)
     if not (files.path / "sweep.json").exists():
         return _load_run(files, which)
-    sweep = report.read_sweep(files.path)
+    sweep = results.read_sweep(files.path)
     finished = [member.name for member in sweep.members if member.state == "finished"]
     if not finished:
         raise no_finished_member(sweep)
     return Ensemble(tuple(_load_run(record.Workdir(files.path / name), which) for name in finished))
 
 
-def no_finished_member(sweep: report.Sweep) -> UserError:
+def no_finished_member(sweep: results.Sweep) -> UserError:
     """The sentence for a sweep that has nothing to load."""
-    rest = report.Point({}, sweep.members).rest()
+    rest = results.Point({}, sweep.members).rest()
     return UserError(f"{sweep.folder} has no finished run: its members are {rest}.")
 
 

@@ -279,12 +279,12 @@ def run(plan: Plan, data_dir: str | None, module: str, arguments: list[str]) -> 
     starts = {config.data.name: startup.Start(config.data.name, data_dir) for config in plan.configs}
     if len(starts) == 1:
         next(iter(starts.values())).early()
-    from digits import population, report, terminal  # Imports JAX, while the dataset is being read.
+    from digits import population, results, tables, terminal  # Imports JAX, while the dataset is being read.
 
     examples, programs = check(plan, {name: start.dataset(keep=True) for name, start in starts.items()})
     write_plan(plan)
     say = terminal.Terminal().say
-    say(report.headline(report.read_sweep(plan.workdir)))
+    say(tables.headline(results.read_sweep(plan.workdir)))
     say(opening_line(plan, programs))
     members = [
         population.Member(config, plan.workdir / name, plan.origin | {"overrides": plan.origin["overrides"] | values})
@@ -308,8 +308,8 @@ def run(plan: Plan, data_dir: str | None, module: str, arguments: list[str]) -> 
                 population.train_members(of_name, start=start, watcher=progress, command=command)
     finally:
         progress.close()
-        sweep = report.write_sweep(plan.workdir)
-    say("\n" + report.sweep_markdown(sweep))
+        sweep = tables.write_sweep(plan.workdir)
+    say("\n" + tables.sweep_markdown(sweep))
     files = [
         name for name in ("sweep.md", "sweep.csv", "members.csv", "figures/sweep.png") if (plan.workdir / name).exists()
     ]

@@ -1,5 +1,6 @@
 """What all tests share: the mark for real MNIST, a cache of their own, and small configs."""
 
+import functools
 import os
 import pathlib
 import subprocess
@@ -9,6 +10,7 @@ import tempfile
 import pytest
 
 from configs import base
+from tests import made_sweeps
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 os.environ.setdefault("KERAS_BACKEND", "jax")
@@ -63,6 +65,12 @@ def tiny_cnn(tiny):
     tiny.model.blocks = ((4,), (8,))
     tiny.model.batch_norm = "conv"
     return tiny
+
+
+@pytest.fixture
+def make_sweep(tmp_path):
+    """`made_sweeps.make` in a folder of the test."""
+    return functools.partial(made_sweeps.make, tmp_path)
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""The figure of a sweep, for `report.write_sweep`.
+"""The figure of a sweep, for `tables.write_sweep`.
 
 One swept field: the choosing figure against it. Two: a heat map, with a panel a field beside it. More: a panel a field.
 Seeds or folds alone: a strip of the members. Drawn without pyplot, so that a notebook's own figures stay as they are.
@@ -10,7 +10,8 @@ import math
 import textwrap
 from typing import Any
 
-from digits.report import Member, Sweep, summarize
+from digits.results import Member, Sweep
+from digits.statistics import summarize
 
 PANELS_A_ROW = 4
 _UNITS = {
@@ -61,7 +62,7 @@ def axis_kind(values: Sequence[Any]) -> str:
     return "log" if geometric or values[-1] >= 10 * values[0] else "linear"
 
 
-def sweep_figure(sweep: Sweep) -> bytes | None:
+def draw(sweep: Sweep) -> bytes | None:
     """A PNG, 1200 pixels wide; None if nothing varies or nothing has finished.
 
     Raises:

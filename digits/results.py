@@ -1,0 +1,160 @@
+"""What runs wrote, read without JAX: beside a running sweep too, and on a machine without one.
+
+A *member* is one run of a sweep; a *point* is a combination of the swept values, with one member for each seed or fold.
+"""
+
+import collections
+import dataclasses
+import json
+import math
+import os
+import pathlib
+from typing import Any
+
+from digits.errors import UserError
+from digits.statistics import Summary, summarize
+
+FIGURES = ("val_accuracy", "val_loss", "test_accuracy", "test_loss")
+REPETITIONS = {"seed": "seeds", "data.fold": "folds"}  # Members that differ in these alone belong to one point.
+
+
+@dataclasses.dataclass(frozen=True)
+class Member:
+    """One run of a sweep."""
+
+    name: str
+    values: dict[str, Any]  # Of the swept fields.
+    state: str  # finished, unfinished, or how it failed: diverged, out of memory, error.
+    message: str  # Of the failure.
+    trained_epochs: int  # Recorded so far.
+    tested_epoch: int | None
+    seconds: float | None
+    figures: dict[str, float | None]  # FIGURES, of the tested epoch's weights; all None unless finished.
+
+
+@dataclasses.dataclass(frozen=True)
+class Point:
+    """The members that differ in seed and fold alone."""
+
+    values: dict[str, Any]
+    members: tuple[Member, ...]
+
+    def summary(self, figure: str) -> Summary:
+        return summarize(member.figures[figure] for member in self.members)
+
+    def count(self, *states: str) -> int:
+        return sum(member.state in states for member in self.members)
+
+    def rest(self) -> str:
+        """What did not finish: "1 diverged, 2 unfinished"."""
+        states = collections.Counter(member.state for member in self.members if member.state != "finished")
+        return ", ".join(f"{n} {state}" for state, n in sorted(states.items()))
+
+
+@dataclasses.dataclass(frozen=True)
+class Sweep:
+    """A sweep as far as it has come."""
+
+    folder: pathlib.Path
+    config_file: str
+    fields: tuple[str, ...]
+    chooses: str  # The one of FIGURES that orders the points.
+    validation_is_test: bool
+    members: tuple[Member, ...]
+    points: tuple[Point, ...]  # Best first; those without a finished member last.
+
+    @property
+    def point_fields(self) -> tuple[str, ...]:
+        return tuple(field for field in self.fields if field not in REPETITIONS)
+
+    @property
+    def chosen_by_test(self) -> bool:
+        return len(self.points) > 1 and (self.validation_is_test or self.chooses.startswith("test_"))
+
+
+def read_sweep(folder: str | os.PathLike) -> Sweep:
+    """Reads a sweep, finished or not.
+
+    Raises:
+      UserError: the folder is no sweep, or one of its files is damaged.
+    """
+    folder = pathlib.Path(folder).expanduser()
+    path = folder / "sweep.json"
+    if not path.exists():
+        raise UserError(f"{folder} is no sweep, for it holds no sweep.json: name the folder that a sweep has written.")
+    about = _read_object(path, config_file=str, fields=list, chooses=str, validation_is_test=bool, members=list)
+    fields, chooses = tuple(about["fields"]), about["chooses"]
+    if chooses not in FIGURES:
+        raise UserError(f"{path} says that {chooses!r} chooses, which must be one of {', '.join(FIGURES)}.")
+    if not about["members"]:
+        raise UserError(f"{path} is damaged: it names no members.")
+    members = []
+    for entry in about["members"]:
+        try:
+            name, values = str(entry["name"]), {field: _with_tuples(entry["values"][field]) for field in fields}
+        except (TypeError, KeyError) as error:
+            raise UserError(
+                f"{path} has a member without its name or a value for each swept field: {entry}."
+            ) from error
+        members.append(_read_member(folder / name, name, values))
+    sweep = Sweep(folder, about["config_file"], fields, chooses, about["validation_is_test"], tuple(members), ())
+    return dataclasses.replace(sweep, points=_points(sweep))
+
+
+def _read_object(path: pathlib.Path, **types: type | tuple[type, ...]) -> dict[str, Any]:
+    """A JSON file that must be an object with these keys, each of its type."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} cannot be read as JSON: {error}.") from error
+    for key, type_ in types.items():
+        if not isinstance(content, dict) or not isinstance(content.get(key), type_):
+            raise UserError(f"{path} is damaged: it has no valid {key!r}.")
+    return content
+
+
+def _read_history(path: pathlib.Path) -> dict[int, dict[str, Any]]:
+    """The records of metrics.jsonl by epoch, without a line that a kill has torn or that is still being written."""
+    if not path.exists():
+        return {}
+    try:
+        records = [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n")[:-1]]
+        return {record["epoch"]: record for record in records}
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise UserError(f"{path} is damaged: a line before the last is no record of an epoch ({error!r}).") from error
+
+
+def _read_member(path: pathlib.Path, name: str, values: dict[str, Any]) -> Member:
+    history = _read_history(path / "metrics.jsonl")
+    state, message, tested, seconds, figures = "unfinished", "", None, None, dict.fromkeys(FIGURES)
+    # The result first: a member that failed may have been run again.
+    if (path / "result.json").exists():
+        number = (int, float)
+        result = _read_object(path / "result.json", test_loss=number, test_accuracy=number, tested_epoch=int)
+        state, tested, seconds = "finished", result["tested_epoch"], result.get("seconds")
+        if tested not in history:
+            raise UserError(f"{path / 'metrics.jsonl'} is damaged: epoch {tested}, which was tested, is not in it.")
+        figures = {key: (result if key.startswith("test_") else history[tested]).get(key) for key in FIGURES}
+    elif (path / "failure.json").exists():
+        failure = _read_object(path / "failure.json", kind=str, message=str)
+        state, message = failure["kind"], failure["message"]
+    return Member(name, values, state, message, len(history), tested, seconds, figures)
+
+
+def _with_tuples(value: Any) -> Any:
+    return tuple(map(_with_tuples, value)) if isinstance(value, list) else value
+
+
+def _points(sweep: Sweep) -> tuple[Point, ...]:
+    groups = collections.defaultdict(list)
+    for member in sweep.members:
+        groups[tuple(member.values[field] for field in sweep.point_fields)].append(member)
+    points = [Point(dict(zip(sweep.point_fields, key)), tuple(members)) for key, members in groups.items()]
+
+    def rank(point: Point) -> tuple[bool, bool, float]:
+        mean = point.summary(sweep.chooses).mean
+        known = mean is not None and not math.isnan(mean)
+        sign = 1 if sweep.chooses.endswith("loss") else -1
+        return not point.count("finished"), not known, sign * mean if known else 0.0
+
+    return tuple(sorted(points, key=rank))

@@ -1,9 +1,12 @@
 """Orbax checkpoints: saving and restoring a run."""
 
 import concurrent.futures
+import contextlib
 import functools
+import gc
 import logging
 import pathlib
+import sys
 from typing import Any
 
 import jax
@@ -17,6 +20,23 @@ def _import_orbax():
     # It warns of its own defaults and reports every step of a save.
     logging.getLogger("absl").setLevel(logging.ERROR)
     return ocp
+
+
+@contextlib.contextmanager
+def _one_error():
+    """When one read fails, keeps what asyncio prints of the others that Orbax began from burying that one error."""
+    logger, hook = logging.getLogger("asyncio"), sys.unraisablehook
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    except Exception:
+        # Those in flight end whenever they do, and find their event loop closed.
+        sys.unraisablehook = lambda given: "loop is closed" in str(given.exc_value) or hook(given)
+        gc.collect()  # The others' errors are printed when they are collected.
+        raise
+    finally:
+        logger.setLevel(level)
 
 
 class Checkpoints:
@@ -91,7 +111,8 @@ class Checkpoints:
     def _restore(self, step: int, state: Any) -> tuple[Any, dict[str, Any]]:
         self._wait()
         args = _import_orbax().args
-        restored = self._orbax.restore(step, args=args.Composite(state=state, about=args.JsonRestore()))
+        with _one_error():
+            restored = self._orbax.restore(step, args=args.Composite(state=state, about=args.JsonRestore()))
         return restored.state, restored.about
 
     def close(self) -> None:

@@ -5,6 +5,9 @@ import dataclasses
 import functools
 import json
 import os
+import pathlib
+import sys
+import typing
 from typing import Any
 
 from flax import nnx
@@ -16,11 +19,9 @@ import numpy as np
 from digits import checkpoint, evaluate, models, record, results
 from digits.errors import UserError
 
-
-@functools.partial(jax.jit, static_argnums=(0, 1))
-def _logits(graphdef: nnx.GraphDef, normalization: str, params: dict, stats: dict, images: jax.Array) -> jax.Array:
-    """Logits of Nx28x28 images with pixels of 0 to 255: compiled once for all runs with equal first arguments."""
-    return evaluate.make_predict(graphdef, normalization)(params, stats, images)
+if typing.TYPE_CHECKING:
+    import matplotlib.figure
+    import pandas
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,7 +33,7 @@ class Run:
       model: the NNX module; call it with normalised images, Nx28x28x1, for logits in evaluation mode.
       class_names: the name of each class.
       epoch: the epoch (from 1) that the weights are from the end of.
-      history: one dict an epoch: loss, accuracy, val_loss, val_accuracy, learning_rate, seconds, images_per_second.
+      records: one dict an epoch, what `history` is made of.
       result: the content of result.json; None for a run that is not finished.
     """
 
@@ -40,12 +41,30 @@ class Run:
     model: nnx.Module
     class_names: tuple[str, ...]
     epoch: int
-    history: list[dict[str, float]]
+    records: list[dict[str, float | None]]
     result: dict[str, Any] | None
 
     @functools.cached_property
-    def _network(self) -> tuple[nnx.GraphDef, dict, dict]:
-        return models.split(models.for_evaluation(self.model))
+    def history(self) -> "pandas.DataFrame":
+        """A row an epoch (its number is the index) of record.METRICS: loss, accuracy, val_loss and so on."""
+        import pandas as pd  # Takes half a second: only for those who look.
+
+        columns = ["epoch", *record.METRICS]
+        return pd.DataFrame([[line.get(name) for name in columns] for line in self.records], columns=columns).set_index(
+            "epoch"
+        )
+
+    def plot(self) -> "matplotlib.figure.Figure":
+        """The curves of loss, accuracy and learning rate; a notebook shows them, `.savefig("curves.png")` keeps them."""
+        from digits import figures
+
+        if "IPython" in sys.modules:
+            import matplotlib.pyplot  # noqa: F401 (a notebook shows figures once this is there)
+        return figures.curves([self])
+
+    @functools.cached_property
+    def _network(self) -> nnx.Module:
+        return models.for_evaluation(self.model)
 
     def logits(self, images: np.ndarray, batch_size: int = 1000) -> np.ndarray:
         """What the softmax turns into probabilities; arguments, shapes and errors as of `predict`."""
@@ -57,10 +76,7 @@ class Run:
         pixels = pixels.reshape(-1, 28, 28)
         # Bytes become float32 on the device: a quarter to copy.
         pixels = pixels if pixels.dtype == np.uint8 else pixels.astype(np.float32)
-        graphdef, params, stats = self._network
-        batches = np.split(pixels, range(batch_size, len(pixels), batch_size))
-        parts = [_logits(graphdef, self.config.data.normalization, params, stats, batch) for batch in batches]
-        logits = np.concatenate(jax.device_get(parts))
+        logits = evaluate.logits(self._network, self.config.data.normalization, pixels, batch_size)
         return logits[0] if single else logits
 
     def predict(self, images: np.ndarray, batch_size: int = 1000) -> np.ndarray:
@@ -153,6 +169,7 @@ def no_finished_member(sweep: results.Sweep) -> UserError:
 
 
 def _no_run(files: record.Workdir) -> UserError:
+    """The sentence for a folder without checkpoints: what it is instead, and which runs lie below it."""
     found = {name: {p.parent for p in files.path.glob(f"*/**/{name}.json")} for name in ("config", "sweep")}
     runs = [path for path in found["config"] if path.parent not in found["sweep"]]
     names = {path: str(path.relative_to(files.path)) for path in runs}
@@ -162,26 +179,50 @@ def _no_run(files: record.Workdir) -> UserError:
         if names
         else "it must be the --workdir of a training"
     )
-    return UserError(f"{files.path} is no run with checkpoints; {hint}.")
+    return UserError(f"{files.path} is no run with checkpoints: {_contents(files.path)}; {hint}.")
+
+
+def _contents(path: pathlib.Path) -> str:
+    if not path.exists():
+        return "there is nothing of that name"
+    if not path.is_dir():
+        return "it is a file"
+    entries = sorted(entry.name + "/" * entry.is_dir() for entry in path.iterdir())
+    rest = f" and {len(entries) - 5} more" if len(entries) > 5 else ""
+    return f"it holds {', '.join(entries[:5])}{rest}" if entries else "it is empty"
 
 
 def _load_run(files: record.Workdir, which: str) -> Run:
     if not files.checkpoints.is_dir():
         raise _no_run(files)
-    checkpoints = checkpoint.Checkpoints(files.checkpoints, read_only=True)
-    step = checkpoints.latest_step()
-    if step is None:
-        raise UserError(f"{files.checkpoints} holds no checkpoint yet.")
-    state, about = checkpoints.restore_anywhere(step)
-    config = record.config_from_json(about["config"])
-    if which == "best" and config.early_stopping.restore_best and checkpoints.best_step() != step:
-        state, about = checkpoints.restore_anywhere(checkpoints.best_step())
-    checkpoints.close()
-    graphdef = _structure(json.dumps(about["config"]["model"]), len(about["class_names"]))
-    # The checkpoint's arrays are NumPy's; the module's are the default device's.
-    params, stats = jax.tree.map(jnp.asarray, (state["train"]["params"], state["train"].get("stats", {})))
-    model = nnx.merge(graphdef, params, stats)
-    return Run(config, model, tuple(about["class_names"]), about["epoch"], files.history(), files.result())
+    try:
+        checkpoints = checkpoint.Checkpoints(files.checkpoints, read_only=True)
+        step = checkpoints.latest_step()
+        if step is None:
+            raise UserError(f"{files.checkpoints} holds no checkpoint yet.")
+        state, about = checkpoints.restore_anywhere(step)
+        config = record.config_from_json(about["config"])
+        if which == "best" and config.early_stopping.restore_best and checkpoints.best_step() != step:
+            state, about = checkpoints.restore_anywhere(checkpoints.best_step())
+        checkpoints.close()
+        graphdef = _structure(json.dumps(about["config"]["model"]), len(about["class_names"]))
+        # The checkpoint's arrays are NumPy's; the module's are the default device's.
+        params, stats = jax.tree.map(jnp.asarray, (state["train"]["params"], state["train"].get("stats", {})))
+        model = nnx.merge(graphdef, params, stats)
+        epoch, class_names = about["epoch"], tuple(about["class_names"])
+    except UserError:
+        raise
+    except Exception as error:  # Whatever Orbax and its storage raise for what is missing or cut short.
+        raise UserError(
+            f"{files.checkpoints} is damaged, or only a part of it was copied ({_first_line(error)}): copy the "
+            "run's whole folder again."
+        ) from error
+    return Run(config, model, class_names, epoch, files.history(), files.result())
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0][:200]}" if lines else type(error).__name__
 
 
 @functools.lru_cache(maxsize=64)

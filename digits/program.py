@@ -101,6 +101,11 @@ class Program:
         """Exact loss and accuracy of the state's network."""
         return self._evaluate(state.params, state.stats, images, labels, scalars.of_model(state.scalars))
 
+    def logits(self, state: TrainState, images: np.ndarray) -> np.ndarray:
+        """Logits of the state's network, NxK, for images of Nx28x28."""
+        model = nnx.merge(models.split(self.model)[0], state.params, state.stats)
+        return evaluate.logits(models.for_evaluation(model), self.config.data.normalization, images)
+
     def learning_rate(self, state: TrainState) -> float:
         """The learning rate of the last step."""
         return float(self._learning_rate(state.step, state.learning_rate, state.scalars))

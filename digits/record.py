@@ -1,4 +1,4 @@
-"""The run directory: config.json, metrics.jsonl, TensorBoard events, result.json.
+"""The run directory: config.json, metrics.jsonl, result.json.
 
 Files are written whole (to a temporary name, then renamed) or, for metrics.jsonl, a line at a time; a line torn by a
 kill is dropped when the run resumes.
@@ -9,12 +9,9 @@ import json
 import os
 import pathlib
 import platform
-import queue
 import re
 import subprocess
 import sys
-import threading
-import time
 from typing import Any
 
 import jax
@@ -155,58 +152,6 @@ class Workdir:
 
     def forget_failure(self) -> None:
         (self.path / "failure.json").unlink(missing_ok=True)
-
-
-class Events:
-    """TensorBoard events through clu, written by a thread of their own, because importing TensorFlow takes seconds.
-
-    A short run would train at half its speed meanwhile, so that its events are written when it is over.
-    """
-
-    _SHORT = 20.0  # Seconds.
-
-    def __init__(self, directory: pathlib.Path, enabled: bool):
-        self._directory = directory
-        self._queue = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._run, daemon=True) if enabled else None
-        self._created, self._started = time.monotonic(), False
-        self.problem = ""
-
-    def write(self, epoch: int, scalars: dict[str, float]) -> None:
-        """Queues the scalars of an epoch."""
-        if not self._thread:
-            return
-        self._queue.put((epoch, {key: value for key, value in scalars.items() if key in METRICS}))
-        if time.monotonic() - self._created > self._SHORT:
-            self._start()
-
-    def _start(self) -> None:
-        if not self._started:
-            self._started = True
-            self._thread.start()
-
-    def close(self) -> None:
-        """Waits until everything is written."""
-        if self._thread and (self._started or not self._queue.empty()):
-            self._start()
-            self._queue.put(None)
-            self._thread.join()
-        self._thread = None
-
-    def _run(self) -> None:
-        try:
-            os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-            os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")  # Says so on stderr at import otherwise.
-            import tensorflow as tf
-            from clu import metric_writers
-
-            tf.config.set_visible_devices([], "GPU")
-            writer = metric_writers.SummaryWriter(str(self._directory))
-            while item := self._queue.get():
-                writer.write_scalars(*item)
-            writer.close()
-        except Exception as error:  # Training goes on without events, whatever TensorFlow stumbles over.
-            self.problem = f"{type(error).__name__}: {error}"
 
 
 def environment() -> dict[str, Any]:

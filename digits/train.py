@@ -11,7 +11,8 @@ import jax.numpy as jnp
 from ml_collections import ConfigDict
 import numpy as np
 
-from digits import augment, checkpoint, data, models, optimizer, profile, record, startup, terminal
+from digits import augment, checkpoint, data, events, measures, models, optimizer, profile, record, sheet, startup
+from digits import terminal
 from digits.errors import Diverged, require, require_choice, require_number
 from digits.interrupt import Interrupted, Listener
 from digits.program import Shared, out_of_memory_named, prepare_jax
@@ -146,7 +147,8 @@ class Training:
         """Makes the run's directory and state, fresh or from the latest checkpoint, and `alone` its program."""
         config, say = self.config, self.say
         self.files.create(config, self.about)
-        self.events = record.Events(self.files.path / "tensorboard", config.tensorboard)
+        self.events = events.Events(self.files.path / "tensorboard", config.tensorboard)
+        self.events.hyperparameters(config)
         began = time.perf_counter()
         if alone:
             self.program.compile(self.examples)
@@ -280,7 +282,7 @@ class Training:
             }
             self.say(terminal.epoch_line(line, config.epochs))
             self.files.append(line)
-            self.events.write(self.epoch, {key: value for key, value in line.items() if value is not None})
+            self.events.metrics(self.epoch, {name: line[name] for name in record.METRICS})
         monitored = metrics[config.monitor]
         if monitored is not None:
             self.stopping.update(config.early_stopping, config.monitor, monitored, self.epoch)
@@ -343,8 +345,19 @@ class Training:
             "config_file": self.about.get("config_file"),
         }
         self.files.write_result(result)
+        self._show_test(result)
         self.say(terminal.closing_lines(config, result, self.files))
         self.events.close()
         if self.events.problem:
             self.say(f"no TensorBoard events were written ({self.events.problem})")
         return result
+
+    def _show_test(self, result: dict[str, Any]) -> None:
+        """The test figures and the worst mistakes, for TensorBoard."""
+        if not self.config.tensorboard or not np.isfinite(result["test_loss"]):
+            return
+        epoch, (images, labels) = result["tested_epoch"], map(np.asarray, self.examples.test)
+        self.events.metrics(epoch, {name: result[name] for name in ("test_loss", "test_accuracy")})
+        names = self.examples.class_names
+        if worst := measures.measure(self.program.logits(self.state, images), labels, names)["mistakes"]:
+            self.events.picture(epoch, "mistakes", lambda: sheet.mistakes(images, worst, names))

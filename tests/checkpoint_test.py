@@ -29,7 +29,7 @@ def test_load_reproduces_the_recorded_test_accuracy(workdir):
     probabilities = run.predict(dataset.test_images)
     assert np.mean(probabilities.argmax(-1) == dataset.test_labels) == run.result["test_accuracy"]
     assert run.config.model.blocks == ((32,), (64,)) and run.config.is_locked
-    assert [line["epoch"] for line in run.history] == [1, 2]
+    assert run.history.index.tolist() == [1, 2] and run.history.accuracy[2] == run.records[1]["accuracy"]
     assert run.class_names == tuple("0123456789")
 
 

@@ -61,14 +61,14 @@ def test_metrics_are_exact_running_means_and_evaluations(tiny, tmp_path):
     dataset = data.load("optdigits")
     penalty = 0.01 * float((np.asarray(run.model.dense_1.kernel[...], np.float64) ** 2).sum())
     for images, labels, loss, accuracy in (
-        (dataset.train_images, dataset.train_labels, run.history[0]["loss"], run.history[0]["accuracy"]),
+        (dataset.train_images, dataset.train_labels, run.history.loss[1], run.history.accuracy[1]),
         (dataset.test_images, dataset.test_labels, result["test_loss"], result["test_accuracy"]),
     ):
         probabilities = run.predict(images)
         assert accuracy == pytest.approx(np.mean(probabilities.argmax(-1) == labels), abs=1e-9)
         nll = -np.log(probabilities[np.arange(len(labels)), labels]).mean()
         assert loss == pytest.approx(nll + penalty, rel=1e-5)
-    assert run.history[0]["val_loss"] == result["test_loss"]
+    assert run.history.val_loss[1] == result["test_loss"]
 
 
 def test_killed_three_times_and_resumed_gives_the_same_bits(tiny_cnn, tmp_path):

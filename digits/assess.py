@@ -1,10 +1,13 @@
 """Evaluates what was trained: a run, or the members and the ensembles of a sweep.
 
     python -m digits.evaluate --workdir=runs/simple_cnn
+    python -m digits.evaluate --workdir=runs/simple_cnn --robustness
     python -m digits.evaluate --workdir=runs/simple_cnn_sweep,seed=0:10 --split=validation --json
 
-Loss (the mean cross-entropy in nats, with a network's L2 penalty) and accuracy of every run are exact, those of
-result.json again; an ensemble predicts by the mean of its members' probabilities. Intervals are of 95%.
+A run also gets measures by class, its confusion matrix, calibration and worst mistakes, for MNIST the errors by writer,
+with --robustness the accuracy on changed images, and pictures of these in its folder `figures`. Loss (the mean
+cross-entropy in nats, with a network's L2 penalty) and accuracy of every run are exact, those of result.json again; an
+ensemble predicts by the mean of its members' probabilities. Intervals are of 95%.
 """
 
 from collections.abc import Sequence
@@ -19,7 +22,8 @@ from typing import Any
 from absl import flags
 
 from digits import main as digits_main
-from digits import results, scalars, statistics, tables
+from digits import results, scalars, statistics
+from digits.assessment_text import IMAGES, text
 from digits.errors import UserError
 
 if typing.TYPE_CHECKING:  # --help and a mistyped flag do not wait for what imports JAX.
@@ -27,48 +31,74 @@ if typing.TYPE_CHECKING:  # --help and a mistyped flag do not wait for what impo
 
     from digits import data, loading
 
+_Where = bool | str | os.PathLike
 _FLAGS = flags.FlagValues()  # Its own: the flags of digits.main have the same names.
 _WORKDIR = flags.DEFINE_string("workdir", None, "The folder of a run or of a sweep.", flag_values=_FLAGS)
 _SPLIT = flags.DEFINE_string("split", "test", "On which images: test, validation or train.", flag_values=_FLAGS)
 _DATA_DIR = flags.DEFINE_string("data_dir", None, "As for digits.main.", flag_values=_FLAGS)
+_FIGURES = flags.DEFINE_string(
+    "figures", None, "The folder for a run's pictures, or none. Default: `figures` in the run's.", flag_values=_FLAGS
+)
+_ROBUSTNESS = flags.DEFINE_bool(
+    "robustness", False, "Measure a run on changed images too; a deep CNN takes a minute.", flag_values=_FLAGS
+)
+_ROBUSTNESS_IMAGES = flags.DEFINE_integer(
+    "robustness_images", 2000, "On so many of the images, evenly spaced.", lower_bound=1, flag_values=_FLAGS
+)
 _JSON = flags.DEFINE_bool("json", False, "Print JSON, with all digits, instead of text.", flag_values=_FLAGS)
 
-_IMAGES = {"test": "test", "validation": "validation", "train": "training"}
 
-
-def assess(folder: str | os.PathLike, split: str = "test", data_dir: str | None = None) -> dict[str, Any]:
+def assess(
+    folder: str | os.PathLike,
+    split: str = "test",
+    data_dir: str | None = None,
+    figures: _Where = False,
+    robustness_images: int = 0,
+) -> dict[str, Any]:
     """Evaluates a run or a sweep.
 
     Args:
       folder: of the run or the sweep.
       split: "test", "validation" or "train", as each run's `config.data` has them.
       data_dir: see `data.load`.
+      figures: a folder to write a run's pictures into; True for its own `figures`, below which splits other than the
+        test set have a folder each; False for none.
+      robustness_images: on how many of the images a run's robustness is measured; 0 for not at all.
 
     Returns:
       What `python -m digits.evaluate --json` prints. *Figures* are "n" (images), "accuracy", its "accuracy_interval"
       and "loss". Both kinds have "kind" (run or sweep), "path", "split", "data" (names) and "notes" (sentences).
-      A run has its figures and the "epoch" (from 1) of its weights. A sweep has its "config_file", what "chooses", and
-      "points", best first. Each point has its "values"; its "members" with name, state and, if finished, what a run
-      has; "accuracy" and "loss" over these, as "n" (members), "mean" and "std"; and the figures of their "ensemble",
-      or None and the reason for "no_ensemble".
+      A run has its figures; the "epoch" (from 1) of its weights; what `measures.measure` returns, from another program
+      than the figures, so that an image on the edge of two classes may be counted differently; "writers", from
+      `measures.by_writer`, and "robustness", the rows of `robustness.measure`, either None where it was not measured;
+      and the paths of its "pictures". A sweep has its "config_file", what "chooses", and "points", best first. Each
+      point has its "values"; its "members" with name, state and, if finished, epoch and figures; "accuracy" and "loss"
+      over these, as "n" (members), "mean" and "std"; and the figures of their "ensemble", or None and the reason for
+      "no_ensemble".
 
     Raises:
-      UserError: there is nothing finished to evaluate, or no such images.
+      UserError: there is nothing finished to evaluate, or no such images; or a sweep is given what only a run can have.
     """
-    if split not in _IMAGES:
-        raise UserError(f"--split is {split!r}, but it must be one of {', '.join(_IMAGES)}.")
+    if split not in IMAGES:
+        raise UserError(f"--split is {split!r}, but it must be one of {', '.join(IMAGES)}.")
+    if not isinstance(figures, bool) and os.path.isfile(figures):
+        raise UserError(f"--figures is {str(figures)!r}, but that is a file: it must be a folder, or none.")
     path = pathlib.Path(folder).expanduser().absolute()
     about = {"path": str(path), "split": split}
     evaluation = _Evaluation(split, data_dir)
     if (path / "sweep.json").exists():
+        for flag, given in (("figures", not isinstance(figures, bool)), ("robustness", robustness_images)):
+            if given:
+                raise UserError(f"--{flag} is for a run, but {path} is a sweep: name one of its runs.")
         return {"kind": "sweep"} | about | evaluation.of_sweep(path)
     from digits import loading
 
     run = loading.load(path)
-    figures = evaluation.of_run(run)
+    found = evaluation.of_run(run) | evaluation.details(run, robustness_images)
     if run.result is None:
         evaluation.note("the run is not finished")
-    return {"kind": "run"} | about | evaluation.about() | figures
+    pictures = evaluation.draw(run, path, figures, found) if figures else []
+    return {"kind": "run"} | about | evaluation.about() | found | {"pictures": pictures}
 
 
 class _Evaluation:
@@ -127,6 +157,59 @@ class _Evaluation:
         figures = _figures(metrics["loss"], round(metrics["accuracy"] * len(labels)), len(labels))
         return {"epoch": run.epoch} | figures
 
+    def details(self, run: "loading.Run", robustness_images: int) -> dict[str, Any]:
+        """What there is to say of a run beyond its figures."""
+        import numpy as np
+        from tqdm import tqdm
+
+        from digits import measures, robustness
+
+        images, labels = self.examples(run)
+        logits = run.logits(images)
+        writers = self.writers(run)
+        rows = None
+        if robustness_images:
+            some = robustness.spread(len(labels), robustness_images)
+            rows = robustness.measure(run.logits, images[some], labels[some])
+            rows = list(tqdm(rows, "robustness", robustness.COUNT, unit=" changes", leave=False, disable=None))
+        return measures.measure(logits, labels, run.class_names) | {
+            "writers": None if writers is None else measures.by_writer(np.equal(logits.argmax(-1), labels), writers),
+            "robustness": rows,
+        }
+
+    def writers(self, run: "loading.Run") -> "np.ndarray | None":
+        """Who wrote each image of the split; None, with a note, where the file that knows it is not there."""
+        from digits import data
+
+        config = run.config.data
+        if config.name != "mnist":  # Nobody knows of others.
+            return None
+        dataset, validated_on_test = self._datasets[config.name], config.validation.strip() == "test"
+        try:
+            if self.split == "test" or (self.split == "validation" and validated_on_test):
+                return data.writers(dataset, "test")
+            train, held = data.indices(dataset, config)
+            return data.writers(dataset, "train")[train if self.split == "train" else held]
+        except UserError as error:
+            self.note(f"errors by writer are left out: {error}")
+            return None
+
+    def draw(self, run: "loading.Run", path: pathlib.Path, figures: _Where, found: dict[str, Any]) -> list[str]:
+        """Writes pictures of what was found of the run at `path` to where `assess` says; returns their paths."""
+        own = path / "figures" / ("" if self.split == "test" else self.split)
+        folder = own if figures is True else pathlib.Path(figures).expanduser().absolute()
+        try:
+            from digits import assessment_figures
+
+            return assessment_figures.write(folder, found, self.examples(run)[0])
+        except ImportError:
+            self.note("there are no pictures, for matplotlib is not installed: pip install matplotlib")
+        except UserError as error:  # Nobody asked for them in a run's folder, which may be somebody else's.
+            if figures is not True:
+                raise
+            self.note(f"there are no pictures: {error}")
+        return []
+
     def of_ensemble(self, runs: Sequence["loading.Run"]) -> dict[str, Any]:
         """The figures of the mean of the runs' probabilities, all on the first one's examples.
 
@@ -166,7 +249,7 @@ class _Evaluation:
         if not runs:
             problem = "no member is finished"
         elif self.split != "test" and len({run.config.data.fold for run in runs}) > 1:
-            problem = f"members of different folds have different {_IMAGES[self.split]} images"
+            problem = f"members of different folds have different {IMAGES[self.split]} images"
         else:
             ensemble = self.of_ensemble(runs)
         over = lambda figure: dataclasses.asdict(statistics.summarize(member.get(figure) for member in members))
@@ -184,61 +267,13 @@ def _figures(loss: float, correct: int, n: int) -> dict[str, Any]:
     return {"n": n, "accuracy": correct / n, "accuracy_interval": statistics.wilson(correct, n), "loss": loss}
 
 
-def text(assessment: dict[str, Any]) -> str:
-    """What `assess` returns, for the terminal: Markdown."""
-    is_run, images = assessment["kind"] == "run", _IMAGES[assessment["split"]]
-    lines = _run_lines(assessment, images) if is_run else _sweep_lines(assessment, images)
-    notes = [f"note: {note}" for note in assessment["notes"]]
-    return "\n".join([f"{assessment['path']}: {lines[0]}", *lines[1:], *notes])
-
-
-def _run_lines(run: dict[str, Any], images: str) -> list[str]:
-    cells = _cells(run)
-    where = f"{run['n']:,} {images} images of {', '.join(run['data'])}"
-    accuracy = f"accuracy {cells['accuracy']} (95% interval {cells['95% interval']}, n = {run['n']:,})"
-    return [f"the weights of epoch {run['epoch']} on {where}", f"{accuracy}  loss {cells['loss']}"]
-
-
-def _sweep_lines(sweep: dict[str, Any], images: str) -> list[str]:
-    """The points, best first, with mean ± std and ensemble of each; and all members."""
-    points = sweep["points"]
-    members = [member for point in points for member in point["members"]]
-    finished = [member for member in members if "accuracy" in member]
-    sizes = " or ".join(f"{n:,}" for n in sorted({member["n"] for member in finished}))
-    where = f"{sizes} {images} images of {', '.join(sweep['data'])}"
-    lines = [f"{len(finished)} of {len(members)} runs are finished, on {where}"]
-    if len(points) > 1:
-        lines.append(f"best point by {sweep['chooses']} first; each has its own ensemble, there is none across points")
-    rows = []
-    for point in points:
-        accuracy, loss = (statistics.Summary(**point[figure]) for figure in ("accuracy", "loss"))
-        row = {field: str(value) for field, value in point["values"].items()}
-        row |= {"n": str(accuracy.n), "accuracy": str(accuracy), "loss": str(loss)}
-        row |= {f"ensemble's {name}": cell for name, cell in _cells(point["ensemble"]).items()}
-        unfinished = len(point["members"]) - accuracy.n
-        rows.append(row | {"not finished": str(unfinished) if unfinished else ""})
-    lines += ["", "Mean ± std over n members, and the ensemble of these:", "", *tables.table(rows), ""]
-    problems = {point["no_ensemble"] for point in points if point["accuracy"]["n"]} - {None}
-    lines += [f"no ensemble, for {problem}" for problem in sorted(problems)] + [""] * bool(problems)
-    rows = [{"member": m["name"], **_cells(m), "state": "" if m in finished else m["state"]} for m in members]
-    return [*lines, *tables.table(rows), ""]
-
-
-def _cells(figures: dict[str, Any] | None) -> dict[str, str]:
-    """Figures for a row of a table; empty if there are none."""
-    if not figures or "accuracy" not in figures:
-        return dict.fromkeys(("accuracy", "95% interval", "loss"), "")
-    low, high = figures["accuracy_interval"]
-    accuracy, loss = f"{figures['accuracy']:.4f}", f"{figures['loss']:.4f}"
-    return {"accuracy": accuracy, "95% interval": f"{low:.4f} to {high:.4f}", "loss": loss}
-
-
 def main(argv: list[str]) -> int:
     """Runs the command line; returns the exit code: 0, or 2 for a user's mistake."""
     if {"--help", "-h", "--helpshort", "-help"} & set(argv):
         print(f"{__doc__}\n{_FLAGS.module_help(sys.modules[__name__])}")
         return 0
     try:
+        _FLAGS.unparse_flags()  # Of an earlier call.
         try:
             rest = _FLAGS(argv)
         except flags.Error as error:
@@ -247,7 +282,13 @@ def main(argv: list[str]) -> int:
             raise UserError(f"{rest[1]!r} is no flag: flags start with --.")
         if not _WORKDIR.value:
             raise UserError("--workdir is missing: name a run or a sweep, such as --workdir=runs/simple_cnn.")
-        assessment = assess(_WORKDIR.value, _SPLIT.value, _DATA_DIR.value)
+        if _FIGURES.value == "":
+            raise UserError("--figures is empty, but it must be a folder, or none.")
+        if _FLAGS["robustness_images"].present and not _ROBUSTNESS.value:
+            raise UserError("--robustness_images is given, but --robustness, which it is for, is not.")
+        figures = {None: True, "none": False}.get(_FIGURES.value, _FIGURES.value)
+        robustness_images = _ROBUSTNESS_IMAGES.value if _ROBUSTNESS.value else 0
+        assessment = assess(_WORKDIR.value, _SPLIT.value, _DATA_DIR.value, figures, robustness_images)
     except UserError as error:
         return digits_main.refuse(error)
     print(json.dumps(assessment, indent=2) if _JSON.value else text(assessment))

@@ -12,9 +12,9 @@ from digits import statistics
 from digits.errors import UserError
 
 BINS = 15  # As Guo et al. 2017.
-# NIST gave the writers of its Special Database 1 (series hsf_4), high-school students, the numbers from 2100 on; those of
-# Special Database 3, employees of the Census Bureau, have the lower ones. Both are in MNIST's training set and in its
-# test set, whose first 5,001 digits are students' (Yadav and Bottou 2019, "Cold Case: The Lost MNIST Digits").
+# NIST numbers the writers of its Special Database 1 (series hsf_4), high-school students, from 2100 on, and those of
+# Special Database 3, employees of the Census Bureau, below. MNIST's training and test set have digits of both; the
+# first 5,001 of the test set are students' (Yadav and Bottou 2019, "Cold Case: The Lost MNIST Digits").
 _FIRST_STUDENT = 2100
 
 

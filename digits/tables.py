@@ -1,5 +1,6 @@
 """A sweep as tables: CSV for programs, Markdown for people."""
 
+import contextlib
 import csv
 import io
 import os
@@ -85,26 +86,27 @@ def write_sweep(folder: str | os.PathLike) -> Sweep:
         writer = csv.DictWriter(table, rows[0], lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
-        _write(sweep.folder / name, table.getvalue().encode())
+        write(sweep.folder / name, table.getvalue().encode())
     try:
         from digits import sweep_figure
 
         if picture := sweep_figure.draw(sweep):
-            _write(sweep.folder / "figures" / "sweep.png", picture)
+            write(sweep.folder / "figures" / "sweep.png", picture)
             text += f"\n![{sweep.chooses} against what was swept](figures/sweep.png)\n"
     except ImportError:
         text += "\nNo figure, for matplotlib is not installed: `pip install matplotlib`.\n"
-    _write(sweep.folder / "sweep.md", text.encode())
+    write(sweep.folder / "sweep.md", text.encode())
     return sweep
 
 
-def _write(path: pathlib.Path, content: bytes) -> None:
+def write(path: pathlib.Path, content: bytes) -> None:
     """Writes a file, whole or not at all."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        path.parent.mkdir(exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         temporary.write_bytes(content)
         os.replace(temporary, path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # Where its folder is a file, even a missing one cannot be removed.
+            temporary.unlink()
         raise UserError(f"{path} cannot be written ({error.strerror}).") from error

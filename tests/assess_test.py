@@ -4,12 +4,13 @@ import dataclasses
 import json
 import shutil
 import statistics
+import sys
 
 import numpy as np
 import pytest
 
 import digits
-from digits import assess, data, errors, loading, population, record
+from digits import assess, data, errors, loading, measures, population, record, robustness
 from digits.points import with_values
 from tests.conftest import tiny_config
 
@@ -63,6 +64,111 @@ def test_a_run_gets_the_recorded_figures_to_the_last_digit(sweep):
     assert validation["n"] == 479 and assess.assess(files.path, "train")["n"] == 958
     line = f"accuracy {test['accuracy']:.4f} (95% interval {low:.4f} to {high:.4f}, n = 360)  loss {test['loss']:.4f}"
     assert line in assess.text(test)
+
+
+def test_a_run_gets_its_measures_robustness_and_pictures(sweep, tmp_path):
+    run, dataset = digits.load(sweep / "good_0"), data.load("optdigits")
+    folder = tmp_path / "pictures"
+    found = assess.assess(sweep / "good_0", figures=folder, robustness_images=50)
+    measured = measures.measure(run.logits(dataset.test_images), dataset.test_labels, dataset.class_names)
+    assert {key: found[key] for key in measured} == measured
+    assert np.trace(found["confusion"]) == round(360 * found["accuracy"]) and sum(map(sum, found["confusion"])) == 360
+    assert found["writers"] is None and found["notes"] == []  # Nobody knows optdigits' writers.
+    assert len(found["robustness"]) == robustness.COUNT
+    some = robustness.spread(360, 50)
+    blurred = robustness.blur(dataset.test_images[some], 2.0)
+    expected = np.mean(run.logits(blurred).argmax(-1) == dataset.test_labels[some])
+    (row,) = [row for row in found["robustness"] if (row["change"], row["amount"]) == ("Gaussian blur", 2.0)]
+    assert (row["accuracy"], row["n"]) == (expected, 50)
+    names = ("confusion", "reliability", "mistakes", "doubtful", "robustness")
+    assert found["pictures"] == [str(folder / f"{name}.png") for name in names]
+    text = assess.text(found)
+    assert "confusion matrix" in text and f"expected calibration error {found['calibration']['ece']:.4f}" in text
+    assert "accuracy on 50 images" in text and f"pictures in {folder}: confusion.png, reliability.png" in text
+    assert max(map(len, text.split("\n")[1:-1])) <= 100
+    plain = assess.assess(sweep / "good_0")
+    assert plain["robustness"] is None and plain["pictures"] == [] and "robustness" not in assess.text(plain)
+
+
+def test_pictures_lie_in_the_runs_folder_unless_it_cannot_hold_them(sweep, tmp_path, capsys, monkeypatch):
+    run = tmp_path / "run"
+    shutil.copytree(sweep / "good_0", run)
+    pictures = lambda: sorted(str(path.relative_to(run)) for path in run.glob("figures/**/*.png"))
+    assert assess.main(["evaluate", f"--workdir={run}", "--figures=none"]) == 0 and pictures() == []
+    capsys.readouterr()
+    assert assess.main(["evaluate", f"--workdir={run}", "--split=validation", "--json"]) == 0
+    names = ("confusion", "reliability", "mistakes", "doubtful")
+    paths = [f"figures/validation/{name}.png" for name in names]
+    assert json.loads(capsys.readouterr().out)["pictures"] == [str(run / path) for path in paths]
+    assert assess.main(["evaluate", f"--workdir={run}"]) == 0
+    assert pictures() == sorted([*paths, *(f"figures/{name}.png" for name in names)])
+    shutil.rmtree(run / "figures")
+    (run / "figures").write_text("")
+    (note,) = assess.assess(run, figures=True)["notes"]
+    assert note.startswith("there are no pictures: ") and "confusion.png cannot be written" in note
+    with pytest.raises(errors.UserError, match="confusion.png cannot be written"):
+        assess.assess(run, figures=run / "figures" / "below")
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    assert assess.assess(run, figures=True)["notes"] == [
+        "there are no pictures, for matplotlib is not installed: pip install matplotlib"
+    ]
+
+
+def test_words_as_classes_and_more_of_them_than_fit(sweep):
+    found = assess.assess(sweep / "good_0")
+    words = found | {"per_class": [of | {"name": f"class number {i}"} for i, of in enumerate(found["per_class"])]}
+    text = assess.text(words)
+    assert "confusion matrix" in text and max(map(len, text.split("\n")[1:])) <= 100
+    matrix = np.eye(60, dtype=int) * 1000
+    matrix[3, 5], matrix[7, 1], matrix[8, 9] = 12, 345, 1
+    many = found | {"confusion": matrix.tolist(), "mistakes": []}
+    many["per_class"] = [
+        {"name": f"c{i}", "support": 9, "precision": None, "recall": 1.0, "f1": 0.5} for i in range(60)
+    ]
+    lines = assess.text(many).split("\n")
+    start = lines.index("the most frequent confusions")
+    assert lines[start + 1 : start + 5] == [
+        "345 of c7 taken for c1",
+        "12 of c3 taken for c5",
+        "1 of c8 taken for c9",
+        "",
+    ]
+    assert any(line.split() == ["c0", "9", "-", "1.0000", "0.5000"] for line in lines)
+
+
+@pytest.mark.mnist
+def test_errors_by_writer_are_of_the_splits_images(sweep, tmp_path, monkeypatch):
+    dataset, run = data.load("mnist"), digits.load(sweep / "good_0")
+    monkeypatch.setattr(data, "load", lambda name, data_dir: dataset)
+    for split, validation, part, rows in (
+        ("test", "last(10000)", "test", slice(None)),
+        ("validation", "test", "test", slice(None)),
+        ("train", "test", "train", slice(None)),
+        ("train", "last(10000)", "train", slice(50_000)),
+        ("validation", "last(10000)", "train", slice(50_000, None)),
+    ):
+        on_mnist, evaluation = (
+            changed(run, name="mnist", validation=validation, fold=0),
+            assess._Evaluation(split, None),
+        )
+        images, _ = evaluation.examples(on_mnist)
+        np.testing.assert_array_equal(images, getattr(dataset, f"{part}_images")[rows])
+        np.testing.assert_array_equal(evaluation.writers(on_mnist), data.writers(dataset, part)[rows])
+    monkeypatch.setattr(loading, "load", lambda path: on_mnist)
+    found = assess.assess("run")
+    wrong = sum(group["n"] - round(group["n"] * group["accuracy"]) for group in found["writers"]["groups"])
+    assert found["writers"]["n"] == 297 and wrong == 10_000 - np.trace(found["confusion"])
+    text = assess.text(found)
+    assert (
+        "high-school students (SD-1)" in text
+        and f"worst writers, errors/images: {found['writers']['worst'][0]['writer']} " in text
+    )
+    monkeypatch.setenv("DIGITS_CACHE_DIR", str(tmp_path))
+    dataset = dataclasses.replace(dataset, data_dir=str(tmp_path))
+    without = assess.assess("run")
+    assert without["writers"] is None and "high-school" not in assess.text(without)
+    (note,) = set(without["notes"]) - set(found["notes"])
+    assert note.startswith("errors by writer are left out: qmnist-test-labels") and "\n" not in note
 
 
 def ensemble_by_numpy(runs, images, labels):
@@ -173,7 +279,7 @@ def test_the_command_prints_json_or_text(sweep, run_module, capsys):
     done = run_module("digits.evaluate", f"--workdir={sweep}", "--json")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == json.loads(json.dumps(assess.assess(sweep)))
-    assert assess.main(["evaluate", f"--workdir={sweep}/good_0", "--split=train"]) == 0
+    assert assess.main(["evaluate", f"--workdir={sweep}/good_0", "--split=train", "--figures=none"]) == 0
     assert "on 958 training images of optdigits" in capsys.readouterr().out
 
 
@@ -195,8 +301,32 @@ def test_mistakes_give_one_sentence_and_exit_code_2(args, words, sweep, run_modu
         assert word in done.stderr
 
 
+@pytest.mark.parametrize(
+    "args, words",
+    [
+        (["--workdir={sweep}", "--robustness"], ["--robustness is for a run", "rates is a sweep"]),
+        (["--workdir={sweep}", "--figures={sweep}/pictures"], ["--figures is for a run", "rates is a sweep"]),
+        (["--workdir={sweep}/good_0", "--figures="], ["--figures is empty", "none"]),
+        (["--workdir={sweep}/good_0", "--figures={sweep}/sweep.json"], ["sweep.json", "that is a file"]),
+        (
+            ["--workdir={sweep}/good_0", "--robustness", "--robustness_images=0"],
+            ["--robustness_images=0", "positive integer"],
+        ),
+        (["--workdir={sweep}/good_0", "--robustness_images=9"], ["--robustness, which it is for, is not"]),
+        (["--workdir={sweep}/good_0", "--robustness_images=many"], ["robustness_images", "many"]),
+    ],
+)
+def test_flags_of_a_run_that_make_no_sense_are_refused(args, words, sweep, capsys):
+    assert assess.main(["evaluate", *(argument.format(sweep=sweep) for argument in args)]) == 2
+    out, error = capsys.readouterr()
+    assert out == "" and error.startswith("error: ") and error.count("\n") == 1
+    for word in words:
+        assert word in error
+    assert not (sweep / "pictures").exists() and not (sweep / "good_0" / "figures").exists()
+
+
 def test_help_is_quick_to_import(run_module):
     done = run_module("digits.evaluate", "--help", python=("-X", "importtime"))
     assert done.returncode == 0 and "--split" in done.stdout
-    for heavy in ("jax", "flax", "orbax", "tensorflow"):
+    for heavy in ("jax", "flax", "orbax", "tensorflow", "matplotlib"):
         assert f" {heavy}\n" not in done.stderr

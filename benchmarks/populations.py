@@ -135,7 +135,8 @@ def _commands(folder: pathlib.Path) -> dict[str, dict]:
         seconds = training = 0.0
         for member in range(_MEMBERS.value):
             workdir = place / f"single{member}"
-            seconds += call("digits.main", *arguments, f"--config.{field}={member}", f"--workdir={workdir}")
+            own = f"--config.{field}={member}", f"--workdir={workdir}", "--noreport"  # A sweep's runs have none.
+            seconds += call("digits.main", *arguments, *own)
             training += sum(line["seconds"] for line in record.Workdir(workdir).history())
         reports["single"]["rounds"].append({"round": number, "seconds": seconds, "training": training})
         command.say(f"  {_MEMBERS.value} single runs {seconds:.1f} s, {training:.1f} s of it training")

@@ -15,14 +15,12 @@ import dataclasses
 import json
 import os
 import pathlib
-import sys
 import typing
 from typing import Any
 
 from absl import flags
 
-from digits import main as digits_main
-from digits import results, scalars, statistics
+from digits import commands, results, scalars, statistics
 from digits.assessment_text import IMAGES, text
 from digits.errors import UserError
 
@@ -269,27 +267,17 @@ def _figures(loss: float, correct: int, n: int) -> dict[str, Any]:
 
 def main(argv: list[str]) -> int:
     """Runs the command line; returns the exit code: 0, or 2 for a user's mistake."""
-    if {"--help", "-h", "--helpshort", "-help"} & set(argv):
-        print(f"{__doc__}\n{_FLAGS.module_help(sys.modules[__name__])}")
-        return 0
-    try:
-        _FLAGS.unparse_flags()  # Of an earlier call.
-        try:
-            rest = _FLAGS(argv)
-        except flags.Error as error:
-            raise UserError(str(error).replace(" ?", "?")) from error
-        if len(rest) > 1:
-            raise UserError(f"{rest[1]!r} is no flag: flags start with --.")
-        if not _WORKDIR.value:
-            raise UserError("--workdir is missing: name a run or a sweep, such as --workdir=runs/simple_cnn.")
-        if _FIGURES.value == "":
-            raise UserError("--figures is empty, but it must be a folder, or none.")
-        if _FLAGS["robustness_images"].present and not _ROBUSTNESS.value:
-            raise UserError("--robustness_images is given, but --robustness, which it is for, is not.")
-        figures = {None: True, "none": False}.get(_FIGURES.value, _FIGURES.value)
-        robustness_images = _ROBUSTNESS_IMAGES.value if _ROBUSTNESS.value else 0
-        assessment = assess(_WORKDIR.value, _SPLIT.value, _DATA_DIR.value, figures, robustness_images)
-    except UserError as error:
-        return digits_main.refuse(error)
+    return commands.run(argv, __name__, _FLAGS, _main)
+
+
+def _main(_: list[str]) -> int:
+    workdir = commands.given(_WORKDIR.value)
+    if _FIGURES.value == "":
+        raise UserError("--figures is empty, but it must be a folder, or none.")
+    if _FLAGS["robustness_images"].present and not _ROBUSTNESS.value:
+        raise UserError("--robustness_images is given, but --robustness, which it is for, is not.")
+    figures = {None: True, "none": False}.get(_FIGURES.value, _FIGURES.value)
+    robustness_images = _ROBUSTNESS_IMAGES.value if _ROBUSTNESS.value else 0
+    assessment = assess(workdir, _SPLIT.value, _DATA_DIR.value, figures, robustness_images)
     print(json.dumps(assessment, indent=2) if _JSON.value else text(assessment))
     return 0

@@ -132,18 +132,6 @@ def _error_bars(axes: Any, x: Sequence[float], y: Sequence[float], intervals: Se
     axes.errorbar(x, y, yerr=(down, up), fmt="o" + line, color=figures.BLUE, ms=4, lw=1.2, capsize=2, label=label)
 
 
-def examples(entries: Sequence[dict[str, Any]], images: np.ndarray, class_names: Sequence[str]) -> np.ndarray:
-    """A sheet, HxWx3 uint8, of `measure()`'s "mistakes" or "doubtful" among `images`, the ones that were measured."""
-    from digits import sheet
-
-    captions = [
-        f"image {entry['index']}\ntrue {class_names[entry['label']]}\npredicted {class_names[entry['prediction']]}\n"
-        f"p = {entry['probability']:.4f}"
-        for entry in entries
-    ]
-    return sheet.sheet(images[[entry["index"] for entry in entries]], captions, columns=8)
-
-
 def write(folder: pathlib.Path, assessment: dict[str, Any], images: np.ndarray) -> list[str]:
     """Writes the pictures of a run's assessment on `images` into a folder, and returns their paths.
 
@@ -163,7 +151,7 @@ def write(folder: pathlib.Path, assessment: dict[str, Any], images: np.ndarray) 
     }
     for name in ("mistakes", "doubtful"):
         if entries := assessment[name]:
-            draw[name] = lambda entries=entries: sheet.png(examples(entries, images, class_names))
+            draw[name] = lambda entries=entries: sheet.png(sheet.examples(entries, images, class_names))
         else:
             with contextlib.suppress(OSError):
                 (folder / f"{name}.png").unlink()

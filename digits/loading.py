@@ -6,7 +6,6 @@ import functools
 import json
 import os
 import pathlib
-import sys
 import typing
 from typing import Any
 
@@ -58,8 +57,7 @@ class Run:
         """The curves of loss, accuracy and learning rate; a notebook shows them, `.savefig("curves.png")` keeps them."""
         from digits import figures
 
-        if "IPython" in sys.modules:
-            import matplotlib.pyplot  # noqa: F401 (a notebook shows figures once this is there)
+        figures.enable_in_notebook()
         return figures.curves([self])
 
     @functools.cached_property

@@ -14,6 +14,7 @@ import traceback
 from absl import app, flags
 from ml_collections import ConfigDict, config_flags
 
+from digits import commands
 from digits.errors import UserError
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "The experiment: a file of configs/.")
@@ -24,6 +25,7 @@ _DATA_DIR = flags.DEFINE_string("data_dir", None, "A folder with the four IDX fi
 _PROFILE = flags.DEFINE_bool(
     "profile", False, "Write a trace of the training around the end of an epoch to WORKDIR/profile."
 )
+_REPORT = flags.DEFINE_bool("report", True, "Write report.html and figures/ into the run's folder at its end.")
 _TYPES = {"int()": "a whole number", "to float": "a number", "boolean": "true or false"}
 
 
@@ -88,7 +90,7 @@ def default_workdir(config_file: str, overrides: dict) -> str:
 def main(argv: list[str]) -> int:
     """Runs the command line; returns the exit code: 0, 2 for a user's mistake, 128 + signal for an interrupted run."""
     app.define_help_flags()
-    if {"--help", "-h", "--helpshort", "-help"} & set(argv):
+    if commands.asks_for_help(argv):
         print(f"{__doc__}\n{flags_help()}")
         return 0
     try:
@@ -99,15 +101,27 @@ def main(argv: list[str]) -> int:
         start = startup.Start(config.data.name, _DATA_DIR.value).early()
         from digits import train  # Imports JAX.
     except UserError as error:
-        return refuse(error)
+        return commands.refuse(error)
     try:
         train.train_and_evaluate(config, folder, origin=origin, start=start, profile=_PROFILE.value)
     except UserError as error:
-        return refuse(error)
+        return commands.refuse(error)
     except train.Interrupted as interrupted:
         print(interrupted, flush=True)
         return interrupted.exit_code
+    if _REPORT.value and not (pathlib.Path(folder).expanduser() / "report.html").exists():
+        _write_report(folder)
     return 0
+
+
+def _write_report(folder: str) -> None:
+    """The run is whole without it: a report that cannot be written is a line, and no failure."""
+    from digits import report
+
+    try:
+        print(f"report: {report.write(folder, _DATA_DIR.value)}", flush=True)
+    except UserError as error:
+        print(f"no report was written: {error}", flush=True)
 
 
 def workdir() -> str | None:
@@ -123,11 +137,6 @@ def data_dir() -> str | None:
 def flags_help() -> str:
     """The flags that every command that trains has."""
     return flags.FLAGS.module_help(sys.modules[__name__])
-
-
-def refuse(error: UserError) -> int:
-    print(f"error: {error}", file=sys.stderr)
-    return 2
 
 
 if __name__ == "__main__":

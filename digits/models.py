@@ -297,7 +297,7 @@ def for_evaluation(model: nnx.Module) -> nnx.Module:
 
 
 def summary(model: nnx.Module) -> str:
-    """Layer, output shape and parameters of every layer, and the totals, as a table. The module may be abstract.
+    """Layer, output shape and parameters of every layer, the totals and their memory. The module may be abstract.
 
     Non-trainable are BatchNorm's moving mean and variance, counted as Keras does.
     """
@@ -319,5 +319,6 @@ def summary(model: nnx.Module) -> str:
     ]
     lines = [f"{'layer':<16}{'output':<14}{'parameters':>12}", "-" * 42]
     lines += [f"{name:<16}{shape:<14}{count:>12}" for name, shape, count in rows]
-    total = f"parameters: {trained + rest:,} ({trained:,} trainable, {rest:,} not)"
+    size = sum(a.size * a.dtype.itemsize for tree in arrays for a in jax.tree.leaves(tree)) / 1024
+    total = f"parameters: {trained + rest:,} ({trained:,} trainable, {rest:,} not), {size:,.2f} KiB"
     return "\n".join([*lines, "-" * 42, total])

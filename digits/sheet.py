@@ -12,7 +12,13 @@ from digits.errors import UserError
 _GAP, _LINE = 8, 15  # Pixels between cells, and of a caption's line.
 
 
-def sheet(images: np.ndarray, captions: Sequence[str] = (), columns: int | None = None, scale: int = 3) -> np.ndarray:
+def sheet(
+    images: np.ndarray,
+    captions: Sequence[str] = (),
+    columns: int | None = None,
+    scale: int = 3,
+    colormap: str | None = None,
+) -> np.ndarray:
     """Draws digits dark on white, as on paper, row by row.
 
     Args:
@@ -20,6 +26,7 @@ def sheet(images: np.ndarray, captions: Sequence[str] = (), columns: int | None 
       captions: one an image, of one or several lines; none by default.
       columns: images a row; by default about as many as rows, and at most 10.
       scale: pixels a side of an image's pixel.
+      colormap: the name of a colour map of matplotlib's to draw them in instead.
 
     Returns:
       HxWx3, uint8.
@@ -42,9 +49,15 @@ def sheet(images: np.ndarray, captions: Sequence[str] = (), columns: int | None 
     down = height + lines * _LINE + _GAP
     paper = Image.new("RGB", (columns * across + _GAP, -(-len(ink) // columns) * down + _GAP), "white")
     draw = ImageDraw.Draw(paper)
-    for i, image in enumerate(ink):
+    if colormap:
+        import matplotlib
+
+        colours = matplotlib.colormaps[colormap](ink, bytes=True)[..., :3]
+    else:
+        colours = 255 - ink
+    for i, colour in enumerate(colours):
         left, top = _GAP + i % columns * across, _GAP + i // columns * down
-        digit = Image.fromarray(255 - image).resize((width, height), Image.Resampling.NEAREST)
+        digit = Image.fromarray(colour).resize((width, height), Image.Resampling.NEAREST)
         middle = left + (across - _GAP - width) // 2
         paper.paste(digit, (middle, top))
         draw.rectangle((middle - 1, top - 1, middle + width, top + height), outline="#CCCCCC")
@@ -53,13 +66,14 @@ def sheet(images: np.ndarray, captions: Sequence[str] = (), columns: int | None 
     return np.asarray(paper)
 
 
-def mistakes(images: np.ndarray, found: Sequence[dict[str, Any]], class_names: Sequence[str]) -> np.ndarray:
-    """A sheet of those of NxHxW images that `measures.measure` lists: the true class, the predicted one, how surely."""
+def examples(entries: Sequence[dict[str, Any]], images: np.ndarray, class_names: Sequence[str]) -> np.ndarray:
+    """A sheet of `measures.measure`'s "mistakes" or "doubtful" among `images`, NxHxW, the ones that were measured."""
     captions = [
-        f"{class_names[one['label']]}, read as {class_names[one['prediction']]}\n{one['probability']:.1%} sure"
-        for one in found
+        f"image {entry['index']}\ntrue {class_names[entry['label']]}\npredicted {class_names[entry['prediction']]}\n"
+        f"p = {entry['probability']:.4f}"
+        for entry in entries
     ]
-    return sheet(images[[one["index"] for one in found]], captions)
+    return sheet(images[[entry["index"] for entry in entries]], captions, columns=8)
 
 
 def png(picture: np.ndarray) -> bytes:

@@ -24,6 +24,7 @@ from typing import Any
 from absl import app, flags
 from ml_collections import ConfigDict
 
+from digits import commands
 from digits import main as digits_main
 from digits.errors import UserError
 
@@ -325,19 +326,19 @@ def run(plan: Plan, data_dir: str | None, module: str, arguments: list[str]) -> 
 def main(argv: list[str], help_text: str = __doc__) -> int:
     """Runs the command line; returns the exit code: 1 if a run failed, otherwise as digits.main."""
     app.define_help_flags()
-    if {"--help", "-h", "--helpshort", "-help"} & set(argv):
+    if commands.asks_for_help(argv):
         print(f"{help_text}\n{flags.FLAGS.module_help(sys.modules[__name__])}\n{digits_main.flags_help()}")
         return 0
     try:
         plan = read_plan(argv)
     except UserError as error:
-        return digits_main.refuse(error)
+        return commands.refuse(error)
     from digits.interrupt import Interrupted
 
     try:
         return run(plan, digits_main.data_dir(), "digits.sweep", argv[1:])
     except UserError as error:
-        return digits_main.refuse(error)
+        return commands.refuse(error)
     except Interrupted as interrupted:
         print(interrupted, flush=True)
         return interrupted.exit_code

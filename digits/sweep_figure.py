@@ -5,11 +5,11 @@ Seeds or folds alone: a strip of the members. Drawn without pyplot, so that a no
 """
 
 from collections.abc import Callable, Iterable, Sequence
-import io
 import math
 import textwrap
 from typing import Any
 
+from digits import figures
 from digits.results import Member, Sweep
 from digits.statistics import summarize
 
@@ -30,18 +30,7 @@ _UNITS = {
     "val_loss": "nats",
     "test_loss": "nats",
 }
-# Okabe and Ito's colours, which colour-blind people can tell apart.
-_MEMBER, _MEAN, _LOST = "#56B4E9", "#0072B2", "#D55E00"
-_STYLE = {
-    "axes.formatter.useoffset": False,
-    "axes.grid": True,
-    "axes.spines.right": False,
-    "axes.spines.top": False,
-    "figure.titlesize": 11,
-    "font.size": 10,
-    "grid.alpha": 0.3,
-    "text.parse_math": False,  # A value may hold a $.
-}
+_MEMBER, _MEAN, _LOST = figures.SKY, figures.BLUE, figures.VERMILLION
 
 
 def values_of(sweep: Sweep, field: str) -> list[Any]:
@@ -62,13 +51,13 @@ def axis_kind(values: Sequence[Any]) -> str:
     return "log" if geometric or values[-1] >= 10 * values[0] else "linear"
 
 
+@figures.styled
 def draw(sweep: Sweep) -> bytes | None:
     """A PNG, 1200 pixels wide; None if nothing varies or nothing has finished.
 
     Raises:
       ImportError: matplotlib is not installed.
     """
-    import matplotlib
     from matplotlib.figure import Figure
 
     if len(sweep.members) < 2 or not _figures(sweep.members, sweep.chooses):
@@ -77,30 +66,27 @@ def draw(sweep: Sweep) -> bytes | None:
     by = ", ".join(fields) or " and ".join(sweep.fields)
     marked = "chosen by" if sweep.chosen_by_test else "validated on" if sweep.validation_is_test else ""
     title = f"{sweep.config_file}: {sweep.chooses} by {by}" + f", {marked} the test set" * bool(marked)
-    with matplotlib.rc_context(_STYLE):
-        rows = math.ceil(len(fields) / PANELS_A_ROW)
-        columns = math.ceil(len(fields) / max(rows, 1))
-        height = {0: 3.0, 1: 5.0, 2: 7.0}.get(len(fields), 1.0 + 3.4 * rows)
-        figure = Figure(figsize=(10, height), dpi=120, layout="constrained")
-        figure.suptitle(textwrap.fill(title, 110))
-        if not fields:
-            _strip(figure.subplots(), sweep)
-        elif len(fields) == 2:
-            places = figure.subplot_mosaic([["map", "0"], ["map", "1"]], width_ratios=(3, 2))
-            places["0"].sharey(places["1"])
-            _heat_map(places["map"], sweep, *fields)
-            _panels([places["0"], places["1"]], sweep, fields, room=34)
-        else:
-            places = figure.subplots(rows, columns, sharey=True, squeeze=False).flatten()
-            _panels(places[: len(fields)], sweep, fields, room=100 // columns)
-            for i, axes in enumerate(places):
-                if i >= len(fields):
-                    axes.remove()
-                elif i % columns:
-                    axes.set_ylabel("")
-        png = io.BytesIO()
-        figure.savefig(png, format="png")
-    return png.getvalue()
+    rows = math.ceil(len(fields) / PANELS_A_ROW)
+    columns = math.ceil(len(fields) / max(rows, 1))
+    height = {0: 3.0, 1: 5.0, 2: 7.0}.get(len(fields), 1.0 + 3.4 * rows)
+    figure = Figure(figsize=(10, height), dpi=figures.DPI, layout="constrained")
+    figure.suptitle(textwrap.fill(title, 110))
+    if not fields:
+        _strip(figure.subplots(), sweep)
+    elif len(fields) == 2:
+        places = figure.subplot_mosaic([["map", "0"], ["map", "1"]], width_ratios=(3, 2))
+        places["0"].sharey(places["1"])
+        _heat_map(places["map"], sweep, *fields)
+        _panels([places["0"], places["1"]], sweep, fields, room=34)
+    else:
+        places = figure.subplots(rows, columns, sharey=True, squeeze=False).flatten()
+        _panels(places[: len(fields)], sweep, fields, room=100 // columns)
+        for i, axes in enumerate(places):
+            if i >= len(fields):
+                axes.remove()
+            elif i % columns:
+                axes.set_ylabel("")
+    return figures.png(figure)
 
 
 def _are_numbers(values: Sequence[Any]) -> bool:
@@ -109,8 +95,8 @@ def _are_numbers(values: Sequence[Any]) -> bool:
 
 def _figures(members: Iterable[Member], name: str) -> list[float]:
     """The members' figures of this name, where they have a finite one."""
-    figures = [member.figures[name] for member in members]
-    return [figure for figure in figures if figure is not None and math.isfinite(figure)]
+    values = [member.figures[name] for member in members]
+    return [value for value in values if value is not None and math.isfinite(value)]
 
 
 def _label(name: str) -> str:

@@ -360,4 +360,4 @@ class Training:
         self.events.metrics(epoch, {name: result[name] for name in ("test_loss", "test_accuracy")})
         names = self.examples.class_names
         if worst := measures.measure(self.program.logits(self.state, images), labels, names)["mistakes"]:
-            self.events.picture(epoch, "mistakes", lambda: sheet.mistakes(images, worst, names))
+            self.events.picture(epoch, "mistakes", lambda: sheet.examples(worst, images, names))

@@ -17,6 +17,7 @@ import statistics
 import sys
 
 from configs import two_conv
+from digits import commands
 from digits.errors import UserError, require
 
 KERNEL_SIZES = (2, 3, 5, 7, 11)
@@ -66,7 +67,7 @@ def main(argv: list[str]) -> int:
     from digits.interrupt import Interrupted
 
     given = [f"--config={os.path.relpath(__file__)}", *argv[1:]]
-    if {"--help", "-h", "--helpshort", "-help"} & set(argv):
+    if commands.asks_for_help(argv):
         return digits_sweep.main(argv, __doc__)
     try:
         plan = digits_sweep.read_plan([argv[0], *given])
@@ -87,7 +88,7 @@ def main(argv: list[str]) -> int:
         origin = plan.origin | {"overrides": plan.origin["overrides"] | values}
         train.train_and_evaluate(refit, plan.workdir / "refit", digits_main.data_dir(), origin)
     except UserError as error:
-        return digits_main.refuse(error)
+        return commands.refuse(error)
     except Interrupted as interrupted:
         print(interrupted, flush=True)
         return interrupted.exit_code

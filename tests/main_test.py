@@ -46,8 +46,13 @@ def test_quick_start_trains_prints_and_records(tmp_path, run_module):
     about = json.loads((tmp_path / "run" / "config.json").read_text())
     assert about["config_file"] == "configs/quickstart.py"
     assert about["overrides"] == {"epochs": 2, "tensorboard": False} and about["config"]["epochs"] == 2
+    page = tmp_path / "run" / "report.html"
+    assert done.stdout.endswith(f"report: {page}\n") and f"{result['test_accuracy']:.4f}" in page.read_text()
+    assert {"curves.png", "confusion.png", "filters.png"} <= {path.name for path in (page.parent / "figures").iterdir()}
+    page.write_text("mine")
     again = run_module("digits.main", *QUICK, f"--workdir={tmp_path}/run")
     assert again.returncode == 0 and "finished" in again.stdout and "epoch 1" not in again.stdout
+    assert page.read_text() == "mine"
 
 
 @pytest.mark.parametrize(
@@ -164,6 +169,7 @@ def test_trains_from_idx_files_where_tensorflow_tfds_and_clu_are_not_installed(t
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "no TensorBoard events" in done.stdout and "test accuracy" in done.stdout
+    assert "no report was written: A report needs pillow" in done.stdout
     assert "profile: train" in done.stdout and list((tmp_path / "run" / "profile").rglob("perfetto_trace.json.gz"))
     assert (tmp_path / "run" / "result.json").exists() and not (tmp_path / "run" / "tensorboard").exists()
 
@@ -171,7 +177,7 @@ def test_trains_from_idx_files_where_tensorflow_tfds_and_clu_are_not_installed(t
 @pytest.mark.mnist
 def test_second_start_imports_no_tensorflow_before_the_first_epoch_ends(tmp_path, run_module):
     """The import times list everything imported; with events off nothing needs TensorFlow or TFDS at all."""
-    args = ("--config=configs/dense_32_32.py", "--config.epochs=1", "--config.tensorboard=False")
+    args = ("--config=configs/dense_32_32.py", "--config.epochs=1", "--config.tensorboard=False", "--noreport")
     first = run_module("digits.main", *args, f"--workdir={tmp_path}/a")
     assert first.returncode == 0, first.stderr
     env = {"DIGITS_DATA_DIR": ""}  # From the cache that the first start left.

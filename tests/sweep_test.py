@@ -87,7 +87,7 @@ def test_every_member_is_a_run_that_loads_and_that_main_knows(diverging, run_mod
     assert run.config.optimizer.learning_rate == 3e-3 and run.result["epochs"] == 3
     overrides = json.loads((folder / "config.json").read_text())["overrides"]
     flags = [f"--config.{field}={value}" for field, value in overrides.items()]
-    done = run_module("digits.main", TINY[0], *flags, f"--workdir={folder}")
+    done = run_module("digits.main", TINY[0], *flags, f"--workdir={folder}", "--noreport")
     assert done.returncode == 0 and "This run is finished" in done.stdout
 
 

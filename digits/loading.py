@@ -54,11 +54,15 @@ class Run:
         )
 
     def plot(self) -> "matplotlib.figure.Figure":
-        """The curves of loss, accuracy and learning rate; a notebook shows them, `.savefig("curves.png")` keeps them."""
-        from digits import figures
+        """The curves of loss, accuracy and learning rate, over those that the notebook printed where there are any.
+
+        A Jupyter or Colab notebook shows the figure; `.savefig("curves.png")` keeps it.
+        """
+        from digits import documented, figures
 
         figures.enable_in_notebook()
-        return figures.curves([self])
+        experiment = (self.result or {}).get("config_file") or ""
+        return figures.curves([self], documented.curves(experiment, self.config.documented.source))
 
     @functools.cached_property
     def _network(self) -> nnx.Module:

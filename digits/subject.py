@@ -2,10 +2,7 @@
 
 from collections.abc import Callable
 import functools
-import importlib.util
-import json
 import os
-import pathlib
 from typing import Any
 
 from flax import nnx
@@ -13,7 +10,7 @@ import jax
 from ml_collections import ConfigDict
 import numpy as np
 
-from digits import data, loading, measures, models, program, record
+from digits import data, documented, loading, measures, models, program, record
 from digits.errors import UserError
 
 _FIGURES = ("test_loss", "test_accuracy", "tested_epoch")  # Without which a result.json is none.
@@ -99,11 +96,6 @@ class Subject:
         )
 
     @property
-    def experiment(self) -> str:
-        """The name of the config file, without folder and ending; the run's own name where there is none."""
-        return pathlib.Path(self.about["config_file"] or self.name).stem
-
-    @property
     def tested(self) -> dict[str, Any]:
         """The record of the tested epoch; of the last one where nothing was tested yet."""
         epoch = self.result["tested_epoch"] if self.result else None
@@ -165,23 +157,5 @@ class Subject:
 
     @functools.cached_property
     def documented(self) -> dict[str, list[float | None]] | None:
-        """The epochs that the experiment's notebook printed, by column; None where there are none."""
-        reported = _reported().get(self.experiment, {})
-        # A config of somebody's own may have the name of one of the project's.
-        is_source = f"notebook {reported.get('notebook')}," in str(self.config.documented.source)
-        return reported.get("history") if is_source else None
-
-
-@functools.cache
-def _reported() -> dict[str, Any]:
-    """The notebooks' figures by experiment, where the project's `experiments` are installed.
-
-    They are found without being imported: as data, for imports point from `experiments` to `digits` alone. A run does
-    not carry them: they belong to the experiment, and one trained before they were carried has them too.
-    """
-    found = importlib.util.find_spec("experiments")
-    for folder in (found and found.submodule_search_locations) or ():
-        path = pathlib.Path(folder) / "reported.json"
-        if path.exists():
-            return json.loads(path.read_text(encoding="utf-8"))
-    return {}
+        """See `documented.curves`."""
+        return documented.curves(self.about["config_file"] or self.name, self.config.documented.source)

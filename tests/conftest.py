@@ -10,7 +10,7 @@ import tempfile
 import pytest
 
 from configs import base
-from tests import made_sweeps
+from tests import browsing, made_sweeps
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 os.environ.setdefault("KERAS_BACKEND", "jax")
@@ -65,6 +65,13 @@ def tiny_cnn(tiny):
     tiny.model.blocks = ((4,), (8,))
     tiny.model.batch_norm = "conv"
     return tiny
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """A headless Chromium, as Playwright drives it."""
+    with browsing.launched() as browser:
+        yield browser
 
 
 @pytest.fixture

@@ -1,0 +1,225 @@
+"""A person's own picture of handwritten or printed digits -> digits in the form of MNIST's.
+
+`read` finds what is ink, whatever its colour, on paper lit unevenly or on a screen; finds the digits in it; and brings
+each into MNIST's form as LeCun, Cortes and Burges describe theirs (yann.lecun.com/exdb/mnist): fitted into 20x20 pixels
+with its aspect ratio kept, anti-aliased, and put into 28x28 with its centre of mass in the middle. Ours, not MNIST's:
+strokes thinner than nearly all of MNIST's are thickened first, for shrinking would make them vanish.
+
+Digits that touch each other or a ruled line are not separated, and the edge of a shadow as dark as the ink confuses it.
+"""
+
+import dataclasses
+import os
+
+import numpy as np
+
+from digits import pictures
+from digits.errors import UserError
+
+SIDE, BOX = 28, 20
+_WORKING_PIXELS, _WORKING_SIDE = 2_000_000, 5000  # Larger pictures are reduced to no more than these.
+_MOST_PIECES = 500
+# As fractions of the ink's full strength: a piece of ink reaches one and extends as far as the other.
+_STRONG, _WEAK = 0.5, 0.2
+# In pixels of 28x28 and measured as `_stroke` does, MNIST's test images have 1.5 (1st percentile), 2.4, 4.5 (99th).
+_THIN, _THICKENED = 1.25, 2.0
+
+Box = tuple[int, int, int, int]
+
+
+@dataclasses.dataclass(frozen=True)
+class Digit:
+    """A digit of a picture.
+
+    Attributes:
+      image: 28x28 uint8, white on black, in MNIST's form.
+      box: where it is: left, top, right, bottom in pixels of the upright picture, right and bottom exclusive.
+    """
+
+    image: np.ndarray
+    box: Box
+
+
+def read(source: str | os.PathLike | bytes) -> list[Digit]:
+    """Reads the digits of a picture, line by line from the top, each line from left to right.
+
+    Args:
+      source: the path of an image file, or its content: PNG, JPEG, GIF or WebP (the first frame), BMP, TIFF.
+
+    Raises:
+      UserError: it cannot be read as an image, is too large, or holds nothing, or too much, that could be a digit.
+    """
+    name = "the picture" if isinstance(source, bytes) else str(source)
+    picture = pictures.open_picture(source)
+    pixels, side = picture.width * picture.height, max(picture.size)
+    factor = int(np.ceil(max(np.sqrt(pixels / _WORKING_PIXELS), side / _WORKING_SIDE)))
+    strength = pictures.ink(np.asarray(picture.reduce(factor) if factor > 1 else picture))
+    digits = []
+    try:
+        for box, mask in find(strength):
+            left, top, right, bottom = box
+            image = center(np.where(mask, strength[top:bottom, left:right], 0))
+            corner = min(right * factor, picture.width), min(bottom * factor, picture.height)
+            digits.append(Digit(image, (left * factor, top * factor, *corner)))
+    except UserError as error:
+        raise UserError(f"{name} {error}") from error
+    return digits
+
+
+def find(strength: np.ndarray) -> list[tuple[Box, np.ndarray]]:
+    """Finds digits: connected ink, joined where pieces lie over each other or a small one is close to a large one.
+
+    Specks, flat lines, and what is much smaller than the tallest digit are left out.
+
+    Args:
+      strength: float HxW, from `ink`.
+
+    Returns:
+      The box of every digit, and which of its pixels belong to it, in reading order.
+
+    Raises:
+      UserError: there is no digit, or far too many pieces of ink; its sentence lacks the name of the picture.
+    """
+    from scipy import ndimage
+
+    labels, count = ndimage.label(strength > _WEAK, np.ones((3, 3)))
+    areas = np.bincount(labels.ravel())
+    reaches = np.zeros(count + 1, bool)
+    reaches[labels[strength > _STRONG]] = True
+    areas[~reaches] = 0
+    pieces = np.flatnonzero(areas >= max(4, 0.002 * areas.max()))
+    if len(pieces) > _MOST_PIECES:
+        raise UserError(f"holds {len(pieces):,} separate marks, but digits are told from at most {_MOST_PIECES}.")
+    numbers = np.zeros(count + 1, np.int32)
+    numbers[pieces] = np.arange(1, len(pieces) + 1)
+    labels = numbers[labels]
+    boxes = np.array([(x.start, y.start, x.stop, y.stop) for y, x in ndimage.find_objects(labels)]).reshape(-1, 4)
+    groups = _joined(boxes, _surroundings(labels, boxes))
+    boxes = np.array([_around(boxes[group]) for group in groups]).reshape(-1, 4)
+    digits = _digits_among(boxes, max(strength.shape))
+    if not len(digits):
+        raise UserError("holds no digit: nothing in it that stands out from its background has the size of one.")
+    found = []
+    for index in digits[_reading_order(boxes[digits])]:
+        left, top, right, bottom = map(int, boxes[index])
+        mask = np.isin(labels[top:bottom, left:right], groups[index] + 1)
+        found.append(((left, top, right, bottom), ndimage.binary_dilation(mask, np.ones((3, 3)))))
+    return found
+
+
+def _around(boxes: np.ndarray) -> np.ndarray:
+    return np.concatenate([boxes[:, :2].min(0), boxes[:, 2:].max(0)])
+
+
+def _surroundings(labels: np.ndarray, boxes: np.ndarray) -> np.ndarray:
+    """Which pieces of ink are none: frames and circles around others, and what is along the picture's edge, as a table.
+
+    The latter only where something else keeps off the edge: a digit that is cut out tightly lies along it too.
+    """
+    width, height = (boxes[:, 2:] - boxes[:, :2]).T
+    across, down, _ = _overlaps(boxes)
+    inside = (across == width) & (down == height) & (height < height[:, None])  # [i, j]: j in i.
+    frame = (inside & (height > 0.45 * height[:, None])).any(1)
+    edge = np.concatenate([labels[0], labels[-1], labels[1:-1, 0], labels[1:-1, -1]])
+    touching = np.bincount(edge, minlength=len(boxes) + 1)[1:]
+    off = (touching == 0) & (height > 0.05 * max(labels.shape)) & ~frame
+    return frame | (touching > 0.15 * 2 * (width + height)) & off.any()
+
+
+def _joined(boxes: np.ndarray, without: np.ndarray) -> list[np.ndarray]:
+    """Groups of indices of boxes that belong to one digit; those in the mask `without` are in none."""
+    from scipy.sparse.csgraph import connected_components
+
+    groups = [np.array([i]) for i in np.flatnonzero(~without)]
+    while True:
+        across, down, sizes = _overlaps(np.array([_around(boxes[group]) for group in groups]).reshape(-1, 4))
+        width, height = sizes.T
+        narrower = np.minimum(width, width[:, None])
+        lower, taller = np.minimum(height, height[:, None]), np.maximum(height, height[:, None])
+        longer = sizes.max(1)
+        speck = np.minimum(longer, longer[:, None]) < 0.15 * taller
+        stacked = (across >= 0.6 * narrower) & (down > -0.2 * taller)
+        beside = (down > 0) & (across > -0.08 * taller) & (lower < 0.35 * taller)
+        within = (across == narrower) & (down == lower)
+        count, label = connected_components(within | ~speck & (stacked | beside), directed=False)
+        if count == len(groups):
+            return groups
+        groups = [np.concatenate([groups[i] for i in np.flatnonzero(label == k)]) for k in range(count)]
+
+
+def _overlaps(boxes: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """How far N boxes overlap, across and down, NxN each, less than 0 where they lie apart; and their sizes, Nx2."""
+    low, high = boxes[:, :2], boxes[:, 2:]
+    overlap = np.minimum(high, high[:, None]) - np.maximum(low, low[:, None])
+    return overlap[..., 0], overlap[..., 1], high - low
+
+
+def _digits_among(boxes: np.ndarray, side: int) -> np.ndarray:
+    """The indices of boxes with the size of a digit in a picture with that longer side."""
+    width, height = boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1]
+    able = (width <= 3 * height) & (height >= max(5, 0.01 * side))
+    return np.flatnonzero(able & (height >= 0.35 * height[able].max(initial=0)))
+
+
+def _reading_order(boxes: np.ndarray) -> np.ndarray:
+    """Indices of boxes line by line: those are in a line that overlap by half their height, or through others do."""
+    from scipy.sparse.csgraph import connected_components
+
+    _, down, sizes = _overlaps(boxes)
+    _, line = connected_components(down >= 0.5 * np.minimum(sizes[:, 1], sizes[:, 1][:, None]), directed=False)
+    tops = np.array([boxes[line == k, 1].mean() for k in line])
+    return np.lexsort((boxes[:, 0], tops))
+
+
+def center(strength: np.ndarray) -> np.ndarray:
+    """Brings the ink of one digit, cut out along its box, into MNIST's form.
+
+    Args:
+      strength: float HxW, from 0 to 1, which it must reach.
+
+    Returns:
+      uint8 28x28: strokes at least 2 pixels wide or so, at most 20x20, full contrast, the centre of mass in the middle.
+    """
+    strength = _thickened(strength)
+    scale = BOX / max(strength.shape)
+    small = pictures.resized(strength, tuple(max(1, round(n * scale)) for n in strength.shape))
+    small = np.round(small * (255 / small.max())).astype(np.uint8)
+    image = np.zeros((SIDE, SIDE), np.uint8)
+    mass = small.astype(float)
+    place = []
+    for axis, size in enumerate(small.shape):
+        middle = mass.sum(1 - axis) @ np.arange(size) / mass.sum()
+        # MNIST's are from 13.5 to below 14.5; where that would cut something off, the digit is kept whole.
+        shift = int(np.clip(np.ceil((SIDE - 1) / 2 - middle), 0, SIDE - size))
+        place.append(slice(shift, shift + size))
+    image[tuple(place)] = small
+    return image
+
+
+def _stroke(strength: np.ndarray) -> float:
+    """The width of strokes in pixels: twice the area over the perimeter, which is the total variation (coarea formula)."""
+    padded = np.pad(strength, 1)
+    slopes = np.hypot(np.diff(padded, axis=0)[:, :-1], np.diff(padded, axis=1)[:-1])
+    return 2 * float(strength.sum() / slopes.sum())
+
+
+def _thickened(strength: np.ndarray) -> np.ndarray:
+    """Strokes that would be too thin in 20x20 pixels, widened by the same at all places; the others as they are."""
+    from PIL import Image
+    from scipy import ndimage
+
+    side, width = max(strength.shape), _stroke(strength)
+    if width * BOX / side >= _THIN:
+        return strength
+    zoom = int(np.ceil(100 / side))
+    if zoom > 1:  # Or else the widened strokes of small pictures would have steps.
+        small = Image.fromarray(np.pad(strength, 1).astype(np.float32))
+        strength = np.asarray(small.resize((small.width * zoom, small.height * zoom), Image.Resampling.BICUBIC))
+        side, width = side * zoom, width * zoom
+    # The widening widens the box too: (width + wider) / (side + wider) = thickened / BOX.
+    wider = (_THICKENED * side - BOX * width) / (BOX - _THICKENED)
+    padded = np.pad(strength, int(wider / 2) + 2)
+    distance = ndimage.distance_transform_edt(padded < 0.35)  # Less than half: thin strokes are nowhere full.
+    widened = np.clip(wider / 2 + 1 - distance, 0, 1)
+    rows, columns = (np.flatnonzero((widened > _WEAK).any(axis)) for axis in (1, 0))
+    return widened[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]

@@ -1,0 +1,215 @@
+"""Image files of any kind as what is ink in them: how much of each pixel, whatever the colours and the light."""
+
+import io
+import os
+import pathlib
+import typing
+import warnings
+
+import numpy as np
+
+from digits.errors import UserError
+
+if typing.TYPE_CHECKING:
+    from PIL import Image
+
+MOST_PIXELS = 50_000_000  # That is 200 MB when decoded; phones take up to about that.
+# Pillow's decoders of photographs and drawings: of its others, some start programs and many are hardly ever tested.
+_FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF")
+_LEAST_CONTRAST = 0.06  # Of colours in the unit cube: 9 of 255 levels of grey.
+_PHOTOGRAPH = 64  # Pixels: in smaller pictures there are no shadows and no sheets of paper.
+
+
+def open_picture(source: str | os.PathLike | bytes) -> "Image.Image":
+    """The first frame of an image file, upright as its EXIF data say, in the mode RGB or RGBA.
+
+    The size that the file declares is checked before anything is decoded; UserError if that is too large, or the file, a
+    path or its content, is no image.
+    """
+    from PIL import Image, ImageOps, UnidentifiedImageError
+
+    name, file = "the picture", source
+    if isinstance(source, bytes):
+        file, size = io.BytesIO(source), len(source)
+    else:
+        name, file, size = str(source), pathlib.Path(source), _file_size(pathlib.Path(source))
+    if size == 0:
+        raise UserError(f"{name} is empty: it has no bytes.")
+    known = "PNG, JPEG, GIF, BMP, WebP or TIFF"
+    try:
+        with warnings.catch_warnings():  # Pillow's own limit is another one, and it warns of oddities in a file.
+            warnings.simplefilter("ignore")
+            with Image.open(file, formats=_FORMATS) as image:
+                if image.width * image.height > MOST_PIXELS:
+                    raise UserError(
+                        f"{name} has {image.width:,} x {image.height:,} pixels, but it may have {MOST_PIXELS:,} in all."
+                    )
+                return _in_colours(ImageOps.exif_transpose(image))
+    except Image.DecompressionBombError as error:
+        raise UserError(f"{name} has too many pixels: it may have {MOST_PIXELS:,} in all.") from error
+    except UnidentifiedImageError as error:
+        raise UserError(f"{name} is no image that can be read: it must be {known}.") from error
+    except UserError:
+        raise
+    except Exception as error:  # Decoders raise anything, SyntaxError among others, on a damaged file.
+        reason = (str(error) or type(error).__name__).splitlines()[0].rstrip(".")
+        raise UserError(f"{name} cannot be read as an image: {reason}.") from error
+
+
+def _file_size(path: pathlib.Path) -> int:
+    """In bytes; UserError if there is no such file, or it is none that can be read."""
+    try:
+        if path.is_dir():
+            raise UserError(f"{path} is a folder, but it must be an image file: name those in it, as {path}/*.png.")
+        if not path.is_file():  # Reading a pipe or a device could take for ever.
+            raise UserError(f"{path} is {'no regular file' if path.exists() else 'not there'}: name an image file.")
+        return path.stat().st_size
+    except (OSError, ValueError) as error:  # ValueError: a name with a zero byte.
+        raise UserError(f"{path!s:.200} cannot be read: {error}.") from error
+
+
+def _in_colours(image: "Image.Image") -> "Image.Image":
+    """An image of any mode as RGB, or RGBA where something is transparent."""
+    from PIL import Image
+
+    if image.mode.startswith(("I", "F")):  # 16 or 32 bit, or floats: Pillow would clip them to 8 bit.
+        values = np.nan_to_num(np.asarray(image, np.float32), posinf=0, neginf=0)
+        low, high = (0, max(65535, values.max())) if image.mode.startswith("I") else (values.min(), values.max())
+        values = (values - low) / max(high - low, np.finfo(np.float32).tiny) * 255
+        image = Image.fromarray(np.clip(values, 0, 255).astype(np.uint8))
+    transparent = image.mode.endswith(("A", "a")) or "transparency" in image.info
+    return image.convert("RGBA" if transparent else "RGB")
+
+
+def ink(picture: np.ndarray) -> np.ndarray:
+    """How much of each pixel is ink, from 0 to 1, whatever the colours of ink and background.
+
+    The background is what the picture's border looks like, as a quadratic function of the place, for light is uneven;
+    and what is left of it in areas broader than strokes, such as a shadow. The ink is what stands out in one direction
+    of colour; of a transparent picture, what is not transparent. Where that is a sheet with something on it, the ink is
+    what stands out from the sheet.
+
+    Args:
+      picture: uint8 HxWx3 (RGB) or HxWx4 (RGBA).
+
+    Returns:
+      float32 HxW, all 0 if nothing stands out from the noise.
+    """
+    colours = picture[..., :3].astype(np.float32) / 255
+    transparent = picture.shape[-1] == 4 and picture[..., 3].min() < 128
+    contrast = picture[..., 3].astype(np.float32) / 255 if transparent else _contrast(colours)
+    # Light makes no edge in what is transparent, but elsewhere what reaches to several sides may be a shadow.
+    if (sheet := _sheet(contrast, most_sides=4 if transparent else 1)) is not None:
+        rows, columns, mask = sheet
+        inside = colours[rows, columns]
+        on_sheet = _standing_out(_contrast(np.where(mask[..., None], inside, np.median(inside[mask], axis=0))))
+        if on_sheet.any():
+            strength = np.zeros_like(contrast)
+            strength[rows, columns] = on_sheet
+            return strength
+    return _standing_out(contrast)
+
+
+def _contrast(colours: np.ndarray) -> np.ndarray:
+    """How far HxWxC colours from 0 to 1 are from the background, HxW, in the direction in which most of them are."""
+    colours = colours - _lighting(colours)
+    squares = np.einsum("hwc,hwc->hw", colours, colours)
+    direction = np.einsum("hw,hwc->c", squares, colours)
+    return colours @ (direction / max(float(np.linalg.norm(direction)), 1e-12)).astype(np.float32)
+
+
+def _standing_out(contrast: np.ndarray) -> np.ndarray:
+    """The contrast without what is in broad areas and noise, and so that most of the ink has 1."""
+    contrast = contrast - _broad(contrast)
+    # Three standard deviations, by the median absolute difference of pixels that light hardly tells apart.
+    differences = np.abs(contrast[:, 4:] - contrast[:, :-4])
+    noise = 3 / (0.6745 * np.sqrt(2)) * float(np.median(differences)) if differences.size else 0.0
+    clear = contrast[contrast > max(2 * noise, _LEAST_CONTRAST)]
+    if not len(clear):
+        return np.zeros_like(contrast)
+    return np.clip((contrast - noise) / (np.percentile(clear, 90) - noise), 0, 1).astype(np.float32)
+
+
+def _sheet(contrast: np.ndarray, most_sides: int) -> tuple[slice, slice, np.ndarray] | None:
+    """The box of a large solid area, such as a sheet of paper on a table, and the mask of its inside in the box.
+
+    None if there is none, or if it reaches to more than so many sides of the picture.
+    """
+    from scipy import ndimage
+
+    labels, _ = ndimage.label(contrast > max(0.5 * float(contrast.max()), _LEAST_CONTRAST))
+    areas = np.bincount(labels.ravel())[1:]
+    if not len(areas) or areas.max() < 0.15 * contrast.size or min(contrast.shape) < _PHOTOGRAPH:
+        return None
+    mask = labels == areas.argmax() + 1
+    if sum(side.any() for side in (mask[0], mask[-1], mask[:, 0], mask[:, -1])) > most_sides:
+        return None
+    rows, columns = ndimage.find_objects(mask.view(np.int8))[0]
+    mask = mask[rows, columns]
+    if mask.mean() < 0.75:
+        return None
+    # Its rim is a mixture of both colours.
+    mask = ndimage.binary_erosion(ndimage.binary_fill_holes(mask), iterations=2 + max(mask.shape) // 100)
+    return (rows, columns, mask) if mask.any() else None
+
+
+def _lighting(colours: np.ndarray) -> np.ndarray:
+    """The background, HxWxC: a quadratic in the place, fitted robustly from what the border is like."""
+    size = min(len(colours), 64), min(colours.shape[1], 64)
+    values = resized(colours, size)
+    powers = [np.linspace(-1, 1, n)[:, None] ** [0, 1, 2] for n in size]
+    y, x = np.array([(0, 0), (0, 1), (1, 0), (0, 2), (1, 1), (2, 0)]).T  # The powers of both in each of the six terms.
+    terms = powers[0][:, None, y] * powers[1][None, :, x]
+    edge = np.ones(size, bool)
+    edge[1:-1, 1:-1] = False
+    distance = np.linalg.norm(values - np.median(values[edge], axis=0), axis=-1)
+    largest = max(float(distance.max()), 1e-6)
+    for scale in np.geomspace(0.5, 0.1, 8) * largest:  # Weights of Geman and McClure, narrower every time.
+        weighted = terms / (1 + (distance / scale) ** 2)[..., None] ** 2
+        normal, right = (np.tensordot(weighted, other, ((0, 1), (0, 1))) for other in (terms, values))
+        solution = np.linalg.lstsq(normal, right, rcond=1e-9)[0]
+        distance = np.linalg.norm(values - terms @ solution, axis=-1)
+    factors = np.zeros((3, 3, colours.shape[-1]))
+    factors[y, x] = solution
+    rows, columns = (np.linspace(-1, 1, n)[:, None] ** [0, 1, 2] for n in colours.shape[:2])
+    across = np.einsum("ijc,wj->iwc", factors, columns).astype(np.float32)
+    return np.tensordot(rows.astype(np.float32), across, 1)
+
+
+def _broad(contrast: np.ndarray) -> np.ndarray:
+    """What of the contrast is in areas broader than strokes, HxW: opened (eroded, then dilated) by a square.
+
+    Its side is twice the least that leaves what is along edges as it is: that is about the width of the strokes, which
+    join in broader places.
+    """
+    from PIL import Image
+    from scipy import ndimage
+
+    height, width = contrast.shape
+    if max(height, width) < _PHOTOGRAPH:
+        return np.zeros_like(contrast)
+    scale = max(1, max(height, width) / 96)
+    small = np.maximum(resized(contrast, (max(1, round(height / scale)), max(1, round(width / scale)))), 0)
+    edges = ndimage.gaussian_gradient_magnitude(small, 0.7)
+
+    def opened(side: float) -> np.ndarray:
+        window = max(3, round(side * max(small.shape)))
+        eroded = ndimage.minimum_filter(small, window, mode="constant")
+        return np.minimum(ndimage.maximum_filter(eroded, window, mode="constant"), small)
+
+    kept = lambda side: np.sum(edges * (small - opened(side))) > 0.98 * np.sum(edges * small)
+    broad = opened(2 * next(filter(kept, (0.05, 0.1)), 0.2))
+    return np.asarray(Image.fromarray(broad).resize((width, height), Image.Resampling.BILINEAR))
+
+
+def resized(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """HxW or HxWxC values in another size, each pixel the mean over the area that it covers."""
+    rows, columns = (_coverage(old, new) for old, new in zip(values.shape, size))
+    return np.moveaxis(np.tensordot(columns, np.tensordot(rows, values, 1), (1, 1)), 0, 1)
+
+
+def _coverage(old: int, new: int) -> np.ndarray:
+    """NEWxOLD: which share of each new pixel each old one covers along one axis; rows sum to 1."""
+    edges = np.linspace(0, old, new + 1)[:, None]
+    covered = np.clip(edges - np.arange(old), 0, 1)
+    return (np.diff(covered, axis=0) * (new / old)).astype(np.float32)

@@ -138,7 +138,7 @@ def _correct(subject: Subject) -> tuple[int, int]:
 
 
 def _parameters(subject: Subject) -> str:
-    return subject.layers[1].split(":")[1].split("(")[0].strip()
+    return f"{sum(row.trainable + row.rest for row in subject.layers):,}"
 
 
 def _differences(entries: Sequence[_Entry]) -> page.Element:
@@ -203,11 +203,7 @@ def _configs(entries: Sequence[_Entry]) -> page.Element:
 def _sweep(entry: _Entry) -> page.Element:
     """A sweep's points, and its figure."""
     sweep = entry.sweep
-    rows = []
-    for i, point in enumerate(sweep.points, start=1):
-        row = {"point": str(i)} | {field: str(value) for field, value in point.values.items()}
-        row |= {"n": str(point.count("finished"))} | {name: str(point.summary(name)) for name in results.FIGURES}
-        rows.append(row | {"not finished": point.rest()})
+    rows = [{"point": str(i)} | row for i, row in enumerate(tables.points(sweep), start=1)]
     table = page.table(rows, "Points, best first: mean ± standard deviation over their n finished members")
     png = sweep_figure.draw(sweep)
     alt = f"{sweep.chooses} against what was swept"

@@ -17,7 +17,7 @@ from typing import Any
 import jax
 from ml_collections import ConfigDict
 
-from digits import scalars
+from digits import results, scalars
 from digits.errors import UserError
 
 METRICS = ("loss", "accuracy", "val_loss", "val_accuracy", "learning_rate", "seconds", "images_per_second")
@@ -115,11 +115,8 @@ class Workdir:
             ) from error
 
     def history(self) -> list[dict[str, float]]:
-        """The records of metrics.jsonl, one an epoch, without a torn last line."""
-        if not self._metrics.exists():
-            return []
-        lines = self._metrics.read_text().splitlines(keepends=True)
-        return [json.loads(line) for line in lines if line.endswith("\n")]
+        """The records of metrics.jsonl, one an epoch, without a torn last line; UserError if another is damaged."""
+        return list(results.read_history(self._metrics).values())
 
     def truncate(self, epochs: int) -> None:
         """Drops the records after `epochs`: of an epoch that was not checkpointed and is trained again."""

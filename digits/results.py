@@ -113,8 +113,12 @@ def _read_object(path: pathlib.Path, **types: type | tuple[type, ...]) -> dict[s
     return content
 
 
-def _read_history(path: pathlib.Path) -> dict[int, dict[str, Any]]:
-    """The records of metrics.jsonl by epoch, without a line that a kill has torn or that is still being written."""
+def read_history(path: pathlib.Path) -> dict[int, dict[str, Any]]:
+    """The records of metrics.jsonl by epoch, without a line that a kill has torn or that is still being written.
+
+    Raises:
+      UserError: another line is no record of an epoch.
+    """
     if not path.exists():
         return {}
     try:
@@ -125,7 +129,7 @@ def _read_history(path: pathlib.Path) -> dict[int, dict[str, Any]]:
 
 
 def _read_member(path: pathlib.Path, name: str, values: dict[str, Any]) -> Member:
-    history = _read_history(path / "metrics.jsonl")
+    history = read_history(path / "metrics.jsonl")
     state, message, tested, seconds, figures = "unfinished", "", None, None, dict.fromkeys(FIGURES)
     # The result first: a member that failed may have been run again.
     if (path / "result.json").exists():

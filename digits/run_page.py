@@ -4,7 +4,7 @@ from collections.abc import Callable
 import os
 import shlex
 
-from digits import assessment_figures, augment, data, figures, page, scalars, sheet, statistics, terminal
+from digits import assessment_figures, augment, data, figures, models, page, scalars, sheet, statistics, terminal
 from digits.subject import Subject
 
 
@@ -165,7 +165,15 @@ def _on_test_images(subject: Subject, pictures: dict[str, bytes]) -> list[page.E
 
 
 def _network(subject: Subject, pictures: dict[str, bytes]) -> page.Element:
-    layers, total = subject.layers
+    layers = [
+        {
+            "layer": row.name,
+            "output shape": "x".join(map(str, row.output)),
+            "parameters": f"{row.trainable + row.rest:,}",
+        }
+        for row in subject.layers
+    ]
+    total = models.totals(subject.layers)
     filters = None
     if subject.result:
         model = subject.run.model

@@ -44,7 +44,7 @@ class Subject:
         self.failure = (self.files.failure() or {}).get("message")
         self.about = self._read_about()
         self.config: ConfigDict = record.config_from_json(self.about["config"])
-        self.history = self._read_history()
+        self.history = self.files.history()
         self.result = self._read_result()
 
     def _read_about(self) -> dict[str, Any]:
@@ -66,15 +66,6 @@ class Subject:
         ):
             raise UserError(f"{path} is damaged: it holds no config and data of a run.")
         return {"config_file": None, "overrides": {}} | about
-
-    def _read_history(self) -> list[dict[str, Any]]:
-        try:
-            history = self.files.history()
-            return [line for line in history if line["epoch"]]
-        except (ValueError, TypeError, KeyError) as error:
-            raise UserError(
-                f"{self.files.path / 'metrics.jsonl'} is damaged: a line is no record of an epoch."
-            ) from error
 
     def _read_result(self) -> dict[str, Any] | None:
         result = self.files.result()
@@ -148,12 +139,10 @@ class Subject:
         return measures.measure(self.test_logits, self.dataset.test_labels, self.class_names)
 
     @functools.cached_property
-    def layers(self) -> tuple[list[dict[str, str]], str]:
-        """Name, output shape and number of parameters of each layer, and the line of the totals."""
-        classes = len(self.class_names)
-        build = lambda: models.build(self.config.model, classes, jax.random.key(0))
-        *lines, _, total = models.summary(nnx.eval_shape(build)).splitlines()[2:]
-        return [dict(zip(("layer", "output shape", "parameters"), line.split())) for line in lines], total
+    def layers(self) -> list[models.Layer]:
+        """See `models.describe`."""
+        build = lambda: models.build(self.config.model, len(self.class_names), jax.random.key(0))
+        return models.describe(nnx.eval_shape(build))
 
     @functools.cached_property
     def documented(self) -> dict[str, list[float | None]] | None:

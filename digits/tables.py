@@ -27,6 +27,13 @@ def headline(sweep: Sweep) -> str:
 def sweep_markdown(sweep: Sweep) -> str:
     """What chose, and the table of points: mean ± standard deviation over the n finished members of each."""
     repetitions = [name for field, name in REPETITIONS.items() if field in sweep.fields]
+    over = f"mean ± std over n {' and '.join(repetitions)}" if repetitions else "one member a point"
+    lines = [headline(sweep), "", f"`{sweep.config_file}`, {over}:", "", *table(points(sweep))]
+    return "\n".join(lines) + "\n"
+
+
+def points(sweep: Sweep) -> list[dict[str, str]]:
+    """A row a point, best first, by column: values, n, mean ± standard deviation of each figure, what chose's interval."""
     interval_name = f"95% interval of {sweep.chooses}"
     rows = []
     for point in sweep.points:
@@ -35,9 +42,7 @@ def sweep_markdown(sweep: Sweep) -> str:
         interval = point.summary(sweep.chooses).interval() if len(sweep.points) > 1 else None
         row |= {interval_name: f"{interval[0]:.4f} to {interval[1]:.4f}" if interval else ""}
         rows.append(row | {"not finished": point.rest()})
-    over = f"mean ± std over n {' and '.join(repetitions)}" if repetitions else "one member a point"
-    lines = [headline(sweep), "", f"`{sweep.config_file}`, {over}:", "", *table(rows)]
-    return "\n".join(lines) + "\n"
+    return rows
 
 
 def table(rows: list[dict[str, str]]) -> list[str]:

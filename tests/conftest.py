@@ -3,6 +3,7 @@
 import functools
 import os
 import pathlib
+import signal
 import subprocess
 import sys
 import tempfile
@@ -17,6 +18,8 @@ os.environ.setdefault("KERAS_BACKEND", "jax")
 
 
 def pytest_configure(config):
+    # A shell's background job ignores it, and so would the processes that tests interrupt.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     # Compiled programs are shared between the tests and the processes they start, but not with the user's own cache.
     if "PYTEST_XDIST_WORKER" in os.environ:
         return  # The process that started this one has set it.

@@ -209,7 +209,10 @@ def address(tmp_path_factory):
             yield re.search(r"http://127\.0\.0\.1:\d+/", lines)[0]
         finally:
             server.send_signal(signal.SIGINT)
-            rest, errors = server.communicate(timeout=20)
+            try:
+                rest, errors = server.communicate(timeout=20)
+            finally:
+                server.kill()  # Otherwise the end of this block would wait for it for ever.
     assert (server.returncode, rest, errors) == (0, "", "")
 
 

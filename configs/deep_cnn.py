@@ -4,6 +4,8 @@
 
 Documented: validation accuracy 0.9961 after 50 epochs, 0.9963 at best (notebook 000, lines 115-255). Its test
 evaluation is lost.
+
+Reproduced: validation accuracy 0.9955 after 50 epochs, test accuracy 0.9961 (seed 0).
 """
 
 from configs import base

@@ -14,13 +14,13 @@ def curves(config_file: str, source: str) -> dict[str, list[float | None]] | Non
       config_file: of the experiment, whose name without folder and ending is the experiment's.
       source: `config.documented.source`: a config of somebody's own may have the name of one of the project's.
     """
-    reported = _reported().get(pathlib.PurePath(config_file).stem, {})
-    return reported.get("history") if f"notebook {reported.get('notebook')}," in str(source) else None
+    ours = reported().get(pathlib.PurePath(config_file).stem, {})
+    return ours.get("history") if f"notebook {ours.get('notebook')}," in str(source) else None
 
 
 @functools.cache
-def _reported() -> dict[str, Any]:
-    """The notebooks' figures by experiment.
+def reported() -> dict[str, Any]:
+    """The notebooks' figures and histories by experiment, None where they lost one.
 
     They are found without importing `experiments`: as data, for imports point from there to `digits` alone. A run does
     not carry them: they belong to the experiment, and one trained before they were carried has them too.

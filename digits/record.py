@@ -82,8 +82,9 @@ class Workdir:
         differing = [
             f"config.{key} was {before.get(key, 'absent')!r}, is {now.get(key, 'absent')!r}"
             for key in {**before, **now}
-            # How a run shares its device is not part of what it is.
-            if before.get(key, "absent") != now.get(key, "absent") and not key.startswith("population.")
+            # How a run shares its device, and what others printed of theirs, is not part of what it is.
+            if before.get(key, "absent") != now.get(key, "absent")
+            and not key.startswith(("population.", "documented."))
         ]
         if differing:
             raise UserError(

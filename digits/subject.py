@@ -141,7 +141,8 @@ class Subject:
     @functools.cached_property
     def layers(self) -> list[models.Layer]:
         """See `models.describe`."""
-        build = lambda: models.build(self.config.model, len(self.class_names), jax.random.key(0))
+        classes = len(self.class_names)  # Not within the function that is traced: it may load the run.
+        build = lambda: models.build(self.config.model, classes, jax.random.key(0))
         return models.describe(nnx.eval_shape(build))
 
     @functools.cached_property

@@ -244,7 +244,7 @@ class Progress:
             elif self._half and not self._told and self._done >= whole:
                 self._told = True
                 seconds = (self._left - self._done) * (now - self._half[0]) / (self._done - self._half[1])
-                self.say(f"expected to take {_duration(seconds)} more")
+                self.say(f"expected to take {duration(seconds)} more")
 
     def finished(self, member, result, failure) -> None:
         with self._lock:
@@ -257,7 +257,8 @@ class Progress:
         self._bar.close()
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """Seconds as a person says them: "2.1 h", "3.0 min", "40 s"."""
     for unit, size in (("h", 3600), ("min", 60)):
         if seconds >= size:
             return f"{seconds / size:.1f} {unit}"

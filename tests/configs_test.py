@@ -44,6 +44,10 @@ PARAMETERS = {
     "simple_cnn": (121_930, 121_930),
     "simple_cnn_dropout": (121_930, 121_930),
     "simple_cnn_batchnorm": (122_570, 122_250),
+    "narrative_dense": (235_146, 235_146),
+    "narrative_cnn": (225_034, 225_034),
+    "narrative_regularised": (225_930, 225_482),
+    "narrative_augmented": (225_930, 225_482),
     "quickstart": (121_930, 121_930),
 }
 KERNEL_SIZES = {2: (702_826, 702_506), 3: (610_986, 610_666), 5: (464_554, 464_234), 7: (367_786, 367_466)} | {

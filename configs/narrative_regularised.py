@@ -1,0 +1,15 @@
+"""`narrative_cnn` with BatchNorm, dropout and L2: the third step of notebook 002's learning log, as we read it.
+
+    python -m digits.main --config=configs/narrative_regularised.py
+
+Documented: the text gives no figure for it (notebook 002, lines 133-143). Losses include the L2 penalty.
+"""
+
+from configs import narrative_cnn
+
+
+def get_config():
+    config = narrative_cnn.get_config()
+    narrative_cnn.regularise(config)
+    config.documented.source = "notebook 002, lines 133-143: no figure in its text, no code"
+    return config

@@ -1,0 +1,109 @@
+"""The figures of the results page: documented figures and curves against those of the reproduced members."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from digits import figures
+from digits.documented import reported
+from digits.statistics import summarize
+from experiments.documented import Comparison
+from experiments.judging import prediction_interval
+from experiments.study import Member, at
+
+# What a column is, its line's style and colour, and the mark of what the notebook printed of it.
+_TRAINING = ("training", "--", figures.BLUE, "x")
+_VALIDATION = ("validation", "-", figures.VERMILLION, "o")
+_ACCURACIES = {"accuracy": _TRAINING, "val_accuracy": _VALIDATION}
+_LOSSES = {"loss": _TRAINING, "val_loss": _VALIDATION}
+
+
+@figures.styled
+def deviations(comparisons: Sequence[Comparison]) -> bytes:
+    """How far the documented figures lie from the means of the reproduced ones, a row a run, as a PNG file.
+
+    Args:
+      comparisons: each with at least two members.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 1.3 + 0.28 * len(comparisons)), dpi=figures.DPI, layout="constrained")
+    axes = figure.subplots()
+    for row, comparison in enumerate(comparisons):
+        summary, points = comparison.summary, lambda value, mean=comparison.summary.mean: 100 * (value - mean)
+        low, high = map(points, prediction_interval(summary))
+        axes.plot([low, high], [row, row], color=figures.SKY, lw=7, solid_capstyle="butt", alpha=0.5, zorder=1)
+        low, high = map(points, summary.interval())
+        axes.plot([low, high], [row, row], color=figures.BLUE, lw=3, solid_capstyle="butt", zorder=2)
+        colour, mark = (figures.DARK, "o") if comparison.inside else (figures.VERMILLION, "D")
+        axes.plot(points(comparison.documented), row, mark, color=colour, ms=5, zorder=3)
+    axes.axvline(0, color=figures.BLUE, lw=0.8)
+    axes.set_yticks(range(len(comparisons)), [f"{c.arm.name} (n = {c.summary.n})" for c in comparisons])
+    axes.invert_yaxis()
+    axes.set_xlabel("accuracy minus the mean of the reproduced runs (percentage points)")
+    _legend(figure, [
+        ({"color": figures.DARK, "marker": "o", "ls": ""}, "documented, inside"),
+        ({"color": figures.VERMILLION, "marker": "D", "ls": ""}, "documented, outside"),
+        ({"color": figures.SKY, "lw": 7, "alpha": 0.5}, "95% of single runs"),
+        ({"color": figures.BLUE, "lw": 3}, "95% interval of the mean"),
+    ], columns=4)  # fmt: skip
+    return figures.png(figure)
+
+
+@figures.styled
+def curves(comparisons: Sequence[Comparison]) -> bytes:
+    """Error and loss over the epochs, documented ones as marks, reproduced ones as means with bands, as a PNG file.
+
+    Args:
+      comparisons: each with a member; a row of panels each.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(10, 0.9 + 2.6 * len(comparisons)), dpi=figures.DPI, layout="constrained")
+    for axes, comparison in zip(figure.subplots(len(comparisons), 2, squeeze=False), comparisons, strict=True):
+        history = reported()[comparison.arm.documented]["history"]
+        _panel(axes[0], comparison.members, history, _ACCURACIES, lambda accuracy: 100 * (1 - accuracy))
+        _panel(axes[1], comparison.members, history, _LOSSES, lambda loss: loss)
+        axes[0].set(title=f"{comparison.arm.name} (n = {len(comparison.members)})", ylabel="error (%)")
+        axes[1].set(ylabel="loss (nats)")
+    for axes in figure.axes[-2:]:
+        axes.set_xlabel("epoch")
+    styles = []
+    for name, line, colour, mark in (_TRAINING, _VALIDATION):
+        styles.append(({"color": colour, "ls": line}, f"{name}, mean and 95% of single runs"))
+        styles.append(({"color": figures.DARK, "marker": mark, "ls": "", "mfc": "none"}, f"documented, {name}"))
+    _legend(figure, styles, columns=2)
+    return figures.png(figure)
+
+
+def _panel(axes: Any, members: Sequence[Member], history: Mapping, lines: Mapping[str, tuple], shown: Any) -> None:
+    from matplotlib import ticker
+
+    for column, (_, line, colour, mark) in lines.items():
+        epochs = range(1, max(len(member.history) for member in members) + 1)
+        summaries = [summarize(map(at(column, epoch).of, members)) for epoch in epochs]
+        means = [(epoch, summary) for epoch, summary in zip(epochs, summaries) if summary.n]
+        if means:
+            axes.plot([e for e, _ in means], [shown(s.mean) for _, s in means], ls=line, lw=1.2, color=colour)
+        bands = [(epoch, *prediction_interval(summary)) for epoch, summary in means if summary.n > 1]
+        if bands:
+            low, high = ([shown(band[end]) for band in bands] for end in (1, 2))
+            axes.fill_between([band[0] for band in bands], low, high, color=colour, alpha=0.18, lw=0)
+        documented = [(epoch, shown(v)) for epoch, v in enumerate(history.get(column, ()), start=1) if v is not None]
+        if documented:
+            axes.plot(*zip(*documented), mark, color=figures.DARK, ms=4, mfc="none", mew=0.8)
+    axes.set_yscale("log", nonpositive="clip")
+    # Bands reach below zero where few seeds differ much: the axis is that of lines and marks.
+    values = [value for drawn in axes.lines for value in drawn.get_ydata() if value > 0]
+    if values:
+        axes.set_ylim(min(values) / 1.3, max(values) * 1.3)
+    axes.yaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5), numticks=12))
+    axes.yaxis.set_major_formatter("{x:.4g}")
+    axes.yaxis.set_minor_formatter(ticker.NullFormatter())
+    axes.xaxis.set_major_locator(ticker.MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
+
+
+def _legend(figure: Any, styles: Sequence[tuple[dict, str]], columns: int) -> None:
+    from matplotlib.lines import Line2D
+
+    handles = [Line2D([], [], label=label, **style) for style, label in styles]
+    figure.legend(handles=handles, loc="outside lower center", ncols=columns, frameon=False, fontsize=9)

@@ -1,0 +1,117 @@
+"""The figures of members that were trained, as experiments/results keeps them: a JSON file a study. Needs no JAX.
+
+`{"study": NAME, "arms": {ARM: {"config_file", "overrides", "repeats", "config", "members", "diverged"}}}`: the config
+by dotted field without what makes the members differ; each member with its "seed" (the fold, where an arm repeats it),
+the command that trains it alone, what of result.json and, by column, of metrics.jsonl matters here; and the seeds that
+diverged.
+"""
+
+from collections.abc import Iterable, Mapping
+import json
+import pathlib
+import shlex
+from typing import Any
+
+from digits.errors import UserError
+from digits.tables import write
+from experiments.study import Arm, Member, Study
+
+FOLDER = pathlib.Path(__file__).parent
+_RESULT = (
+    "test_loss", "test_accuracy", "tested_epoch", "best_epoch", "validation_is_test", "seed", "epochs", "seconds",
+    "images_per_second", "device", "versions", "commit", "data",
+)  # fmt: skip
+_HISTORY = ("loss", "accuracy", "val_loss", "val_accuracy", "learning_rate")
+_ENTRY = {"config_file": str, "overrides": dict, "repeats": str, "config": dict, "members": list, "diverged": list}
+# What changes no figure.
+_ASIDE = ("documented.", "population.")
+
+
+def path(study: Study, folder: pathlib.Path) -> pathlib.Path:
+    return folder / "results" / f"{study.name}.json"
+
+
+def read(study: Study, folder: pathlib.Path) -> dict[str, dict[str, Any]]:
+    """The collected arms of a study by name; none where there is no file yet. UserError if it is damaged."""
+    file = path(study, folder)
+    if not file.exists():
+        return {}
+    try:
+        arms = json.loads(file.read_text(encoding="utf-8"))["arms"]
+        for name, arm in arms.items():
+            for key, type_ in _ENTRY.items():
+                if not isinstance(arm[key], type_):
+                    raise ValueError(f"{key!r} of the arm {name!r} is no {type_.__name__}")
+            for member in arm["members"]:
+                member["seed"], member["command"], member["result"]["test_accuracy"], member["history"]["loss"]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"{file} is no file of collected results ({error!r}): restore it, or move it away.") from error
+    return arms
+
+
+def save(study: Study, folder: pathlib.Path, arms: Mapping[str, dict[str, Any]]) -> None:
+    """Writes a study's arms, one member a line, so that a difference between two versions can be read."""
+    text = json.dumps
+    blocks = []
+    for name, arm in arms.items():
+        lines = [f'   "{key}": {text(arm[key])}' for key in _ENTRY if key != "members"]
+        members = ",\n".join(f"    {text(member)}" for member in arm["members"])
+        lines.append('   "members": [' + (f"\n{members}\n   " if members else "") + "]")
+        blocks.append(f"  {text(name)}: {{\n" + ",\n".join(lines) + "\n  }")
+    content = f'{{\n "study": {text(study.name)},\n "arms": {{\n' + ",\n".join(blocks) + "\n }\n}\n"
+    write(path(study, folder), content.encode())
+
+
+def entry(arm: Arm, config: Mapping[str, Any]) -> dict[str, Any]:
+    """An arm without members. `config` is what was resolved, by dotted field."""
+    kept = {field: v for field, v in config.items() if field != arm.repeats and not field.startswith(_ASIDE)}
+    about = {"config_file": f"configs/{arm.config}.py", "overrides": dict(arm.overrides), "repeats": arm.repeats}
+    return json.loads(json.dumps(about | {"config": kept, "members": [], "diverged": []}))
+
+
+def differing(before: Mapping[str, Any], now: Mapping[str, Any], defaults: Mapping[str, Any]) -> list[str]:
+    """What the config of one entry has otherwise than another's; a field that is new has had its default."""
+    old, new = before["config"], now["config"]
+    old = {field: json.loads(json.dumps(defaults[field])) for field in new if field in defaults} | old
+    return [
+        f"{field} was {old.get(field, 'absent')!r}, is {new.get(field, 'absent')!r}"
+        for field in {**old, **new}
+        if old.get(field, "absent") != new.get(field, "absent")
+    ]
+
+
+def record(arm: Arm, seed: int, result: Mapping[str, Any], history: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """A finished member as it is kept; the history is rounded to six digits."""
+    history = list(history)
+    number = lambda value: None if value is None else float(f"{value:.6g}")
+    return {
+        "seed": seed,
+        "command": command(arm, seed),
+        "result": {key: result[key] for key in _RESULT if key in result},
+        "history": {
+            column: [number(line[column]) for line in history]
+            for column in _HISTORY
+            if any(line.get(column) is not None for line in history)
+        },
+    }
+
+
+def command(arm: Arm, seed: int) -> str:
+    """The command line that trains one member alone."""
+    values = {**arm.overrides, arm.repeats: seed}
+    fields = [f"--config.{field}={value}" for field, value in values.items()]
+    return " ".join(map(shlex.quote, ["python", "-m", "digits.main", f"--config=configs/{arm.config}.py", *fields]))
+
+
+def members(arms: Mapping[str, dict[str, Any]]) -> dict[str, list[Member]]:
+    """The collected members of each arm, by its name."""
+    return {name: [_member(kept) for kept in arm["members"]] for name, arm in arms.items()}
+
+
+def _member(kept: dict[str, Any]) -> Member:
+    columns = kept["history"]
+    history = [
+        {"epoch": epoch} | {column: values[epoch - 1] for column, values in columns.items()}
+        for epoch in range(1, len(columns["loss"]) + 1)
+    ]
+    return Member(kept["seed"], kept["result"], history)

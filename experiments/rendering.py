@@ -1,0 +1,286 @@
+"""experiments/RESULTS.md and its figures, from the collected results alone. Needs no JAX."""
+
+from collections.abc import Mapping, Sequence
+import collections
+import dataclasses
+import pathlib
+
+from digits import tables
+from digits.documented import reported
+from digits.statistics import Summary, summarize
+from experiments import collected
+from experiments.documented import Comparison, compare
+from experiments.judging import (
+    CONTRADICTED,
+    NOT_SUPPORTED,
+    SUPPORTED,
+    UNDECIDABLE,
+    Judgement,
+    judge,
+    prediction_interval,
+)
+from experiments.study import (
+    SECONDS,
+    TEST_ACCURACY,
+    TEST_LOSS,
+    VALIDATION_ACCURACY,
+    Arm,
+    Difference,
+    Level,
+    Member,
+    Study,
+)
+
+_INTRODUCTION = """\
+# The notebooks' experiments, rerun and judged
+
+Written by `python -m experiments.reproduce --render` from the files in `results/`, which hold every member's figures;
+`python -m experiments.reproduce` trains what they lack.
+
+**How to read it.** A reproduced figure is mean ± standard deviation over n seeds. A *documented* figure is one that a
+notebook printed, of a single run without a seed: its test accuracy or, where that is lost, the last validation or else
+training accuracy printed. It is *inside* where it lies in the 95% prediction interval of a single run, mean ± t s
+sqrt(1 + 1/n): there, chance alone explains that it is not the mean. *Seconds* are of one run from its start to its
+result, several of which may share the device; figures of different devices are not comparable. The last column trains
+one seed alone: its figure lies in the prediction interval, 19 times of 20.
+
+*As run* is what a notebook's code did, *as written* what it said it did, *honest* the same with a validation set held
+out of training and the test set opened once, *ours* what no notebook ran. Where validation was the test set, as in two
+of the notebooks, a table says so: such a figure is not of unseen images wherever it chose an epoch or an architecture.
+
+A *claim* is a sentence of a notebook, in our words, with what decides it: the mean difference of two arms, paired by
+seed, or of an arm and a number that the notebook states, and its 95% interval by Student's t. With p corrected by Holm
+within the study it is *supported* or *contradicted* below 0.05, and otherwise *not supported*: the members do not tell
+the difference from none. A claim of "the same" is supported where the interval lies within the margin given.
+"""
+
+
+@dataclasses.dataclass(frozen=True)
+class Results:
+    """What was collected, by the names of arms: members, and the seeds of those that diverged."""
+
+    members: Mapping[str, Sequence[Member]]
+    diverged: Mapping[str, Sequence[int]]
+
+
+def write(studies: Sequence[Study], folder: pathlib.Path) -> str:
+    """Writes RESULTS.md and figures/ into the folder that has results/; returns a line about it.
+
+    Raises:
+      UserError: a file of results is damaged, or a file cannot be written.
+    """
+    from experiments import charts
+
+    found = read(studies, folder)
+    pictures = {"documented": charts.deviations(rows)} if (rows := _comparable(studies, found)) else {}
+    pictures |= {study.name: charts.curves(rows) for study in studies if (rows := _with_curves(study, found))}
+    for name, picture in pictures.items():
+        tables.write(folder / "figures" / f"{name}.png", picture)
+    tables.write(folder / "RESULTS.md", render(studies, found).encode())
+    counts = list(map(len, found.members.values()))
+    return f"{folder / 'RESULTS.md'}: {sum(counts)} runs of {sum(map(bool, counts))} arms, {len(pictures)} figures"
+
+
+def read(studies: Sequence[Study], folder: pathlib.Path) -> Results:
+    """The collected results of all arms; UserError if a file is damaged."""
+    members, diverged = {}, {}
+    for study in studies:
+        arms = collected.read(study, folder)
+        there = collected.members(arms)
+        for arm in study.arms:
+            # One that two studies share was trained once; the file that was written last has the most of it.
+            members[arm.name] = max(members.get(arm.name, []), there.get(arm.name, []), key=len)
+            diverged[arm.name] = max(diverged.get(arm.name, []), arms.get(arm.name, {}).get("diverged", []), key=len)
+    return Results(members, diverged)
+
+
+def render(studies: Sequence[Study], found: Results) -> str:
+    """The page."""
+    judged = {study.name: judge(study, found.members) for study in studies}
+    parts = [
+        _INTRODUCTION,
+        _summary(studies, found, judged),
+        "## All documented runs",
+        *_documented(studies, found),
+    ]
+    for study in studies:
+        trains = f"`python -m experiments.reproduce {study.name}` trains what is missing here."
+        parts += [f"## {study.title}", study.question, trains]
+        if others := _others(study, found):
+            parts += ["### What else was trained", others]
+        if study.claims:
+            parts += ["### Claims", _lines(map(_claim_row, judged[study.name]))]
+        if _with_curves(study, found):
+            parts += ["### Curves", f"![Documented curves against reproduced ones](figures/{study.name}.png)"]
+        if study.lessons:
+            parts += ["### What to learn", "\n".join(_lesson(lesson, judged[study.name]) for lesson in study.lessons)]
+    return "\n\n".join(part.strip() for part in parts) + "\n"
+
+
+def readme_table(studies: Sequence[Study], found: Results) -> str:
+    """The short form for README.md: the documented runs, and what was written where that is not what ran."""
+    short = lambda arm, summary, documented="never run", inside="": {
+        "run": f"`{arm.name}`",
+        "documented": documented,
+        "reproduced": str(summary) or "not run",
+        "n": str(summary.n),
+        "inside 95% of single runs": inside,
+        "seconds": _seconds(found.members[arm.name]),
+    }
+    rows = []
+    for comparison in _compared(studies, found):
+        which = "" if comparison.metric is TEST_ACCURACY else f" ({comparison.metric.name})"
+        documented = f"{comparison.documented:.4f}{which}"
+        rows.append(short(comparison.arm, comparison.summary, documented, _INSIDE[comparison.inside]))
+    for arm in {arm.name: arm for study in studies for arm in study.arms if arm.kind == "as written"}.values():
+        rows.append(short(arm, summarize(map(TEST_ACCURACY.of, found.members[arm.name]))))
+    return _lines(rows)
+
+
+_INSIDE = {True: "yes", False: "**no**", None: ""}
+
+
+def _compared(studies: Sequence[Study], found: Results) -> list[Comparison]:
+    """All documented arms, in the order of the notebooks."""
+    arms = {arm.name: arm for study in studies for arm in study.arms if arm.documented}
+    order = list(reported())
+    return [
+        compare(arm, found.members[arm.name]) for arm in sorted(arms.values(), key=lambda a: order.index(a.documented))
+    ]
+
+
+def _comparable(studies: Sequence[Study], found: Results) -> list[Comparison]:
+    return [comparison for comparison in _compared(studies, found) if comparison.inside is not None]
+
+
+def _with_curves(study: Study, found: Results) -> list[Comparison]:
+    return [comparison for comparison in _compared([study], found) if comparison.members]
+
+
+def _summary(studies: Sequence[Study], found: Results, judged: Mapping[str, list[Judgement]]) -> str:
+    comparisons = _compared(studies, found)
+    known = [comparison.inside for comparison in comparisons if comparison.inside is not None]
+    verdicts = collections.Counter(judgement.verdict for of_study in judged.values() for judgement in of_study)
+    counts = ", ".join(
+        f"{verdicts[verdict]} {verdict}" for verdict in (SUPPORTED, NOT_SUPPORTED, CONTRADICTED, UNDECIDABLE)
+    )
+    return (
+        f"**In short.** Of {len(comparisons)} documented runs, {len(known)} were reproduced with two seeds or more, "
+        f"and {sum(known)} of their documented figures are inside. Of {verdicts.total()} claims: {counts}."
+    )
+
+
+def _documented(studies: Sequence[Study], found: Results) -> list[str]:
+    rows = []
+    for comparison in _compared(studies, found):
+        summary, interval = comparison.summary, prediction_interval(comparison.summary)
+        rows.append(
+            {
+                "run": f"`{comparison.arm.name}`",
+                "notebook": comparison.notebook,
+                "figure": comparison.metric.name,
+                "documented": f"{comparison.documented:.4f}",
+                "reproduced": str(summary) or "not run",
+                "n": _n(comparison.arm, summary),
+                "95% of single runs": f"{interval[0]:.4f} to {interval[1]:.4f}" if interval else "",
+                "inside": _INSIDE[comparison.inside],
+            }
+            | _rest(comparison.arm, found)
+        )
+    picture = "![Documented figures minus the mean of the reproduced ones](figures/documented.png)"
+    return [_lines(rows), *([picture] if _comparable(studies, found) else [])]
+
+
+def _others(study: Study, found: Results) -> str:
+    """The arms without a documented figure."""
+    rows = []
+    for arm in (arm for arm in study.arms if not arm.documented):
+        there = found.members[arm.name]
+        over = lambda metric, there=there: summarize(map(metric.of, there))
+        accuracy = over(TEST_ACCURACY)
+        # Where it is the test set, the test accuracy has said it.
+        unseen = [member for member in there if not member.result["validation_is_test"]]
+        rows.append(
+            {
+                "run": f"`{arm.name}`",
+                "kind": arm.kind,
+                "test accuracy": str(accuracy) or "not run",
+                "95% interval of the mean": _interval(accuracy, ".4f"),
+                "test loss": str(over(TEST_LOSS)),
+                "validation accuracy": str(summarize(map(VALIDATION_ACCURACY.of, unseen))),
+                "n": _n(arm, accuracy),
+            }
+            | _rest(arm, found)
+        )
+    return _lines(rows)
+
+
+def _rest(arm: Arm, found: Results) -> dict[str, str]:
+    """The columns that all tables of arms end with."""
+    members, diverged = found.members[arm.name], found.diverged[arm.name]
+    failed = f"diverged: {arm.repeats} {', '.join(map(str, diverged))}" if diverged else ""
+    on_test = "validation was the test set" if any(member.result["validation_is_test"] for member in members) else ""
+    return {
+        "seconds": _seconds(members),
+        "device": ", ".join(sorted({member.result["device"] for member in members})),
+        "note": "; ".join(filter(None, [arm.note, on_test, failed])),
+        "one run alone": f"`{collected.command(arm, 0)}`",
+    }
+
+
+def _seconds(members: Sequence[Member]) -> str:
+    mean = summarize(map(SECONDS.of, members)).mean
+    return "" if mean is None else f"{mean:.0f}"
+
+
+def _n(arm: Arm, summary: Summary) -> str:
+    return str(summary.n) if summary.n >= arm.seeds else f"{summary.n} of {arm.seeds}"
+
+
+def _claim_row(judgement: Judgement) -> dict[str, str]:
+    claim, summary = judgement.claim, judgement.summary
+    form = ""
+    if isinstance(claim.test, (Difference, Level)):
+        form = "+.4f" if claim.test.metric.unit in ("fraction", "nats") else "+.3g"
+    return {
+        "claim": f"`{claim.name}`: {claim.sentence}",
+        "variant": claim.variant,
+        "compared": _compared_words(claim.test),
+        "difference": "" if summary.mean is None else format(summary.mean, form),
+        "95% interval": _interval(summary, form),
+        "n": str(summary.n or ""),
+        "p (Holm)": "" if judgement.adjusted is None else _p(judgement.adjusted),
+        "verdict": f"**{judgement.verdict}**" + f": {judgement.reason}" * bool(judgement.reason),
+        "source": claim.source,
+        "note": claim.note,
+    }
+
+
+def _compared_words(test) -> str:
+    if not isinstance(test, (Difference, Level)):
+        return ""
+    what = f"`{test.second}` − `{test.first}`" if isinstance(test, Difference) else f"`{test.arm}` − {test.value:g}"
+    expected = f"the same within ±{test.margin:g}" if test.expected == "same" else test.expected
+    return f"{what}, {test.metric.name} ({test.metric.unit}): claimed {expected}"
+
+
+def _interval(summary: Summary, form: str) -> str:
+    interval = summary.interval()
+    return f"{interval[0]:{form}} to {interval[1]:{form}}" if interval else ""
+
+
+def _p(p: float) -> str:
+    return "< 0.0001" if p < 1e-4 else f"{p:.2g}"
+
+
+def _lesson(lesson: str, judgements: Sequence[Judgement]) -> str:
+    """A lesson, with the verdicts of the claims that it names behind their names."""
+    for judgement in judgements:
+        name = f"`{judgement.claim.name}`"
+        lesson = lesson.replace(name, f"{name} ({judgement.verdict})")
+    return f"- {lesson}"
+
+
+def _lines(rows) -> str:
+    rows = list(rows)
+    return "\n".join(tables.table(rows)) if rows else ""

@@ -1,0 +1,205 @@
+"""The studies as they are declared: every arm trains, every claim can be traced and judged."""
+
+import importlib
+import json
+import pathlib
+import re
+
+import pytest
+
+from digits import points, train
+from experiments import collected, documented, metrics, optimizer_study, study
+from experiments.architecture_study import KERNEL_SIZES, searched
+from experiments.studies import ALL
+
+ARMS = {arm.name: arm for one in ALL for arm in one.arms}
+CLAIMS = {claim.name: claim for one in ALL for claim in one.claims}
+JUDGED = {name: claim for name, claim in CLAIMS.items() if not isinstance(claim.test, study.Undecidable)}
+# Lines of each notebook, and findings on what it says and what it ran, a letter a notebook.
+LINES = {"000": 278, "001": 1532, "002": 165, "003": 613, "004": 2146}
+FINDINGS = {"000": ("A", 9), "001": ("B", 24), "002": ("C", 7), "003": ("D", 15), "004": ("E", 9)}
+
+
+def resolved(arm):
+    config = importlib.import_module(f"configs.{arm.config}").get_config()
+    for field, value in arm.overrides.items():
+        assert points.convert(config, field, value) == value  # It is a field, and the value is of its type.
+    return points.with_values(config, dict(arm.overrides))
+
+
+def validation(arm):
+    return resolved(arm).data.validation
+
+
+def test_names_are_unique_in_the_project():
+    assert len(ARMS) == sum(len(one.arms) for one in ALL)
+    assert len(CLAIMS) == sum(len(one.claims) for one in ALL)
+    assert len({one.name for one in ALL}) == len(ALL)
+    assert not any("/" in name for name in ARMS)  # Each has a folder.
+
+
+@pytest.mark.parametrize("name", ARMS)
+def test_every_arm_can_be_trained(name):
+    arm = ARMS[name]
+    config = resolved(arm)
+    train.check(config)
+    assert arm.seeds >= 3
+    if arm.repeats == "data.fold":
+        assert config.data.validation == f"folds({arm.seeds})"
+
+
+def test_no_two_arms_train_the_same_unless_the_notebook_did():
+    same = {}
+    for arm in ARMS.values():
+        config = resolved(arm).to_dict()
+        del config["documented"]
+        same.setdefault(json.dumps(config, sort_keys=True), set()).add(arm.name)
+    assert {frozenset(names) for names in same.values() if len(names) > 1} == {
+        frozenset({"dense_32_32", "dense_sgd_momentum"}),
+        frozenset({"dense_batch_32", "dense_lr_009"}),
+        frozenset({"simple_cnn", "adam,learning_rate=0.001"}),
+    }
+
+
+def test_every_documented_training_is_reproduced_by_one_arm_as_it_ran():
+    arms = [arm for arm in ARMS.values() if arm.documented]
+    assert sorted(arm.documented for arm in arms) == sorted(documented.reported()) and len(arms) == 19
+    assert all(arm.kind == "as run" and arm.config == arm.documented and not arm.overrides for arm in arms)
+
+
+def test_arms_of_a_kind_are_what_it_says():
+    for arm in ARMS.values():
+        if arm.kind == "honest":
+            assert validation(arm) == "last(10000)"
+            assert not resolved(arm).early_stopping.restore_best
+        elif arm.kind == "as written":
+            assert arm.config.endswith("_as_written")
+        elif arm.kind == "as run":
+            assert arm.documented or arm.name in map(searched, KERNEL_SIZES)
+
+
+def test_beside_every_arm_that_validates_on_the_test_set_stands_an_honest_one():
+    on_test = [name for name, arm in ARMS.items() if validation(arm) == "test"]
+    assert len(on_test) == 6
+    for name in on_test:
+        honest = ARMS[f"{name},honest"]
+        assert "test set" in ARMS[name].note and honest.kind == "honest" and honest.config == ARMS[name].config
+        assert set(honest.overrides) == {"data.validation"}
+
+
+def test_no_arm_is_trained_for_nothing():
+    compared = {name for claim in CLAIMS.values() for name in claim.test.arms}
+    candidates = {arm.name for arm in optimizer_study.STUDY.arms}
+    for name, arm in ARMS.items():
+        assert arm.documented or arm.kind == "honest" or name in compared | candidates, name
+
+
+def test_at_least_twenty_claims_are_judged():
+    assert len(JUDGED) >= 20
+    for claim in set(CLAIMS.values()) - set(JUDGED.values()):
+        assert len(claim.test.reason) > 20
+
+
+@pytest.mark.parametrize("name", CLAIMS)
+def test_claims_name_lines_and_findings_that_exist(name):
+    match = re.fullmatch(r"notebook (00\d), lines? ([\d, -]+) \(([A-E]\d+(?:, [A-E]\d+)*)\)", CLAIMS[name].source)
+    assert match, CLAIMS[name].source
+    numbers = [int(number) for number in re.findall(r"\d+", match[2])]
+    assert numbers == sorted(numbers) and 1 <= numbers[0] and numbers[-1] <= LINES[match[1]]
+    letter, count = FINDINGS[match[1]]
+    assert all(finding[0] == letter and 1 <= int(finding[1:]) <= count for finding in match[3].split(", "))
+
+
+@pytest.mark.parametrize("name", JUDGED)
+def test_claims_compare_what_has_the_metric(name):
+    test = CLAIMS[name].test
+    if test.expected == "same":
+        assert "margin" in CLAIMS[name].note  # With its reason.
+    if "validation" in test.metric.name:
+        assert all(validation(ARMS[arm]) != "none" for arm in test.arms)
+    if isinstance(test, study.Difference):
+        first, second = (ARMS[arm] for arm in test.arms)
+        assert test.first != test.second and first.repeats == second.repeats
+        assert first.kind == second.kind or "honest" not in (first.kind, second.kind)
+
+
+@pytest.mark.parametrize(
+    "claim",
+    ["momentum-same-accuracy", "momentum-converges-faster", "rate-0.09-better", "higher-rate-worse"]
+    + ["more-layers-worse", "larger-batches-worse", "small-batches-better", "augmentation-reaches-0.9945"],
+)
+def test_claims_are_judged_as_run_and_as_written(claim):
+    run, written = JUDGED[f"{claim}, as run"], JUDGED[f"{claim}, as written"]
+    assert (run.variant, written.variant) == ("as run", "as written") and run.sentence == written.sentence
+    assert run.test.expected == written.test.expected and run.test.metric.name == written.test.metric.name
+    assert not any("as_written" in arm for arm in run.test.arms)
+    assert any("as_written" in arm for arm in written.test.arms)
+
+
+@pytest.mark.parametrize("one", ALL, ids=lambda one: one.name)
+def test_lessons_name_claims_of_their_study(one):
+    names = {claim.name for claim in one.claims}
+    named = [name for lesson in one.lessons for name in re.findall(r"`([^`]+)`", lesson)]
+    assert named and set(named) <= names
+    assert one.question.endswith("?") and len(one.lessons) >= 2
+
+
+def test_tuned_rates_have_neighbours_on_both_sides():
+    assert optimizer_study.TUNED.keys() == optimizer_study.RATES.keys()
+    for name, rates in optimizer_study.RATES.items():
+        assert list(rates) == sorted(rates) and optimizer_study.TUNED[name] in rates[1:-1]
+    for name in optimizer_study.RATES:
+        assert ARMS[optimizer_study.tuned(name)].seeds > optimizer_study.CANDIDATE_SEEDS
+
+
+def test_tuned_rates_are_those_with_the_best_validation_accuracy():
+    found = collected.members(collected.read(optimizer_study.STUDY, collected.FOLDER))
+    if missing := optimizer_study.untried(found):
+        pytest.skip(f"experiments/results has too few members of {', '.join(missing)}")
+    assert optimizer_study.best_rates(found) == optimizer_study.TUNED
+
+
+def member(seed=0, **columns):
+    count = max(map(len, columns.values()))
+    return study.Member(seed, {}, [{name: values[e] for name, values in columns.items()} for e in range(count)])
+
+
+def test_best_rates_are_chosen_by_the_candidates_seeds_in_the_last_epoch():
+    found = {}
+    for name, rates in optimizer_study.RATES.items():
+        for place, rate in enumerate(rates):
+            last = [0.9, 0.97, 0.95, 0.2][place]
+            arm = optimizer_study.arm(name, rate).name
+            found[arm] = [member(seed, val_accuracy=[0.99, last + seed / 1000]) for seed in range(3)]
+    first = optimizer_study.arm("adam", optimizer_study.RATES["adam"][0]).name
+    found[first].append(member(3, val_accuracy=[1.0, 1.0]))  # Seeds that not all rates have do not count.
+    assert optimizer_study.untried(found) == []
+    assert optimizer_study.best_rates(found) == {name: rates[1] for name, rates in optimizer_study.RATES.items()}
+    found[first] = found[first][1:]
+    assert optimizer_study.untried(found) == [first]
+
+
+def test_metrics_of_curves_by_hand():
+    one = member(
+        loss=[0.5, 0.25, 0.15], val_loss=[0.4, 0.1, 0.3], accuracy=[0.8, 0.9, 0.95], val_accuracy=[0.7, 0.9, 0.97]
+    )
+    assert metrics.EPOCHS_TRAINED.of(one) == 3
+    assert metrics.mean_over_epochs("loss", "training loss").of(one) == pytest.approx(0.3)
+    assert metrics.fluctuation(1).of(one) == pytest.approx(0.2)
+    assert metrics.fluctuation(2).of(one) == pytest.approx(0.25)
+    assert metrics.largest_rise(2, 3).of(one) == pytest.approx(0.2)
+    assert metrics.largest_rise(2, 2).of(one) == pytest.approx(-0.3)
+    assert metrics.VALIDATION_LEAD.of(one) == pytest.approx(0.02)
+
+
+def test_metrics_of_validation_are_none_without_it():
+    one = member(loss=[0.5, 0.25], accuracy=[0.8, 0.9])
+    lacking = (metrics.fluctuation(1), metrics.largest_rise(2, 2), metrics.VALIDATION_LEAD)
+    assert [metric.of(one) for metric in lacking] == [None, None, None]
+    assert metrics.mean_over_epochs("val_loss", "validation loss").of(one) is None
+
+
+def test_all_studies_are_listed():
+    folder = pathlib.Path(study.__file__).parent
+    modules = {path.stem for path in folder.glob("*_study.py")}
+    assert {one.name for one in ALL} == modules

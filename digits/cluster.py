@@ -102,6 +102,8 @@ def train_members(
                 for reference in running:
                     ray.cancel(reference)  # As SIGINT would.
                 ray.wait(list(running), num_returns=len(running), timeout=_SECONDS_TO_SAVE)
+                for watch in running.values():
+                    watch.look()  # A member may have ended meanwhile.
                 raise Interrupted(listener.heard, command)
             for reference in ended:
                 _end(ray, reference, running.pop(reference))

@@ -31,10 +31,11 @@ def executed(tmp_path_factory):
     notebook = nbformat.read(PATH, as_version=4)
     for cell in notebook.cells:  # One epoch instead of ten.
         cell.source = cell.source.replace(
-            'ARGUMENTS = ""', 'ARGUMENTS = "--config.epochs=1 --config.tensorboard=False"'
+            'ARGUMENTS = ""', 'ARGUMENTS = "--config.epochs=1 --config.tensorboard=False --noreport"'
         )
         cell.source = cell.source.replace(
-            "quickstart.py", "quickstart.py --workdir=runs/quickstart --config.epochs=2 --config.tensorboard=False"
+            "quickstart.py",
+            "quickstart.py --workdir=runs/quickstart --config.epochs=2 --config.tensorboard=False --noreport",
         )
     client = nbclient.NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(folder)}})
     with client.setup_kernel():

@@ -7,14 +7,14 @@ import time
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 from ml_collections import ConfigDict
 import numpy as np
 
 from digits import augment, checkpoint, data, events, measures, models, optimizer, profile, record, sheet, startup
 from digits import terminal
-from digits.errors import Diverged, require, require_choice, require_number
+from digits.errors import Diverged, UserError, require, require_choice, require_number
 from digits.interrupt import Interrupted, Listener
+from digits.parallel import Devices
 from digits.program import Shared, out_of_memory_named, prepare_jax
 from digits.step import TrainState, zero_totals
 
@@ -82,7 +82,8 @@ def train_and_evaluate(
         return result
     prepare_jax(config)
     start, listener = start or startup.Start(config.data.name, data_dir), Listener()
-    training = Training(config, files, Shared(start.dataset), listener, origin, terminal.Terminal(), start, profile)
+    shared = Shared(start.dataset, Devices.of(jax.devices()))
+    training = Training(config, files, shared, listener, origin, terminal.Terminal(), start, profile)
     with listener:
         return training.run()
 
@@ -109,7 +110,7 @@ class Training:
         self.start = start or startup.Start(config.data.name, None)
         self.terminal = shown or terminal.Silent()
         self.say = self.terminal.say
-        self.examples = shared.examples(config)
+        self.examples, self.put = shared.examples(config), shared.devices.put
         self.count = self.examples.about["train"]
         check_batch(config, self.count)
         self.program = shared.program(config, self.examples)
@@ -135,9 +136,13 @@ class Training:
         """Waits until everything is written."""
         self.profile.close()
         self.background.shutdown()
-        self.checkpoints.close()
-        if hasattr(self, "events"):
-            self.events.close()
+        try:
+            with self.files.writing():
+                self.checkpoints.close()
+            if hasattr(self, "events"):
+                self.events.close()
+        finally:
+            self.files.release()
 
     @property
     def done(self) -> bool:
@@ -159,8 +164,7 @@ class Training:
         self.stopping = optimizer.EarlyStopping()
         say(models.summary(self.program.model))
         say(terminal.opening_line(config, self.examples.about, self.steps_per_epoch))
-        if self.files.checkpoints.is_dir() and (step := self.checkpoints.latest_step()) is not None:
-            self._restore(step)
+        if self.files.checkpoints.is_dir() and self._restore_latest():
             say(f"going on with {self.files.path} after epoch {self.epoch}, step {self.step_in_epoch}")
         # Also records of a first epoch whose checkpoint was never finished.
         self.files.truncate(self.epoch)
@@ -176,13 +180,35 @@ class Training:
         return self.program.order(self.config.seed, self.epoch + ahead)
 
     def _saved(self) -> dict[str, Any]:
-        # The scalars are the config's.
+        # The scalars are the config's, and no step is lost in what is saved.
         train = {name: value for name, value in vars(self.state).items() if name != "scalars"}
-        return {"train": train, "totals": self.totals}
+        return {"train": train, "totals": {name: total for name, total in self.totals.items() if name != "lost"}}
 
-    def _restore(self, step: int) -> None:
-        saved, about = self.checkpoints.restore(step, self._saved())
-        self.state, self.totals = TrainState(**saved["train"], scalars=self.state.scalars), saved["totals"]
+    def _restore_latest(self) -> bool:
+        """Goes back to the latest checkpoint that is whole and whose epochs are recorded; says which are not."""
+        recorded = [line["epoch"] for line in self.files.history()]
+        steps = self.checkpoints.steps()
+        for step in steps:
+            try:
+                saved, about = self.checkpoints.restore(step, self._saved())
+                if recorded[: about["epoch"]] != list(range(1, about["epoch"] + 1)):
+                    raise checkpoint.Damaged(f"metrics.jsonl has no record of some of its {about['epoch']} epochs")
+            except checkpoint.Damaged as error:
+                self.say(f"the checkpoint {self.files.checkpoints / str(step)} was damaged, and is removed ({error})")
+                self.checkpoints.remove(step)
+            else:
+                self._take(saved, about)
+                return True
+        if steps:
+            raise UserError(
+                f"{self.files.path} has no checkpoint left that is whole: give another --workdir, or remove this one to "
+                "train from the beginning."
+            )
+        return False
+
+    def _take(self, saved: dict[str, Any], about: dict[str, Any]) -> None:
+        self.state = TrainState(**self.put(saved["train"]), scalars=self.state.scalars)
+        self.totals = self.put({**zero_totals(), **saved["totals"]})
         self.epoch, self.step_in_epoch, self.seconds = about["epoch"], about["step_in_epoch"], about["seconds"]
         self.plateau = optimizer.Plateau(**about["plateau"])
         self.stopping = optimizer.EarlyStopping(**about["early_stopping"])
@@ -197,8 +223,13 @@ class Training:
             "plateau": dataclasses.asdict(self.plateau),
             "early_stopping": dataclasses.asdict(self.stopping),
         }
-        step = self.epoch * self.steps_per_epoch + self.step_in_epoch
-        self.checkpoints.save(step, self._saved(), about, rank)
+        with self.files.writing():
+            self.checkpoints.save(self.step, self._saved(), about, rank)
+
+    @property
+    def step(self) -> int:
+        """Updates so far."""
+        return self.epoch * self.steps_per_epoch + self.step_in_epoch
 
     def train_epoch(self) -> None:
         config, number = self.config, self.epoch + 1
@@ -242,6 +273,7 @@ class Training:
         first, self.seconds_per_step = not self.seconds_per_step, (time.perf_counter() - before) / (stop - start)
         if first:
             self._arrive()
+        self._check_loss(stop)
         self.step_in_epoch = stop
         return min(stop * self.config.batch_size, self.count) - start * self.config.batch_size
 
@@ -257,18 +289,20 @@ class Training:
 
     def save(self) -> None:
         """Saves the run as it is, unless that was done or it has not begun to train."""
-        step = self.epoch * self.steps_per_epoch + self.step_in_epoch
-        if step and self.checkpoints.latest_step() != step:
-            self._save()
+        with self.files.writing():
+            if self.step and self.step not in self.checkpoints.steps():
+                self._save()
 
     def _stop_here(self) -> None:
         self.save()
-        self.checkpoints.close()
+        with self.files.writing():
+            self.checkpoints.close()
         raise Interrupted(self.listener.heard, terminal.command(self.about, self.files))
 
     def end_epoch(self, trained: float) -> None:
         """Validates, records, applies the plateau and early-stopping rules, checkpoints; after `trained` seconds."""
         config, phase, started = self.config, self.profile.phase, time.perf_counter()
+        self._check_loss(self.steps_per_epoch)
         self.epoch, self.step_in_epoch, self.seconds = self.epoch + 1, 0, 0.0
         with phase("evaluate"):
             metrics = self._metrics()
@@ -288,14 +322,27 @@ class Training:
             self.stopping.update(config.early_stopping, config.monitor, monitored, self.epoch)
             if config.schedule.name == "plateau":
                 self.plateau.update(config.schedule, config.monitor, monitored)
-                rate = jnp.asarray(self.plateau.learning_rate, self.state.learning_rate.dtype)
-                self.state = self.state.replace(learning_rate=rate)
-        self.totals = zero_totals()
+                rate = np.asarray(self.plateau.learning_rate, self.state.learning_rate.dtype)
+                self.state = self.state.replace(learning_rate=self.put(rate))
+        self.totals = self.put(zero_totals())
         best = self.stopping.best_epoch == self.epoch
         last = self.epoch == config.epochs or self.stopping.stop
         if best or last or self.listener.heard or self.epoch % config.checkpoint_every == 0:
             with phase("checkpoint"):
                 self._save(rank=self.epoch if best else 0)
+
+    def _check_loss(self, stop: int) -> None:
+        """Raises Diverged if the loss was no finite number in a step of this epoch before `stop`."""
+        if not (lost := int(self.totals["lost"])):
+            return
+        kept = [step // self.steps_per_epoch for step in self.checkpoints.steps()]
+        raise Diverged(
+            f"The loss became {float(self.totals['loss'])} in epoch {self.epoch + 1}, step {stop - lost + 1} of "
+            f"{self.steps_per_epoch}, at a learning rate of {self.program.learning_rate(self.state):g}: try a "
+            f"config.optimizer.learning_rate below {self.config.optimizer.learning_rate:g}, or "
+            f"config.optimizer.clip_norm=1. {self.files.path} keeps "
+            + (f"the checkpoint of epoch {kept[0]}." if kept else "no checkpoint, for it had none yet.")
+        )
 
     def _metrics(self) -> dict[str, float | None]:
         """Loss and accuracy of the epoch that ended, as running means, and of the validation set."""
@@ -304,12 +351,6 @@ class Training:
             "loss": float(totals["loss"] / totals["count"]),
             "accuracy": float(totals["correct"] / totals["count"]),
         }
-        if not np.isfinite(metrics["loss"]):
-            raise Diverged(
-                f"The loss became {metrics['loss']} in epoch {self.epoch}: try a config.optimizer.learning_rate below "
-                f"{self.config.optimizer.learning_rate:g}, or config.optimizer.clip_norm=1. {self.files.path} keeps "
-                "the epochs before."
-            )
         validated = self._evaluate(self.examples.validation) if self.examples.validation else dict.fromkeys(metrics)
         return metrics | {f"val_{key}": value for key, value in validated.items()}
 
@@ -324,10 +365,11 @@ class Training:
         best_epoch = self.stopping.best_epoch
         tested_epoch = best_epoch if config.early_stopping.restore_best else epochs
         if tested_epoch != epochs:
-            self._restore(self.checkpoints.best_step())
+            self._restore_best()
             self.say(f"testing the weights of epoch {tested_epoch}, the best by {config.monitor}")
-        test = self._evaluate(jax.device_put(self.examples.test))
-        self.checkpoints.close()  # The result is written last: where it stands, the checkpoints do too.
+        test = self._evaluate(self.put(self.examples.test))
+        with self.files.writing():
+            self.checkpoints.close()  # The result is written last: where it stands, the checkpoints do too.
         history = self.files.history()
         result = {
             "test_loss": test["loss"],
@@ -351,6 +393,16 @@ class Training:
         if self.events.problem:
             self.say(f"no TensorBoard events were written ({self.events.problem})")
         return result
+
+    def _restore_best(self) -> None:
+        step = self.stopping.best_epoch * self.steps_per_epoch
+        try:
+            self._take(*self.checkpoints.restore(step, self._saved()))
+        except checkpoint.Damaged as error:
+            raise UserError(
+                f"{self.files.checkpoints / str(step)}, the checkpoint of the best epoch, is damaged ({error}): give "
+                f"another --workdir, or remove {self.files.path} to train from the beginning."
+            ) from error
 
     def _show_test(self, result: dict[str, Any]) -> None:
         """The test figures and the worst mistakes, for TensorBoard."""

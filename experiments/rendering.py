@@ -6,7 +6,7 @@ import dataclasses
 import pathlib
 import statistics
 
-from digits import tables
+from digits import files, tables
 from digits.documented import reported
 from digits.statistics import Summary, summarize
 from experiments import collected
@@ -76,8 +76,8 @@ def write(studies: Sequence[Study], folder: pathlib.Path) -> str:
     pictures = {"documented": charts.deviations(rows)} if (rows := _comparable(studies, found)) else {}
     pictures |= {study.name: charts.curves(rows) for study in studies if (rows := _with_curves(study, found))}
     for name, picture in pictures.items():
-        tables.write(folder / "figures" / f"{name}.png", picture)
-    tables.write(folder / "RESULTS.md", render(studies, found).encode())
+        files.write(folder / "figures" / f"{name}.png", picture)
+    files.write(folder / "RESULTS.md", render(studies, found).encode())
     counts = list(map(len, found.members.values()))
     return f"{folder / 'RESULTS.md'}: {sum(counts)} runs of {sum(map(bool, counts))} arms, {len(pictures)} figures"
 

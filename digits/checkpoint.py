@@ -19,7 +19,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from digits import files
+from digits import files, hosts
 
 
 def _import_orbax():
@@ -72,6 +72,7 @@ class Checkpoints:
     def _orbax(self):
         ocp = _import_orbax()
         if not self._read_only:
+            self._directory.mkdir(exist_ok=True)
             for unfinished in self._directory.glob("*.orbax-checkpoint-tmp*"):  # Of a process that was killed.
                 shutil.rmtree(unfinished, ignore_errors=True)
         rank = lambda metrics: metrics["rank"]
@@ -79,12 +80,25 @@ class Checkpoints:
         keep = ocp.checkpoint_managers.AnyPreservationPolicy(
             [latest(_KEPT), best(get_metric_fn=rank, n=1, keep_checkpoints_without_metrics=False)]
         )
+        # Of several processes this one alone has checkpoints: it must not wait for the others.
+        alone = (
+            ocp.options.MultiprocessingOptions(
+                primary_host=jax.process_index(),
+                active_processes={jax.process_index()},
+                barrier_sync_key_prefix="digits",
+            )
+            if hosts.several()
+            else ocp.options.MultiprocessingOptions()
+        )
         options = ocp.CheckpointManagerOptions(
-            preservation_policy=keep, best_fn=rank, best_mode="max", create=not self._read_only,
-            read_only=self._read_only, enable_async_checkpointing=False,
+            preservation_policy=keep, best_fn=rank, best_mode="max", create=False, read_only=self._read_only,
+            enable_async_checkpointing=False, multiprocessing_options=alone,
         )  # fmt: skip
         # Named, so that what an array declares of itself can be asked for before it is read.
-        handlers = {"state": ocp.StandardCheckpointHandler(), "about": ocp.JsonCheckpointHandler()}
+        handlers = {
+            "state": ocp.StandardCheckpointHandler(multiprocessing_options=alone),
+            "about": ocp.JsonCheckpointHandler(multiprocessing_options=alone),
+        }
         return ocp.CheckpointManager(self._directory, options=options, item_handlers=handlers)
 
     def prepare(self) -> None:
@@ -176,6 +190,22 @@ class Checkpoints:
         if "_orbax" in vars(self):
             self._orbax.close()
         self._wait()
+
+
+class NoCheckpoints:
+    """Those of the processes of a run that write nothing."""
+
+    def prepare(self) -> None:
+        pass
+
+    def save(self, step: int, state: Any, about: dict[str, Any], rank: int) -> None:
+        pass
+
+    def steps(self) -> list[int]:
+        return []
+
+    def close(self) -> None:
+        pass
 
 
 def digest(state: Any) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 _AXIS = "data"
 
@@ -88,8 +89,11 @@ class Devices:
         return jax.NamedSharding(self._mesh, jax.P()) if self.devices else None
 
     def put(self, tree: Any) -> Any:
-        """A copy of the arrays on every device."""
-        return jax.device_put(tree, self.everywhere)
+        """A copy of the arrays on every device. Where other processes have some of them, each gives its own copy."""
+        if jax.process_count() == 1:
+            return jax.device_put(tree, self.everywhere)
+        lay = lambda a: jax.make_array_from_callback(a.shape, self.everywhere, lambda index: a[index])
+        return jax.tree.map(lambda a: lay(np.asarray(a)), tree)
 
     def jit(self, function: Callable, **options: Any) -> Callable:
         """`jax.jit` of a function whose results every device needs: each computes them."""

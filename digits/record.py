@@ -168,6 +168,22 @@ class Workdir:
         (self.path / "failure.json").unlink(missing_ok=True)
 
 
+class Spectator(Workdir):
+    """The run directory as the other processes of a run see it, which neither read nor write it."""
+
+    def create(self, config: ConfigDict, about: dict[str, Any]) -> None:
+        pass
+
+    def history(self) -> list[dict[str, float]]:
+        return []
+
+    def truncate(self, epochs: int) -> None:
+        pass
+
+    def append(self, record: dict[str, float]) -> None:
+        pass
+
+
 def environment() -> dict[str, Any]:
     """What a run ran on: device, peak memory in bytes, versions of the libraries, commit of this code.
 
@@ -188,6 +204,8 @@ def device() -> str:
     if devices[0].platform != "cpu":
         return f"{devices[0].device_kind} x{len(devices)}"
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    if jax.process_count() > 1:
+        return f"cpu ({jax.process_count()} processes, {cores} cores each)"
     return f"cpu ({cores} cores{f', {len(devices)} devices' * (len(devices) > 1)})"
 
 

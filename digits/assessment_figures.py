@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from digits import figures, statistics, tables
+from digits import figures, files, statistics
 
 if typing.TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -159,5 +159,5 @@ def write(folder: pathlib.Path, assessment: dict[str, Any], images: np.ndarray) 
         draw["robustness"] = lambda: figures.png(robustness(assessment["robustness"]))
     paths = {name: folder / f"{name}.png" for name in draw}
     for name, path in paths.items():
-        tables.write(path, draw[name]())
+        files.write(path, draw[name]())
     return [str(path) for path in paths.values()]

@@ -6,19 +6,21 @@ from jax.scipy.ndimage import map_coordinates
 from ml_collections import ConfigDict
 
 from digits.errors import require_number
+from digits.parallel import Shard
 from digits.scalars import is_on
 
-FIELDS = ("rotation", "shear", "zoom", "height_shift", "width_shift")
+# Ranges end where nothing new comes, or nothing is left: an image sheared by 90 degrees, or shrunk or moved by its size.
+_LIMITS = {"rotation": 360, "shear": 90, "zoom": 1, "height_shift": 1, "width_shift": 1}
+FIELDS = tuple(_LIMITS)
 
 
 def check(config: ConfigDict) -> None:
     """Raises UserError for a range of `config.augment` that cannot be drawn from."""
-    for name in FIELDS:
-        # At a zoom of 1 an image could shrink to nothing.
-        require_number(f"augment.{name}", config[name], 0, 1 if name == "zoom" else float("inf"))
+    for name, limit in _LIMITS.items():
+        require_number(f"augment.{name}", config[name], 0, limit)
 
 
-def random_affine(key: jax.Array, images: jax.Array, config: ConfigDict) -> jax.Array:
+def random_affine(key: jax.Array, images: jax.Array, config: ConfigDict, shard: Shard | None = None) -> jax.Array:
     """Transforms every image by its own draw from the ranges of a `config.augment`.
 
     Args:
@@ -26,6 +28,7 @@ def random_affine(key: jax.Array, images: jax.Array, config: ConfigDict) -> jax.
       images: float, NxHxWx1.
       config: `config.augment`: rotation and shear in degrees, shifts in fractions of height and width, zoom as the
         largest deviation from 1, drawn for each axis by itself.
+      shard: which rows of a batch the images are; without, they are all.
 
     Returns:
       The transformed images, same shape and type; the images themselves if every range is zero.
@@ -33,7 +36,8 @@ def random_affine(key: jax.Array, images: jax.Array, config: ConfigDict) -> jax.
     if not any(is_on(config[name]) for name in FIELDS):
         return images
     n, height, width, _ = images.shape
-    draw = jax.random.uniform(key, (6, n), images.dtype, -1, 1)
+    shard = shard or Shard(n)
+    draw = shard.own(jax.random.uniform(key, (6, shard.batch), images.dtype, -1, 1), axis=1)
     return affine(
         images,
         theta=draw[0] * config.rotation,

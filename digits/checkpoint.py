@@ -1,16 +1,25 @@
-"""Orbax checkpoints: saving and restoring a run."""
+"""Orbax checkpoints: saving and restoring a run.
+
+Each carries a digest of its arrays and of what is saved about them, and what has another one by now is damaged: a few
+wrong bits would otherwise go on training, or be somebody's accuracy.
+"""
 
 import concurrent.futures
 import contextlib
 import functools
 import gc
+import hashlib
 import logging
+import math
 import pathlib
+import shutil
 import sys
 from typing import Any
 
 import jax
 import numpy as np
+
+from digits import files, hosts
 
 
 def _import_orbax():
@@ -39,8 +48,17 @@ def _one_error():
         logger.setLevel(level)
 
 
+# Files of a few bytes may declare arrays of terabytes: more than this much, and a hundred times the files, is refused.
+_MOST_BYTES = 2**30
+_KEPT = 2  # The latest, and one to go back to.
+
+
+class Damaged(Exception):
+    """A checkpoint is not what was saved; the message says in what."""
+
+
 class Checkpoints:
-    """The checkpoints of a run: the latest, and the best by its rank. A thread saves them behind the training.
+    """The checkpoints of a run: the latest two, and the best by its rank. A thread saves them behind the training.
 
     Orbax could save in the background itself, but only after 10 to 20 ms of its own in the foreground; here the
     training waits for a copy of the arrays, and for the save before if that is still going on.
@@ -53,16 +71,35 @@ class Checkpoints:
     @functools.cached_property
     def _orbax(self):
         ocp = _import_orbax()
+        if not self._read_only:
+            self._directory.mkdir(exist_ok=True)
+            for unfinished in self._directory.glob("*.orbax-checkpoint-tmp*"):  # Of a process that was killed.
+                shutil.rmtree(unfinished, ignore_errors=True)
         rank = lambda metrics: metrics["rank"]
         latest, best = ocp.checkpoint_managers.LatestN, ocp.checkpoint_managers.BestN
         keep = ocp.checkpoint_managers.AnyPreservationPolicy(
-            [latest(1), best(get_metric_fn=rank, n=1, keep_checkpoints_without_metrics=False)]
+            [latest(_KEPT), best(get_metric_fn=rank, n=1, keep_checkpoints_without_metrics=False)]
+        )
+        # Of several processes this one alone has checkpoints: it must not wait for the others.
+        alone = (
+            ocp.options.MultiprocessingOptions(
+                primary_host=jax.process_index(),
+                active_processes={jax.process_index()},
+                barrier_sync_key_prefix="digits",
+            )
+            if hosts.several()
+            else ocp.options.MultiprocessingOptions()
         )
         options = ocp.CheckpointManagerOptions(
-            preservation_policy=keep, best_fn=rank, best_mode="max", create=not self._read_only,
-            read_only=self._read_only, enable_async_checkpointing=False,
+            preservation_policy=keep, best_fn=rank, best_mode="max", create=False, read_only=self._read_only,
+            enable_async_checkpointing=False, multiprocessing_options=alone,
         )  # fmt: skip
-        return ocp.CheckpointManager(self._directory, options=options, item_names=("state", "about"))
+        # Named, so that what an array declares of itself can be asked for before it is read.
+        handlers = {
+            "state": ocp.StandardCheckpointHandler(multiprocessing_options=alone),
+            "about": ocp.JsonCheckpointHandler(multiprocessing_options=alone),
+        }
+        return ocp.CheckpointManager(self._directory, options=options, item_handlers=handlers)
 
     def prepare(self) -> None:
         """Imports Orbax in the background."""
@@ -82,8 +119,14 @@ class Checkpoints:
     def _write(self, step: int, state: Any, about: dict[str, Any], rank: int) -> None:
         with jax.profiler.TraceAnnotation("checkpoint"):
             args = _import_orbax().args
+            about = files.seal(about | {"digest": digest(state)})
             items = args.Composite(state=args.StandardSave(state), about=args.JsonSave(about))
-            self._orbax.save(step, args=items, metrics={"rank": rank})
+            try:
+                self._orbax.save(step, args=items, metrics={"rank": rank})
+            except (
+                Exception
+            ) as error:  # Orbax and its storage raise a dozen kinds, for a full disk as for a missing one.
+                raise OSError(str(error).strip().splitlines()[0][:200]) from error
 
     def _wait(self) -> None:
         """Waits until everything is on disk; raises what went wrong in the thread."""
@@ -91,29 +134,55 @@ class Checkpoints:
         if saving:
             saving.result()
 
-    def latest_step(self) -> int | None:
+    def steps(self) -> list[int]:
+        """After how many updates there is a checkpoint, the latest first."""
         self._wait()
-        return self._orbax.latest_step()
+        return sorted(self._orbax.all_steps(), reverse=True)
 
-    def best_step(self) -> int | None:
-        """The step of the best epoch; the latest where no epoch was ever ranked."""
+    def restore(self, step: int, like: Any = None) -> tuple[Any, dict[str, Any]]:
+        """The state saved after `step` updates, as arrays of NumPy, and its `about`.
+
+        Args:
+          step: one of `steps()`.
+          like: a state with the structure, shapes and types that it must have; without, it is what was saved, in dicts.
+
+        Raises:
+          Damaged: it is not what was saved, or not like `like`.
+        """
         self._wait()
-        return self._orbax.best_step()
+        try:
+            with _one_error():
+                return self._restore(step, like)
+        except Damaged:
+            raise
+        except Exception as error:  # Whatever Orbax and its storage raise for what is missing, cut short or nonsense.
+            lines = str(error).strip().splitlines()
+            raise Damaged(f"{type(error).__name__}: {lines[0][:200]}" if lines else type(error).__name__) from error
 
-    def restore(self, step: int, like: Any) -> tuple[Any, dict[str, Any]]:
-        """The state saved after `step` updates, of the structure, types and placement of `like`, and its `about`."""
-        return self._restore(step, _import_orbax().args.StandardRestore(like))
+    def _restore(self, step: int, like: Any) -> tuple[Any, dict[str, Any]]:
+        args, folder = _import_orbax().args, self._directory / str(step)
+        saved = jax.tree.leaves(self._orbax.item_metadata(step)["state"].tree)
+        declared = sum(math.prod(array.shape) * array.dtype.itemsize for array in saved)
+        size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+        if declared > max(_MOST_BYTES, 100 * size):
+            raise Damaged(f"it declares arrays of {declared:,} bytes, in files of {size:,}")
+        empty = None if like is None else jax.tree.map(lambda a: np.empty(a.shape, a.dtype), like)
+        items = args.Composite(state=args.StandardRestore(empty), about=args.JsonRestore())
+        restored = self._orbax.restore(step, args=items)
+        state, about = restored.state, files.unseal(restored.about)
+        if like is not None:
+            kinds = [[(a.shape, a.dtype) for a in jax.tree.leaves(tree)] for tree in (like, state)]
+            if kinds[0] != kinds[1]:
+                raise Damaged("its arrays have other shapes than those of the network")
+        # Checkpoints of earlier versions have no digest.
+        if about.pop("digest", None) not in (None, digest(state)):
+            raise Damaged("its arrays are not those that were saved")
+        return state, about
 
-    def restore_anywhere(self, step: int) -> tuple[dict, dict[str, Any]]:
-        """As `restore`, but without knowing the structure, and as arrays of NumPy."""
-        return self._restore(step, _import_orbax().args.StandardRestore())
-
-    def _restore(self, step: int, state: Any) -> tuple[Any, dict[str, Any]]:
-        self._wait()
-        args = _import_orbax().args
-        with _one_error():
-            restored = self._orbax.restore(step, args=args.Composite(state=state, about=args.JsonRestore()))
-        return restored.state, restored.about
+    def remove(self, step: int) -> None:
+        """Removes a damaged one, so that the run can save there again."""
+        shutil.rmtree(self._directory / str(step))
+        self._orbax.reload()
 
     def close(self) -> None:
         """Waits until everything is on disk."""
@@ -121,6 +190,38 @@ class Checkpoints:
         if "_orbax" in vars(self):
             self._orbax.close()
         self._wait()
+
+
+class NoCheckpoints:
+    """Those of the processes of a run that write nothing."""
+
+    def prepare(self) -> None:
+        pass
+
+    def save(self, step: int, state: Any, about: dict[str, Any], rank: int) -> None:
+        pass
+
+    def steps(self) -> list[int]:
+        return []
+
+    def close(self) -> None:
+        pass
+
+
+def digest(state: Any) -> str:
+    """SHA-256 over the arrays of a state, with their names, types and shapes."""
+    sha = hashlib.sha256()
+    named = {
+        "/".join(str(getattr(key, "name", getattr(key, "key", getattr(key, "idx", key)))) for key in path): np.asarray(
+            a
+        )
+        for path, a in jax.tree_util.tree_flatten_with_path(state)[0]
+    }
+    for name in sorted(named):
+        array = named[name]
+        sha.update(f"{name} {array.dtype.str} {array.shape}\n".encode())
+        sha.update(np.ascontiguousarray(array).data)
+    return sha.hexdigest()
 
 
 def __getattr__(name: str):

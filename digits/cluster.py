@@ -18,7 +18,7 @@ import socket
 import time
 from typing import Any
 
-from digits import population, record
+from digits import files, population, record
 from digits.errors import UserError
 from digits.interrupt import Interrupted, Listener
 
@@ -206,7 +206,7 @@ class _Watch:
             with contextlib.suppress(UserError):  # A file that went away while it was read.
                 if (epochs := len(member.files.history()) - self._epochs[member.workdir]) > 0:
                     self._epochs[member.workdir] += epochs
-                    images += epochs * record.read_json(member.files.path / "config.json")["data"]["train"]
+                    images += epochs * files.read_json(member.files.path / "config.json")["data"]["train"]
                 if (result := member.files.result()) or member.files.failure():
                     self._progress.finished(member, result, None if result else member.files.failure())
                     self.left.remove(member)

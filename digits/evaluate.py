@@ -22,6 +22,7 @@ import numpy as np
 import optax
 
 from digits import data, models
+from digits.parallel import Devices
 
 
 def make_predict(graphdef: nnx.GraphDef, normalization: str) -> Callable[[dict, dict, jax.Array], jax.Array]:
@@ -47,32 +48,38 @@ def logits(model: nnx.Module, normalization: str, images: np.ndarray, batch_size
     return np.concatenate(jax.device_get(parts))
 
 
-def make_evaluate(graphdef: nnx.GraphDef, normalization: str, batch_size: int) -> Callable[..., dict[str, float]]:
+def make_evaluate(
+    graphdef: nnx.GraphDef, normalization: str, batch_size: int, devices: Devices = Devices()
+) -> Callable[..., dict[str, float]]:
     """Returns (params, stats, images, labels, numbers=None) -> {"loss", "accuracy"}, exact for any number of examples.
 
     Sums over batches, the last one padded and masked, are divided once by the number of examples. The loss is the mean
     cross-entropy in nats plus the network's L2 penalty, as Keras reports it; `numbers` may hold other L2 factors than
-    the network's own, as `config.model` does.
+    the network's own, as `config.model` does. Several devices share the batches.
     """
     predict = make_predict(graphdef, normalization)
 
-    @jax.jit
-    def sums(params, stats, images, labels, numbers):
-        count = len(labels)
-        size = min(batch_size, count)
-        padding = -count % size
-        batches = [
-            jnp.pad(a, ((0, padding), *[(0, 0)] * (a.ndim - 1))).reshape(-1, size, *a.shape[1:])
-            for a in (images, labels, jnp.ones(count, bool))
-        ]
-
+    def of_batches(params, stats, *batches):
         def of_batch(batch):
             images, labels, mask = batch
             logits = predict(params, stats, images)
             losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels.astype(jnp.int32))
             return jnp.sum(jnp.where(mask, losses, 0)), jnp.sum(mask & (logits.argmax(-1) == labels))
 
-        return jax.lax.map(of_batch, tuple(batches)), models.penalty(nnx.merge(graphdef, params, stats), numbers)
+        return jax.lax.map(of_batch, batches)
+
+    @devices.jit
+    def sums(params, stats, images, labels, numbers):
+        count = len(labels)
+        size = min(batch_size, count)
+        padding = -count % (size * devices.count)
+        batches = [
+            jnp.pad(a, ((0, padding), *[(0, 0)] * (a.ndim - 1))).reshape(-1, size, *a.shape[1:])
+            for a in (images, labels, jnp.ones(count, bool))
+        ]
+
+        shared = devices.each(of_batches, split=(2, 3, 4))(params, stats, *batches)
+        return shared, models.penalty(nnx.merge(graphdef, params, stats), numbers)
 
     def evaluate(params, stats, images, labels, numbers=None):
         (losses, correct), penalty = jax.device_get(sums(params, stats, images, labels, numbers))

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from digits import native, products, scalars
+from digits.parallel import Shard
 
 IMPLEMENTATIONS = ("auto", "stock", "dot", "native")
 
@@ -145,16 +146,22 @@ def _max_pool_backward(saved, g):
 _max_pool_2x2.defvjp(_max_pool_forward, _max_pool_backward)
 
 
-def dropout(x: jax.Array, rate: float | jax.Array, key: jax.Array, bits: int | None = None) -> jax.Array:
+def dropout(
+    x: jax.Array, rate: float | jax.Array, key: jax.Array, bits: int | None = None, shard: Shard | None = None
+) -> jax.Array:
     """Inverted dropout: zeroes each number with probability `rate` and divides the rest by 1 - rate.
 
     With 8 or 16 random `bits` a number the probability is `rate` rounded to 1/256 or 1/65536. Without, eight where
-    they give it exactly; a traced rate must be told.
+    they give it exactly; a traced rate must be told. With a `shard`, x is its rows of a batch.
     """
+    shard = shard or Shard(len(x))
+    each = x.size // len(x)
+    count = shard.batch * each
     bits = bits or scalars.dropout_bits(rate)
     threshold = jnp.minimum(jnp.round(rate * 2.0**bits), 2**bits - 1).astype(jnp.uint8 if bits == 8 else jnp.uint16)
     # One draw of 32 bits serves several numbers; the barrier keeps XLA from making the draw anew for each of them.
-    words = lax.optimization_barrier(jax.random.bits(key, (-(-x.size * bits // 32),), jnp.uint32))
+    words = lax.optimization_barrier(jax.random.bits(key, (-(-count * bits // 32),), jnp.uint32))
     shifts = jnp.arange(0, 32, bits, dtype=jnp.uint32)[:, None]
-    drawn = (words >> shifts).astype(jnp.uint8 if bits == 8 else jnp.uint16).reshape(-1)[: x.size]
+    drawn = (words >> shifts).astype(jnp.uint8 if bits == 8 else jnp.uint16).reshape(-1)[:count]
+    drawn = shard.own(drawn, each=each)
     return jnp.where(drawn.reshape(x.shape) >= threshold, x / (1 - rate), 0)

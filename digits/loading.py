@@ -17,6 +17,7 @@ import numpy as np
 
 from digits import checkpoint, evaluate, models, record, results
 from digits.errors import UserError
+from digits.files import refuse_links
 
 if typing.TYPE_CHECKING:
     import matplotlib.figure
@@ -197,29 +198,41 @@ def _contents(path: pathlib.Path) -> str:
 def _load_run(files: record.Workdir, which: str) -> Run:
     if not files.checkpoints.is_dir():
         raise _no_run(files)
+    refuse_links(files.path)
     try:
         checkpoints = checkpoint.Checkpoints(files.checkpoints, read_only=True)
-        step = checkpoints.latest_step()
-        if step is None:
+        if not (steps := checkpoints.steps()):
             raise UserError(f"{files.checkpoints} holds no checkpoint yet.")
-        state, about = checkpoints.restore_anywhere(step)
+        state, about = checkpoints.restore(steps[0])
         config = record.config_from_json(about["config"])
-        if which == "best" and config.early_stopping.restore_best and checkpoints.best_step() != step:
-            state, about = checkpoints.restore_anywhere(checkpoints.best_step())
+        best = about["early_stopping"]["best_epoch"]
+        if which == "best" and config.early_stopping.restore_best and best != about["epoch"]:
+            steps_per_epoch = (steps[0] - about["step_in_epoch"]) // max(about["epoch"], 1)
+            state, about = checkpoints.restore(best * steps_per_epoch)
+            if about["epoch"] != best:
+                raise ValueError(f"the checkpoint of epoch {best} is of epoch {about['epoch']}")
         checkpoints.close()
-        graphdef = _structure(json.dumps(about["config"]["model"]), len(about["class_names"]))
-        # The checkpoint's arrays are NumPy's; the module's are the default device's.
-        params, stats = jax.tree.map(jnp.asarray, (state["train"]["params"], state["train"].get("stats", {})))
-        model = nnx.merge(graphdef, params, stats)
+        model = _network(about, state["train"])
         epoch, class_names = about["epoch"], tuple(about["class_names"])
     except UserError:
         raise
-    except Exception as error:  # Whatever Orbax and its storage raise for what is missing or cut short.
+    except Exception as error:  # Damaged, or nonsense in a checkpoint that nobody sealed.
         raise UserError(
             f"{files.checkpoints} is damaged, or only a part of it was copied ({_first_line(error)}): copy the "
             "run's whole folder again."
         ) from error
     return Run(config, model, class_names, epoch, files.history(), files.result())
+
+
+def _network(about: dict[str, Any], saved: dict[str, Any]) -> nnx.Module:
+    """The network of the config, with the weights that were saved; ValueError if they are another's."""
+    graphdef, *expected = _structure(json.dumps(about["config"]["model"]), len(about["class_names"]))
+    given = [saved["params"], saved.get("stats") or {}]
+    kinds = [jax.tree.map(lambda a: (a.shape, a.dtype), trees) for trees in (given, expected)]
+    if kinds[0] != kinds[1]:
+        raise ValueError("its weights are not those of its config's network")
+    # The checkpoint's arrays are NumPy's; the module's are the default device's.
+    return nnx.merge(graphdef, *jax.tree.map(jnp.asarray, given))
 
 
 def _first_line(error: Exception) -> str:
@@ -228,7 +241,7 @@ def _first_line(error: Exception) -> str:
 
 
 @functools.lru_cache(maxsize=64)
-def _structure(model: str, classes: int) -> nnx.GraphDef:
-    """The structure of the network of a `config.model`, as JSON: to trace it takes as long as to read its weights."""
+def _structure(model: str, classes: int) -> tuple[nnx.GraphDef, dict, dict]:
+    """The abstract network of a `config.model`, as JSON: to trace it takes as long as to read its weights."""
     config = record.config_from_json(json.loads(model))
-    return models.split(nnx.eval_shape(lambda: models.build(config, classes, jax.random.key(0))))[0]
+    return models.split(nnx.eval_shape(lambda: models.build(config, classes, jax.random.key(0))))

@@ -22,6 +22,11 @@ _WORKDIR = flags.DEFINE_string(
     "workdir", None, "Where the run is kept, or goes on. Default: runs/, the config's name and what was changed."
 )
 _DATA_DIR = flags.DEFINE_string("data_dir", None, "A folder with the four IDX files of the dataset.")
+_COORDINATOR = flags.DEFINE_string(
+    "coordinator", None, "HOST:PORT of the first of several processes that train one run; schedulers are detected."
+)
+_NUM_PROCESSES = flags.DEFINE_integer("num_processes", None, "With --coordinator: how many processes.", lower_bound=1)
+_PROCESS_ID = flags.DEFINE_integer("process_id", None, "With --coordinator: which of them this is, from 0.")
 _PROFILE = flags.DEFINE_bool(
     "profile", False, "Write a trace of the training around the end of an epoch to WORKDIR/profile."
 )
@@ -99,17 +104,20 @@ def main(argv: list[str]) -> int:
         from digits import startup  # Imports NumPy: not for --help, not for a mistyped flag.
 
         start = startup.Start(config.data.name, _DATA_DIR.value).early()
-        from digits import train  # Imports JAX.
+        from digits import hosts, train  # Imports JAX.
+
+        hosts.join(_COORDINATOR.value, _NUM_PROCESSES.value, _PROCESS_ID.value)
     except UserError as error:
         return commands.refuse(error)
     try:
-        train.train_and_evaluate(config, folder, origin=origin, start=start, profile=_PROFILE.value)
+        with hosts.company():
+            train.train_and_evaluate(config, folder, origin=origin, start=start, profile=_PROFILE.value)
     except UserError as error:
         return commands.refuse(error)
     except train.Interrupted as interrupted:
         print(interrupted, flush=True)
         return interrupted.exit_code
-    if _REPORT.value and not (pathlib.Path(folder).expanduser() / "report.html").exists():
+    if _REPORT.value and hosts.first() and not (pathlib.Path(folder).expanduser() / "report.html").exists():
         _write_report(folder)
     return 0
 

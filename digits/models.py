@@ -16,6 +16,7 @@ from ml_collections import ConfigDict
 
 from digits import layers, native, scalars
 from digits.errors import UserError, require, require_choice, require_number
+from digits.parallel import Shard
 
 IMAGE_SHAPE = (28, 28, 1)
 ACTIVATIONS = {
@@ -94,8 +95,28 @@ class Dropout(nnx.Module):
     def __init__(self, rate: Number):
         self.rate, self.bits = rate, scalars.dropout_bits(rate.value)
 
-    def __call__(self, x: jax.Array, key: jax.Array | None, numbers: ConfigDict | None = None) -> jax.Array:
-        return x if key is None else layers.dropout(x, self.rate.of(numbers), key, self.bits)
+    def __call__(
+        self, x: jax.Array, key: jax.Array | None, numbers: ConfigDict | None = None, shard: Shard | None = None
+    ) -> jax.Array:
+        return x if key is None else layers.dropout(x, self.rate.of(numbers), key, self.bits, shard)
+
+
+class BatchNorm(nnx.BatchNorm):
+    """With Keras's constants, and over the batch of all devices: nnx's own takes the mean of the devices' means."""
+
+    def __init__(self, width: int, rngs: nnx.Rngs):
+        super().__init__(width, momentum=BATCH_NORM_MOMENTUM, epsilon=BATCH_NORM_EPSILON, rngs=rngs)
+
+    def __call__(self, x: jax.Array, key: jax.Array | None, shard: Shard | None = None) -> jax.Array:
+        if key is None or shard is None or shard.devices == 1:
+            return super().__call__(x, use_running_average=key is None)
+        axes, rows = tuple(range(x.ndim - 1)), shard.real(x)
+        sums = shard.total((rows.sum(axes), jnp.square(rows).sum(axes)))
+        mean, square = (one / (shard.batch * math.prod(x.shape[1:-1])) for one in sums)
+        variance = jnp.maximum(0, square - jnp.square(mean))
+        for moving, now in ((self.mean, mean), (self.var, variance)):
+            moving[...] = self.momentum * moving[...] + (1 - self.momentum) * now
+        return (x - mean) * (jax.lax.rsqrt(variance + self.epsilon) * self.scale[...]) + self.bias[...]
 
 
 class _Stack(nnx.Module):
@@ -109,25 +130,38 @@ class _Stack(nnx.Module):
         setattr(self, name, layer)
         self.names += (name,)
 
-    def __call__(self, images: jax.Array, key: jax.Array | None = None, numbers: ConfigDict | None = None) -> jax.Array:
+    def __call__(
+        self,
+        images: jax.Array,
+        key: jax.Array | None = None,
+        numbers: ConfigDict | None = None,
+        shard: Shard | None = None,
+    ) -> jax.Array:
         """Normalised images, NxHxWx1, to logits, NxK. With a `key` in training mode, without in evaluation mode.
 
-        `numbers` is a `config.model` whose dropout rates take the place of the network's own.
+        `numbers` is a `config.model` whose dropout rates take the place of the network's own; with a `shard`, the images
+        are its rows of a batch.
         """
         x, stack = images, [getattr(self, name) for name in self.names]
         for index, (layer, following) in enumerate(zip(stack, [*stack[1:], None])):
             if isinstance(layer, Conv) and isinstance(following, MaxPool):
                 x = layer(x, following.window)  # Both at once.
             elif not (isinstance(layer, MaxPool) and isinstance(stack[index - 1], Conv)):
-                x = apply_layer(layer, x, None if key is None else jax.random.fold_in(key, index), numbers)
+                x = apply_layer(layer, x, None if key is None else jax.random.fold_in(key, index), numbers, shard)
         return x
 
 
-def apply_layer(layer: nnx.Module, x: jax.Array, key: jax.Array | None, numbers: ConfigDict | None = None) -> jax.Array:
-    if isinstance(layer, nnx.BatchNorm):
-        return layer(x, use_running_average=key is None)
+def apply_layer(
+    layer: nnx.Module,
+    x: jax.Array,
+    key: jax.Array | None,
+    numbers: ConfigDict | None = None,
+    shard: Shard | None = None,
+) -> jax.Array:
+    if isinstance(layer, BatchNorm):
+        return layer(x, key, shard)
     if isinstance(layer, Dropout):
-        return layer(x, key, numbers)
+        return layer(x, key, numbers, shard)
     return layer(x)
 
 
@@ -158,10 +192,7 @@ class Dense(_Stack):
 
     def _add_norm_and_dropout(self, norm: bool, rate: Number | None, width: int, rngs: nnx.Rngs) -> None:
         if norm:
-            self._add(
-                "batch_norm",
-                nnx.BatchNorm(width, momentum=BATCH_NORM_MOMENTUM, epsilon=BATCH_NORM_EPSILON, rngs=rngs),
-            )
+            self._add("batch_norm", BatchNorm(width, rngs))
         if rate and rate.value:
             self._add("dropout", Dropout(rate))
 

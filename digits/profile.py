@@ -7,7 +7,7 @@ import time
 
 import jax
 
-from digits import record
+from digits import files
 
 PHASES = ("train", "evaluate", "checkpoint", "record")
 # The trace begins at most this long before the end of an epoch, and ends this long after it or with the next epoch.
@@ -82,7 +82,7 @@ class Profile:
             shares = {name: sum(epoch[name] for epoch in epochs) / total for name in PHASES}
             with _goes_on():
                 self._directory.mkdir(parents=True, exist_ok=True)
-                record.write_json(self._directory / "summary.json", {"shares": shares, "epochs": self._epochs})
+                files.write_json(self._directory / "summary.json", {"shares": shares, "epochs": self._epochs})
             percent = ", ".join(f"{name} {share:.1%}" for name, share in shares.items())
             print(f"profile: {percent} of an epoch's time; trace: {self._directory}")
         self._directory = None

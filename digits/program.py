@@ -15,6 +15,7 @@ import numpy as np
 
 from digits import data, evaluate, models, optimizer, scalars
 from digits.errors import OutOfMemory
+from digits.parallel import Devices
 from digits.step import (
     TrainState,
     compile_steps,
@@ -36,7 +37,7 @@ def prepare_jax(config: ConfigDict) -> None:
 
 @dataclasses.dataclass(frozen=True)
 class Examples:
-    """A dataset, split as a `config.data` says; training and validation examples lie on the device.
+    """A dataset, split as a `config.data` says; training and validation examples lie on every device.
 
     `about` is for the run's records: the data's digest and the number of examples of each split.
     """
@@ -51,22 +52,23 @@ class Examples:
 class Program:
     """The compiled functions of all configs that differ in numbers only (`scalars.structure`).
 
-    `model` is the abstract network; UserError if the config describes none.
+    `model` is the abstract network; UserError if the config describes none. Every device has a copy of all arrays.
     """
 
-    def __init__(self, config: ConfigDict, examples: Examples):
-        self.config = config
+    def __init__(self, config: ConfigDict, examples: Examples, devices: Devices = Devices()):
+        self.config, self.devices = config, devices
         self.examples, self._class_count = examples.about["train"], len(examples.class_names)
         self.steps_per_epoch = -(-self.examples // config.batch_size)
         self.model = nnx.eval_shape(lambda: models.build(config.model, self._class_count, jax.random.key(0)))
         graphdef, _, _ = models.split(self.model)
         train_step = make_train_step(config, graphdef, self.steps_per_epoch)
-        self.run_steps = make_run_steps(train_step, self.examples, config.batch_size)
-        self._evaluate = evaluate.make_evaluate(graphdef, config.data.normalization, config.eval_batch_size)
-        self._learning_rate = jax.jit(self._last_rate)
+        self.run_steps = make_run_steps(train_step, self.examples, config.batch_size, devices.count)
+        self._evaluate = evaluate.make_evaluate(graphdef, config.data.normalization, config.eval_batch_size, devices)
+        self._learning_rate = devices.jit(self._last_rate)
         init = lambda numbers: (init_state(config, self._class_count, numbers), zero_totals())
-        self._init = jax.jit(init).trace(numbers_of(config))
+        self._init = devices.jit(init).trace(numbers_of(config))
         self.shapes = self._init.out_info  # Of the state and of an epoch's totals.
+        self._shuffled = shuffled if not devices.devices else devices.jit(shuffled, static_argnums=2)
         self._compiled, self._lock = None, threading.Lock()
 
     def compile(self, examples: Examples) -> None:
@@ -74,9 +76,11 @@ class Program:
         with self._lock:
             if self._compiled:
                 return
-            zero, order = np.int32(0), jax.ShapeDtypeStruct((self.examples,), jnp.int32)
-            run = jax.jit(self.run_steps, donate_argnums=(0, 1))
-            lowered = run.lower(*self.shapes, *examples.train, order, zero, zero)
+            shape = lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=self.devices.everywhere)
+            state, totals = jax.tree.map(shape, self.shapes)
+            zero, order = np.int32(0), shape(jax.ShapeDtypeStruct((self.examples,), jnp.int32))
+            run = self.devices.jit(self.devices.each(self.run_steps), donate_argnums=(0, 1))
+            lowered = run.lower(state, totals, *examples.train, order, zero, zero)
             thread = concurrent.futures.ThreadPoolExecutor(1)
             self._compiled = thread.submit(compile_steps, lowered, self.config)
             thread.shutdown(wait=False)
@@ -95,7 +99,7 @@ class Program:
 
     def order(self, seed: int, epoch: int) -> jax.Array:
         """The order of the training examples in an epoch (from 1)."""
-        return shuffled(np.int32(seed), np.int32(epoch), self.examples)
+        return self._shuffled(np.int32(seed), np.int32(epoch), self.examples)
 
     def evaluate(self, state: TrainState, images, labels) -> dict[str, float]:
         """Exact loss and accuracy of the state's network."""
@@ -103,7 +107,10 @@ class Program:
 
     def logits(self, state: TrainState, images: np.ndarray) -> np.ndarray:
         """Logits of the state's network, NxK, for images of Nx28x28."""
-        model = nnx.merge(models.split(self.model)[0], state.params, state.stats)
+        params, stats = (
+            (state.params, state.stats) if not self.devices.devices else jax.device_get((state.params, state.stats))
+        )
+        model = nnx.merge(models.split(self.model)[0], params, stats)
         return evaluate.logits(models.for_evaluation(model), self.config.data.normalization, images)
 
     def learning_rate(self, state: TrainState) -> float:
@@ -116,13 +123,14 @@ class Program:
 
 
 class Shared:
-    """The examples and programs of the runs on this thread's default device, made when they are first asked for.
+    """The examples and programs of the runs on the same devices, made when they are first asked for.
 
-    `dataset` gives the dataset whenever another split of it is needed.
+    `dataset` gives the dataset whenever another split of it is needed. Without `devices` the runs are on this thread's
+    default device.
     """
 
-    def __init__(self, dataset: Callable[[], data.Dataset]):
-        self.dataset, self._examples, self._programs = dataset, {}, {}
+    def __init__(self, dataset: Callable[[], data.Dataset], devices: Devices = Devices()):
+        self.dataset, self.devices, self._examples, self._programs = dataset, devices, {}, {}
         self._lock = threading.Lock()
 
     def examples(self, config: ConfigDict) -> Examples:
@@ -145,7 +153,7 @@ class Shared:
             "validation": len(splits.validation[1]) if splits.validation else 0,
             "test": len(splits.test[1]),
         }
-        train, validation = jax.device_put((splits.train, splits.validation))
+        train, validation = self.devices.put((splits.train, splits.validation))
         test = validation if config.validation == "test" else splits.test
         return Examples(train, validation, test, dataset.class_names, about)
 
@@ -154,7 +162,7 @@ class Shared:
         key = scalars.structure(config), examples.about["train"]
         with self._lock:
             if key not in self._programs:
-                self._programs[key] = Program(config, examples)
+                self._programs[key] = Program(config, examples, self.devices)
             return self._programs[key]
 
 

@@ -1,9 +1,12 @@
 """The run directory: config.json, metrics.jsonl, result.json.
 
-Files are written whole (to a temporary name, then renamed) or, for metrics.jsonl, a line at a time; a line torn by a
-kill is dropped when the run resumes.
+Files are written whole or, for metrics.jsonl, a line at a time; a line torn by a kill is dropped when the run resumes.
+Each is sealed (digits/files.py).
 """
 
+from collections.abc import Iterator
+import contextlib
+import errno
 import importlib.metadata
 import json
 import os
@@ -17,7 +20,7 @@ from typing import Any
 import jax
 from ml_collections import ConfigDict
 
-from digits import results, scalars
+from digits import files, scalars
 from digits.errors import UserError
 
 METRICS = ("loss", "accuracy", "val_loss", "val_accuracy", "learning_rate", "seconds", "images_per_second")
@@ -44,21 +47,6 @@ def config_from_json(fields: dict) -> ConfigDict:
     return ConfigDict(restore(fields)).lock()
 
 
-def read_json(path: pathlib.Path) -> Any:
-    """The content of a JSON file; UserError if it cannot be read."""
-    try:
-        return json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path} cannot be read as JSON: {error}.") from error
-
-
-def write_json(path: pathlib.Path, content: Any) -> None:
-    """Writes a JSON file, whole or not at all."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(json.dumps(content, indent=2) + "\n")
-    os.replace(temporary, path)
-
-
 class Workdir:
     """The files of one run."""
 
@@ -66,6 +54,7 @@ class Workdir:
         self.path = pathlib.Path(path).expanduser().absolute()
         self.checkpoints = self.path / "checkpoints"
         self._metrics = self.path / "metrics.jsonl"
+        self._lock = files.Lock(self.path)
 
     def check(self, config: ConfigDict) -> None:
         """Raises UserError if the directory belongs to a run of another config, or to something else."""
@@ -78,7 +67,10 @@ class Workdir:
             if self.path.is_dir() and any(not entry.name.startswith(".") for entry in self.path.iterdir()):
                 raise UserError(f"--workdir is {self.path}, which holds files but no run: name a new or empty folder.")
             return
-        before, now = scalars.flat(read_json(self.path / "config.json")["config"]), scalars.flat(config_to_json(config))
+        before, now = (
+            scalars.flat(files.read_json(self.path / "config.json")["config"]),
+            scalars.flat(config_to_json(config)),
+        )
         differing = [
             f"config.{key} was {before.get(key, 'absent')!r}, is {now.get(key, 'absent')!r}"
             for key in {**before, **now}
@@ -94,62 +86,102 @@ class Workdir:
     def create(self, config: ConfigDict, about: dict[str, Any]) -> None:
         """Makes the directory and its config.json: the config, and `about` (where it came from, what it trains on).
 
+        Until `release` no other process can do so.
+
         Raises:
-          UserError: it cannot be written, or belongs to a run on other data.
+          UserError: it cannot be written, belongs to a run on other data, or another process trains in it.
         """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            if not os.access(self.path, os.W_OK):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+            self._lock.acquire()
+            files.remove_temporaries(self.path, ("config.json", "metrics.jsonl", "result.json", "failure.json"))
+        except OSError as error:
+            raise self._cannot_be_written(error) from error
         if (self.path / "config.json").exists():
-            before, now = read_json(self.path / "config.json")["data"]["digest"], about["data"]["digest"]
+            before, now = files.read_json(self.path / "config.json")["data"]["digest"], about["data"]["digest"]
             if before != now:
                 raise UserError(
                     f"{self.path} holds a run on other data of the name {config.data.name!r} (SHA-256 {before[:12]}..., "
                     f"now {now[:12]}...): give another --workdir, or the same data."
                 )
         try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            if not os.access(self.path, os.W_OK):
-                raise PermissionError(13, "Permission denied", str(self.path))
             if not (self.path / "config.json").exists():
-                write_json(self.path / "config.json", {"config": config_to_json(config), **about})
+                files.write_json(self.path / "config.json", {"config": config_to_json(config), **about})
         except OSError as error:
+            raise self._cannot_be_written(error) from error
+
+    def release(self) -> None:
+        """Lets another process go on with the run."""
+        self._lock.release()
+
+    def _cannot_be_written(self, error: OSError) -> UserError:
+        return UserError(f"--workdir is {self.path}, which cannot be written ({error.strerror}): name another.")
+
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[None]:
+        """Makes a file that cannot be written any more, in the middle of a run, a UserError."""
+        try:
+            yield
+        except OSError as error:
+            there = "the last checkpoint is whole" if self.path.is_dir() else "it is gone"
             raise UserError(
-                f"--workdir is {self.path}, which cannot be written ({error.strerror}): name another."
+                f"{self.path} cannot be written any more ({error.strerror or error}), and the training has stopped: "
+                f"{there}. Where it can be written again, the same command goes on."
             ) from error
 
     def history(self) -> list[dict[str, float]]:
         """The records of metrics.jsonl, one an epoch, without a torn last line; UserError if another is damaged."""
-        return list(results.read_history(self._metrics).values())
+        return list(files.read_records(self._metrics).values())
 
     def truncate(self, epochs: int) -> None:
         """Drops the records after `epochs`: of an epoch that was not checkpointed and is trained again."""
         if self._metrics.exists():
-            kept = [json.dumps(record) + "\n" for record in self.history() if record["epoch"] <= epochs]
-            temporary = self._metrics.with_name(f".{self._metrics.name}.{os.getpid()}")
-            temporary.write_text("".join(kept))
-            os.replace(temporary, self._metrics)
+            kept = [files.line(record) for record in self.history() if record["epoch"] <= epochs]
+            with self.writing():
+                files.replace(self._metrics, "".join(kept).encode())
 
     def append(self, record: dict[str, float]) -> None:
-        with open(self._metrics, "a") as file:
-            file.write(json.dumps(record) + "\n")
+        with self.writing(), open(self._metrics, "a", encoding="utf-8") as file:
+            file.write(files.line(record))
 
     def result(self) -> dict[str, Any] | None:
         """The content of result.json; None before the run is finished."""
         path = self.path / "result.json"
-        return read_json(path) if path.exists() else None
+        return files.read_json(path) if path.exists() else None
 
     def write_result(self, result: dict[str, Any]) -> None:
-        write_json(self.path / "result.json", result)
+        with self.writing():
+            files.write_json(self.path / "result.json", result)
 
     def failure(self) -> dict[str, str] | None:
         """The content of failure.json, which a run of a sweep leaves that could not be trained: `kind`, `message`."""
         path = self.path / "failure.json"
-        return read_json(path) if path.exists() else None
+        return files.read_json(path) if path.exists() else None
 
     def write_failure(self, kind: str, message: str) -> None:
         self.path.mkdir(parents=True, exist_ok=True)
-        write_json(self.path / "failure.json", {"kind": kind, "message": message})
+        files.write_json(self.path / "failure.json", {"kind": kind, "message": message})
 
     def forget_failure(self) -> None:
         (self.path / "failure.json").unlink(missing_ok=True)
+
+
+class Spectator(Workdir):
+    """The run directory as the other processes of a run see it, which neither read nor write it."""
+
+    def create(self, config: ConfigDict, about: dict[str, Any]) -> None:
+        pass
+
+    def history(self) -> list[dict[str, float]]:
+        return []
+
+    def truncate(self, epochs: int) -> None:
+        pass
+
+    def append(self, record: dict[str, float]) -> None:
+        pass
 
 
 def environment() -> dict[str, Any]:
@@ -167,10 +199,14 @@ def environment() -> dict[str, Any]:
 
 
 def device() -> str:
-    """The accelerators, or the processor's cores: "NVIDIA H200 x1", "cpu (2 cores)"."""
+    """The accelerators, or the processor's cores: "NVIDIA H200 x1", "cpu (2 cores)", "cpu (2 cores, 8 devices)"."""
     devices = jax.devices()
+    if devices[0].platform != "cpu":
+        return f"{devices[0].device_kind} x{len(devices)}"
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return f"cpu ({cores} cores)" if devices[0].platform == "cpu" else f"{devices[0].device_kind} x{len(devices)}"
+    if jax.process_count() > 1:
+        return f"cpu ({jax.process_count()} processes, {cores} cores each)"
+    return f"cpu ({cores} cores{f', {len(devices)} devices' * (len(devices) > 1)})"
 
 
 def _peak_memory() -> int | None:

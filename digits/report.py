@@ -17,7 +17,7 @@ import typing
 
 from absl import flags
 
-from digits import commands, tables
+from digits import commands, files
 from digits.errors import UserError
 
 if typing.TYPE_CHECKING:  # --help and a mistyped flag do not wait for what imports NumPy and JAX.
@@ -50,7 +50,7 @@ def write(
         return _write_page(pathlib.Path(output), content)
     folder = pathlib.Path(workdir).expanduser()
     for name, png in pictures.items():
-        tables.write(folder / "figures" / f"{name}.png", png)
+        files.write(folder / "figures" / f"{name}.png", png)
     return _write_page(folder / "report.html", content)
 
 
@@ -93,7 +93,7 @@ def _dataset_loader(data_dir: str | None) -> Callable[[str], "data.Dataset"]:
 
 def _write_page(path: pathlib.Path, content: bytes) -> pathlib.Path:
     path = path.expanduser()
-    tables.write(path, content)
+    files.write(path, content)
     return path
 
 

@@ -5,12 +5,12 @@ A *member* is one run of a sweep; a *point* is a combination of the swept values
 
 import collections
 import dataclasses
-import json
 import math
 import os
 import pathlib
 from typing import Any
 
+from digits import files
 from digits.errors import UserError
 from digits.statistics import Summary, summarize
 
@@ -103,33 +103,15 @@ def read_sweep(folder: str | os.PathLike) -> Sweep:
 
 def _read_object(path: pathlib.Path, **types: type | tuple[type, ...]) -> dict[str, Any]:
     """A JSON file that must be an object with these keys, each of its type."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path} cannot be read as JSON: {error}.") from error
+    content = files.read_json(path)
     for key, type_ in types.items():
         if not isinstance(content, dict) or not isinstance(content.get(key), type_):
             raise UserError(f"{path} is damaged: it has no valid {key!r}.")
     return content
 
 
-def read_history(path: pathlib.Path) -> dict[int, dict[str, Any]]:
-    """The records of metrics.jsonl by epoch, without a line that a kill has torn or that is still being written.
-
-    Raises:
-      UserError: another line is no record of an epoch.
-    """
-    if not path.exists():
-        return {}
-    try:
-        records = [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n")[:-1]]
-        return {record["epoch"]: record for record in records}
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise UserError(f"{path} is damaged: a line before the last is no record of an epoch ({error!r}).") from error
-
-
 def _read_member(path: pathlib.Path, name: str, values: dict[str, Any]) -> Member:
-    history = read_history(path / "metrics.jsonl")
+    history = files.read_records(path / "metrics.jsonl")
     state, message, tested, seconds, figures = "unfinished", "", None, None, dict.fromkeys(FIGURES)
     # The result first: a member that failed may have been run again.
     if (path / "result.json").exists():

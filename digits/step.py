@@ -13,6 +13,7 @@ import numpy as np
 import optax
 
 from digits import augment, data, models, optimizer, scalars
+from digits.parallel import Shard
 from digits.scalars import is_on
 
 
@@ -36,33 +37,40 @@ def stream(seed: int | jax.Array, purpose: str, index: int | jax.Array = 0) -> j
 
 
 def make_train_step(config: ConfigDict, graphdef: nnx.GraphDef, steps_per_epoch: int) -> Callable:
-    """Returns the pure step: (state, (images, labels)) -> (state, metrics).
+    """Returns the pure step: (state, (images, labels), shard) -> (state, metrics).
 
     Images are uint8, Nx28x28; metrics are the sums over the batch of loss (the L2 penalty counted once an image), of
-    right predictions, and of images. Of `config` only the structure counts: its numbers are those of the state.
+    right predictions, and of images. With a shard they are its rows, and the metrics those of the batch. Of `config`
+    only the structure counts: its numbers are those of the state.
     """
 
-    def train_step(state, batch):
+    def train_step(state, batch, shard=None):
         own = scalars.put(config, state.scalars)
         tx = optimizer.build(own.optimizer)
         rate = optimizer.learning_rate(own.schedule, config.epochs, steps_per_epoch)
         images, labels = batch
+        shard = shard or Shard(len(labels))
         images = augment.random_affine(
-            stream(state.seed, "augment", state.step), images.astype(jnp.float32)[..., None], own.augment
+            stream(state.seed, "augment", state.step), images.astype(jnp.float32)[..., None], own.augment, shard
         )
         images = data.normalize(images, config.data.normalization)
 
         def loss_fn(params):
             model = nnx.merge(graphdef, params, state.stats)
-            logits = model(images, stream(state.seed, "dropout", state.step), own.model)
+            logits = model(images, stream(state.seed, "dropout", state.step), own.model, shard)
             losses = cross_entropy(logits, labels, own.label_smoothing)
-            return losses.mean() + models.penalty(model, own.model), (logits, models.split(model)[2])
+            return shard.mean(losses) + models.penalty(model, own.model) / shard.devices, (
+                logits,
+                models.split(model)[2],
+            )
 
         (loss, (logits, stats)), grads = jax.value_and_grad(loss_fn, has_aux=True)(state.params)
+        right = shard.real(logits.argmax(-1) == labels).sum()
+        loss, right, grads = shard.total((loss, right, grads))
         updates, opt_state = tx.update(
             grads, state.opt_state, state.params, learning_rate=rate(state.step, state.learning_rate)
         )
-        metrics = {"loss": loss * len(labels), "correct": jnp.sum(logits.argmax(-1) == labels), "count": len(labels)}
+        metrics = {"loss": loss * shard.batch, "correct": right, "count": shard.batch}
         params = optax.apply_updates(state.params, updates)
         return state.replace(step=state.step + 1, params=params, stats=stats, opt_state=opt_state), metrics
 
@@ -78,22 +86,30 @@ def cross_entropy(logits: jax.Array, labels: jax.Array, smoothing: float | jax.A
 
 
 def zero_totals() -> dict[str, jax.Array]:
-    """The running sums of the step's metrics at the start of an epoch."""
-    return {"loss": jnp.zeros(()), "correct": jnp.zeros((), jnp.int32), "count": jnp.zeros((), jnp.int32)}
+    """The running sums of the step's metrics at the start of an epoch.
+
+    `lost` counts the steps from the first one on whose loss is no finite number.
+    """
+    counts = {name: jnp.zeros((), jnp.int32) for name in ("correct", "count", "lost")}
+    return {"loss": jnp.zeros(()), **counts}
 
 
-def make_run_steps(train_step: Callable, examples: int, batch_size: int) -> Callable:
+def make_run_steps(train_step: Callable, examples: int, batch_size: int, devices: int = 1) -> Callable:
     """Returns (state, totals, images, labels, order, start, stop) -> (state, totals): steps `start` to `stop` of an epoch.
 
     The whole epoch is one compiled loop over gathered batches and one step for the partial batch at its end. The
-    bounds are arguments: cutting an epoch into several calls runs the same program, hence gives the same bits.
+    bounds are arguments: cutting an epoch into several calls runs the same program, hence gives the same bits. It is what
+    each of several `devices` calls.
     """
     full, rest = divmod(examples, batch_size)
 
     def run_steps(state, totals, images, labels, order, start, stop):
         def one(carry, index):
-            state, metrics = train_step(carry[0], (images[index], labels[index].astype(jnp.int32)))
-            return state, jax.tree.map(jnp.add, carry[1], metrics)
+            shard = Shard(len(index), devices)
+            own = shard.own(index)
+            state, metrics = train_step(carry[0], (images[own], labels[own].astype(jnp.int32)), shard)
+            lost = (carry[1]["lost"] > 0) | ~jnp.isfinite(metrics["loss"])
+            return state, jax.tree.map(jnp.add, carry[1], metrics | {"lost": lost.astype(jnp.int32)})
 
         def body(i, carry):
             return one(carry, jax.lax.dynamic_slice(order, (i * batch_size,), (batch_size,)))

@@ -10,7 +10,7 @@ import jax
 from ml_collections import ConfigDict
 import numpy as np
 
-from digits import data, documented, loading, measures, models, program, record
+from digits import data, documented, files, loading, measures, models, program, record
 from digits.errors import UserError
 
 _FIGURES = ("test_loss", "test_accuracy", "tested_epoch")  # Without which a result.json is none.
@@ -56,7 +56,7 @@ class Subject:
             if there:
                 raise self._part("config.json")
             raise UserError(f"{path.parent} is no run, for it holds no config.json: name the --workdir of a training.")
-        about = record.read_json(path)
+        about = files.read_json(path)
         config = about.get("config") if isinstance(about, dict) else None
         valid = isinstance(config, dict) and all(isinstance(config.get(name), dict) for name in _SECTIONS)
         if (

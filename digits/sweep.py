@@ -24,7 +24,7 @@ from typing import Any
 from absl import app, flags
 from ml_collections import ConfigDict
 
-from digits import commands
+from digits import commands, files
 from digits import main as digits_main
 from digits.errors import UserError
 
@@ -177,7 +177,7 @@ def write_plan(plan: Plan) -> None:
         ],
     }
     if path.exists():
-        before = record.read_json(path)
+        before = files.read_json(path)
         for key in ("config_file", "overrides", "fields"):
             if before.get(key) != content[key]:
                 raise UserError(
@@ -188,7 +188,7 @@ def write_plan(plan: Plan) -> None:
         raise UserError(f"--workdir is {plan.workdir}, which holds files but no sweep: name a new or empty folder.")
     try:
         plan.workdir.mkdir(parents=True, exist_ok=True)
-        record.write_json(path, content)
+        files.write_json(path, content)
     except OSError as error:
         raise UserError(f"--workdir is {plan.workdir}, which cannot be written ({error.strerror}).") from error
 
@@ -312,10 +312,10 @@ def run(plan: Plan, data_dir: str | None, module: str, arguments: list[str]) -> 
         progress.close()
         sweep = tables.write_sweep(plan.workdir)
     say("\n" + tables.sweep_markdown(sweep))
-    files = [
+    written = [
         name for name in ("sweep.md", "sweep.csv", "members.csv", "figures/sweep.png") if (plan.workdir / name).exists()
     ]
-    say(f"{plan.workdir}: {', '.join(files)}")
+    say(f"{plan.workdir}: {', '.join(written)}")
     failed = collections.Counter(member.state for member in sweep.members if member.state != "finished")
     if failed:
         how = ", ".join(f"{count} {state}" for state, count in failed.items())

@@ -1,13 +1,11 @@
 """A sweep as tables: CSV for programs, Markdown for people."""
 
-import contextlib
 import csv
 import io
 import os
-import pathlib
 from typing import Any
 
-from digits.errors import UserError
+from digits.files import write
 from digits.results import FIGURES, REPETITIONS, Sweep, read_sweep
 
 
@@ -102,16 +100,3 @@ def write_sweep(folder: str | os.PathLike) -> Sweep:
         text += "\nNo figure, for matplotlib is not installed: `pip install matplotlib`.\n"
     write(sweep.folder / "sweep.md", text.encode())
     return sweep
-
-
-def write(path: pathlib.Path, content: bytes) -> None:
-    """Writes a file, whole or not at all."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_bytes(content)
-        os.replace(temporary, path)
-    except OSError as error:
-        with contextlib.suppress(OSError):  # Where its folder is a file, even a missing one cannot be removed.
-            temporary.unlink()
-        raise UserError(f"{path} cannot be written ({error.strerror}).") from error

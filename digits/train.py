@@ -7,14 +7,27 @@ import time
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 from ml_collections import ConfigDict
 import numpy as np
 
-from digits import augment, checkpoint, data, events, measures, models, optimizer, profile, record, sheet, startup
+from digits import (
+    augment,
+    checkpoint,
+    data,
+    events,
+    hosts,
+    measures,
+    models,
+    optimizer,
+    profile,
+    record,
+    sheet,
+    startup,
+)
 from digits import terminal
-from digits.errors import Diverged, require, require_choice, require_number
+from digits.errors import Diverged, UserError, require, require_choice, require_number
 from digits.interrupt import Interrupted, Listener
+from digits.parallel import Devices
 from digits.program import Shared, out_of_memory_named, prepare_jax
 from digits.step import TrainState, zero_totals
 
@@ -74,17 +87,23 @@ def train_and_evaluate(
     """
     check(config)
     files = record.Workdir(workdir)
-    files.check(config)
-    if result := files.result():
-        say = terminal.Terminal().say
+    hosts.from_first(lambda: files.check(config))
+    if result := hosts.from_first(files.result):
+        say = _terminal().say
         say(f"This run is finished: {files.path}. Its result:")
         say(terminal.closing_lines(config, result, files))
         return result
     prepare_jax(config)
     start, listener = start or startup.Start(config.data.name, data_dir), Listener()
-    training = Training(config, files, Shared(start.dataset), listener, origin, terminal.Terminal(), start, profile)
+    shared = Shared(start.dataset, Devices.of(jax.devices()))
+    training = Training(config, files, shared, listener, origin, _terminal(), start, profile)
     with listener:
         return training.run()
+
+
+def _terminal() -> terminal.Terminal:
+    """Where one of several processes speaks for all."""
+    return terminal.Terminal() if hosts.first() else terminal.Silent()
 
 
 class Training:
@@ -105,19 +124,21 @@ class Training:
         start: startup.Start | None = None,
         profiled: bool = False,
     ):
-        self.config, self.files, self.listener = config, files, listener
+        self.config, self.listener, self._agreed = config, listener, None
+        self.files = files if hosts.first() else record.Spectator(files.path)
         self.start = start or startup.Start(config.data.name, None)
         self.terminal = shown or terminal.Silent()
         self.say = self.terminal.say
-        self.examples = shared.examples(config)
+        self.examples, self.put = hosts.together(lambda: shared.examples(config)), shared.devices.put
+        hosts.check_same("The images", self.examples.about["digest"])
         self.count = self.examples.about["train"]
         check_batch(config, self.count)
         self.program = shared.program(config, self.examples)
         self.steps_per_epoch = -(-self.count // config.batch_size)
         self.about = {**(origin or {}), "data": self.examples.about}
         self.first_step = {"seconds_to_first_step": None, "compile_seconds": None}
-        self.profile = profile.Profile(files.path / "profile" if profiled else None)
-        self.checkpoints = checkpoint.Checkpoints(files.checkpoints)
+        self.profile = profile.Profile(files.path / "profile" if profiled and hosts.first() else None)
+        self.checkpoints = checkpoint.Checkpoints(files.checkpoints) if hosts.first() else checkpoint.NoCheckpoints()
         # For what must not keep the training thread waiting.
         self.background = concurrent.futures.ThreadPoolExecutor(1)
 
@@ -135,9 +156,13 @@ class Training:
         """Waits until everything is written."""
         self.profile.close()
         self.background.shutdown()
-        self.checkpoints.close()
-        if hasattr(self, "events"):
-            self.events.close()
+        try:
+            with self.files.writing():
+                self.checkpoints.close()
+            if hasattr(self, "events"):
+                self.events.close()
+        finally:
+            self.files.release()
 
     @property
     def done(self) -> bool:
@@ -146,21 +171,20 @@ class Training:
     def begin(self, alone: bool = True) -> None:
         """Makes the run's directory and state, fresh or from the latest checkpoint, and `alone` its program."""
         config, say = self.config, self.say
-        self.files.create(config, self.about)
-        self.events = events.Events(self.files.path / "tensorboard", config.tensorboard)
+        hosts.from_first(lambda: self.files.create(config, self.about))
+        self.events = events.Events(self.files.path / "tensorboard", config.tensorboard and hosts.first())
         self.events.hyperparameters(config)
         began = time.perf_counter()
         if alone:
             self.program.compile(self.examples)
         self.state, self.totals = self.program.init(config)
         self.epoch, self.step_in_epoch, self.seconds = 0, 0, 0.0
-        self.seconds_per_step = None
+        self.seconds_per_step, self.next_steps = None, 1
         self.plateau = optimizer.Plateau(config.optimizer.learning_rate)
         self.stopping = optimizer.EarlyStopping()
         say(models.summary(self.program.model))
         say(terminal.opening_line(config, self.examples.about, self.steps_per_epoch))
-        if self.files.checkpoints.is_dir() and (step := self.checkpoints.latest_step()) is not None:
-            self._restore(step)
+        if self._restore_latest():
             say(f"going on with {self.files.path} after epoch {self.epoch}, step {self.step_in_epoch}")
         # Also records of a first epoch whose checkpoint was never finished.
         self.files.truncate(self.epoch)
@@ -176,13 +200,43 @@ class Training:
         return self.program.order(self.config.seed, self.epoch + ahead)
 
     def _saved(self) -> dict[str, Any]:
-        # The scalars are the config's.
+        # The scalars are the config's, and no step is lost in what is saved.
         train = {name: value for name, value in vars(self.state).items() if name != "scalars"}
-        return {"train": train, "totals": self.totals}
+        return {"train": train, "totals": {name: total for name, total in self.totals.items() if name != "lost"}}
 
-    def _restore(self, step: int) -> None:
-        saved, about = self.checkpoints.restore(step, self._saved())
-        self.state, self.totals = TrainState(**saved["train"], scalars=self.state.scalars), saved["totals"]
+    def _restore_latest(self) -> bool:
+        """Goes back to the latest checkpoint that is whole and whose epochs are recorded, if there is one."""
+        found = []
+        about = hosts.from_first(lambda: found.extend(self._find_latest() or ()) or (found[1] if found else None))
+        if about is None:
+            return False
+        self._take(hosts.arrays_from_first(found[0] if found else jax.device_get(self._saved())), about)
+        return True
+
+    def _find_latest(self) -> tuple[Any, dict[str, Any]] | None:
+        if not self.files.checkpoints.is_dir():
+            return None
+        recorded = [line["epoch"] for line in self.files.history()]
+        steps = self.checkpoints.steps()
+        for step in steps:
+            try:
+                saved, about = self.checkpoints.restore(step, self._saved())
+                if recorded[: about["epoch"]] != list(range(1, about["epoch"] + 1)):
+                    raise checkpoint.Damaged(f"metrics.jsonl has no record of some of its {about['epoch']} epochs")
+                return saved, about
+            except checkpoint.Damaged as error:
+                self.say(f"the checkpoint {self.files.checkpoints / str(step)} was damaged, and is removed ({error})")
+                self.checkpoints.remove(step)
+        if steps:
+            raise UserError(
+                f"{self.files.path} has no checkpoint left that is whole: give another --workdir, or remove this one to "
+                "train from the beginning."
+            )
+        return None
+
+    def _take(self, saved: dict[str, Any], about: dict[str, Any]) -> None:
+        self.state = TrainState(**self.put(saved["train"]), scalars=self.state.scalars)
+        self.totals = self.put({**zero_totals(), **saved["totals"]})
         self.epoch, self.step_in_epoch, self.seconds = about["epoch"], about["step_in_epoch"], about["seconds"]
         self.plateau = optimizer.Plateau(**about["plateau"])
         self.stopping = optimizer.EarlyStopping(**about["early_stopping"])
@@ -197,15 +251,21 @@ class Training:
             "plateau": dataclasses.asdict(self.plateau),
             "early_stopping": dataclasses.asdict(self.stopping),
         }
-        step = self.epoch * self.steps_per_epoch + self.step_in_epoch
-        self.checkpoints.save(step, self._saved(), about, rank)
+        with self.files.writing():
+            self.checkpoints.save(self.step, self._saved(), about, rank)
+
+    @property
+    def step(self) -> int:
+        """Updates so far."""
+        return self.epoch * self.steps_per_epoch + self.step_in_epoch
 
     def train_epoch(self) -> None:
         config, number = self.config, self.epoch + 1
         started = began = time.perf_counter()
         order = self.order
         # On two cores it takes a tenth of a short epoch to shuffle: the next order is made beside this epoch.
-        following = self.background.submit(self.next_order, 2)
+        # Several processes must give their devices everything in the same order, and wait for it.
+        following = None if hosts.several() else self.background.submit(self.next_order, 2)
         done = min(self.step_in_epoch * config.batch_size, self.count)
         progress = self.terminal.progress(number, config.epochs, self.count, done)
         while self.step_in_epoch < self.steps_per_epoch:
@@ -214,24 +274,21 @@ class Training:
             started, began = started + aside, began + aside
             images = self._call(order)
             progress.update(images)
-            if self.listener.heard and self.step_in_epoch < self.steps_per_epoch:
+            if self.heard and self.step_in_epoch < self.steps_per_epoch:
                 progress.close()
                 self.seconds += time.perf_counter() - started
                 self._stop_here()
         progress.close()
         self.seconds += time.perf_counter() - started
-        self.order = following.result()
+        self.order = following.result() if following else self.next_order(2)
         self.end_epoch(self.seconds)
         self.profile.end_epoch(self.epoch, time.perf_counter() - began)
-        if self.listener.heard and self.epoch < config.epochs:
+        if self.heard and self.epoch < config.epochs:
             self._stop_here()
 
     def _call(self, order: jax.Array) -> int:
         """Trains for about the wanted time, at first one step; returns the number of images."""
-        often = self.terminal.moves or self.profile.active
-        wanted = _SECONDS_BETWEEN_UPDATES if often else _SECONDS_BETWEEN_LOOKS
-        steps = max(1, round(wanted / self.seconds_per_step)) if self.seconds_per_step else 1
-        start, stop = self.step_in_epoch, min(self.step_in_epoch + steps, self.steps_per_epoch)
+        start, stop = self.step_in_epoch, min(self.step_in_epoch + self.next_steps, self.steps_per_epoch)
         before = time.perf_counter()
         with self.profile.phase("train", step=start):
             with out_of_memory_named(self.config.batch_size):
@@ -242,8 +299,22 @@ class Training:
         first, self.seconds_per_step = not self.seconds_per_step, (time.perf_counter() - before) / (stop - start)
         if first:
             self._arrive()
+        self._agree()
+        self._check_loss(stop)
         self.step_in_epoch = stop
         return min(stop * self.config.batch_size, self.count) - start * self.config.batch_size
+
+    def _agree(self) -> None:
+        """What comes next: as many steps as the first process can take in the wanted time, or a signal that any heard."""
+        often = self.terminal.moves or self.profile.active
+        wanted = _SECONDS_BETWEEN_UPDATES if often else _SECONDS_BETWEEN_LOOKS
+        answers = hosts.gather(self.listener.heard or 0, max(1, round(wanted / self.seconds_per_step)))
+        self._agreed, self.next_steps = int(answers[:, 0].max()) or None, int(answers[0, 1])
+
+    @property
+    def heard(self) -> int | None:
+        """The signal on which the run must stop; of several processes, when all know of it."""
+        return self._agreed if hosts.several() else self.listener.heard
 
     def _arrive(self) -> None:
         """After the first step: notes how long it took to get there, and prepares what comes after the first epoch."""
@@ -257,18 +328,20 @@ class Training:
 
     def save(self) -> None:
         """Saves the run as it is, unless that was done or it has not begun to train."""
-        step = self.epoch * self.steps_per_epoch + self.step_in_epoch
-        if step and self.checkpoints.latest_step() != step:
-            self._save()
+        with self.files.writing():
+            if self.step and self.step not in self.checkpoints.steps():
+                self._save()
 
     def _stop_here(self) -> None:
         self.save()
-        self.checkpoints.close()
-        raise Interrupted(self.listener.heard, terminal.command(self.about, self.files))
+        with self.files.writing():
+            self.checkpoints.close()
+        raise Interrupted(self.heard, terminal.command(self.about, self.files))
 
     def end_epoch(self, trained: float) -> None:
         """Validates, records, applies the plateau and early-stopping rules, checkpoints; after `trained` seconds."""
         config, phase, started = self.config, self.profile.phase, time.perf_counter()
+        self._check_loss(self.steps_per_epoch)
         self.epoch, self.step_in_epoch, self.seconds = self.epoch + 1, 0, 0.0
         with phase("evaluate"):
             metrics = self._metrics()
@@ -288,14 +361,27 @@ class Training:
             self.stopping.update(config.early_stopping, config.monitor, monitored, self.epoch)
             if config.schedule.name == "plateau":
                 self.plateau.update(config.schedule, config.monitor, monitored)
-                rate = jnp.asarray(self.plateau.learning_rate, self.state.learning_rate.dtype)
-                self.state = self.state.replace(learning_rate=rate)
-        self.totals = zero_totals()
+                rate = np.asarray(self.plateau.learning_rate, self.state.learning_rate.dtype)
+                self.state = self.state.replace(learning_rate=self.put(rate))
+        self.totals = self.put(zero_totals())
         best = self.stopping.best_epoch == self.epoch
         last = self.epoch == config.epochs or self.stopping.stop
-        if best or last or self.listener.heard or self.epoch % config.checkpoint_every == 0:
+        if best or last or self.heard or self.epoch % config.checkpoint_every == 0:
             with phase("checkpoint"):
                 self._save(rank=self.epoch if best else 0)
+
+    def _check_loss(self, stop: int) -> None:
+        """Raises Diverged if the loss was no finite number in a step of this epoch before `stop`."""
+        if not (lost := int(self.totals["lost"])):
+            return
+        kept = [step // self.steps_per_epoch for step in self.checkpoints.steps()]
+        raise Diverged(
+            f"The loss became {float(self.totals['loss'])} in epoch {self.epoch + 1}, step {stop - lost + 1} of "
+            f"{self.steps_per_epoch}, at a learning rate of {self.program.learning_rate(self.state):g}: try a "
+            f"config.optimizer.learning_rate below {self.config.optimizer.learning_rate:g}, or "
+            f"config.optimizer.clip_norm=1. {self.files.path} keeps "
+            + (f"the checkpoint of epoch {kept[0]}." if kept else "no checkpoint, for it had none yet.")
+        )
 
     def _metrics(self) -> dict[str, float | None]:
         """Loss and accuracy of the epoch that ended, as running means, and of the validation set."""
@@ -304,12 +390,6 @@ class Training:
             "loss": float(totals["loss"] / totals["count"]),
             "accuracy": float(totals["correct"] / totals["count"]),
         }
-        if not np.isfinite(metrics["loss"]):
-            raise Diverged(
-                f"The loss became {metrics['loss']} in epoch {self.epoch}: try a config.optimizer.learning_rate below "
-                f"{self.config.optimizer.learning_rate:g}, or config.optimizer.clip_norm=1. {self.files.path} keeps "
-                "the epochs before."
-            )
         validated = self._evaluate(self.examples.validation) if self.examples.validation else dict.fromkeys(metrics)
         return metrics | {f"val_{key}": value for key, value in validated.items()}
 
@@ -324,19 +404,26 @@ class Training:
         best_epoch = self.stopping.best_epoch
         tested_epoch = best_epoch if config.early_stopping.restore_best else epochs
         if tested_epoch != epochs:
-            self._restore(self.checkpoints.best_step())
+            self._restore_best()
             self.say(f"testing the weights of epoch {tested_epoch}, the best by {config.monitor}")
-        test = self._evaluate(jax.device_put(self.examples.test))
-        self.checkpoints.close()  # The result is written last: where it stands, the checkpoints do too.
-        history = self.files.history()
-        result = {
+        test = self._evaluate(self.put(self.examples.test))
+        tested = {
             "test_loss": test["loss"],
             "test_accuracy": test["accuracy"],
             "tested_epoch": tested_epoch,
             "best_epoch": best_epoch or None,
+        }
+        return hosts.from_first(lambda: self._write_result(tested))
+
+    def _write_result(self, tested: dict[str, Any]) -> dict[str, Any]:
+        config, history = self.config, self.files.history()
+        with self.files.writing():
+            self.checkpoints.close()  # The result is written last: where it stands, the checkpoints do too.
+        result = {
+            **tested,
             "validation_is_test": config.data.validation == "test",
             "seed": config.seed,
-            "epochs": epochs,
+            "epochs": self.epoch,
             "seconds": sum(line["seconds"] for line in history),
             "images_per_second": float(np.median([line["images_per_second"] for line in history])),
             **self.first_step,
@@ -351,6 +438,21 @@ class Training:
         if self.events.problem:
             self.say(f"no TensorBoard events were written ({self.events.problem})")
         return result
+
+    def _restore_best(self) -> None:
+        found = []
+        about = hosts.from_first(lambda: found.extend(self._find_best()) or found[1])
+        self._take(hosts.arrays_from_first(found[0] if found else jax.device_get(self._saved())), about)
+
+    def _find_best(self) -> tuple[Any, dict[str, Any]]:
+        step = self.stopping.best_epoch * self.steps_per_epoch
+        try:
+            return self.checkpoints.restore(step, self._saved())
+        except checkpoint.Damaged as error:
+            raise UserError(
+                f"{self.files.checkpoints / str(step)}, the checkpoint of the best epoch, is damaged ({error}): give "
+                f"another --workdir, or remove {self.files.path} to train from the beginning."
+            ) from error
 
     def _show_test(self, result: dict[str, Any]) -> None:
         """The test figures and the worst mistakes, for TensorBoard."""

@@ -13,7 +13,7 @@ import shlex
 from typing import Any
 
 from digits.errors import UserError
-from digits.tables import write
+from digits.files import write
 from experiments.study import Arm, Member, Study
 
 FOLDER = pathlib.Path(__file__).parent

@@ -4,8 +4,9 @@ from collections.abc import Mapping, Sequence
 import collections
 import dataclasses
 import pathlib
+import statistics
 
-from digits import tables
+from digits import files, tables
 from digits.documented import reported
 from digits.statistics import Summary, summarize
 from experiments import collected
@@ -40,9 +41,9 @@ Written by `python -m experiments.reproduce --render` from the files in `results
 **How to read it.** A reproduced figure is mean ± standard deviation over n seeds. A *documented* figure is one that a
 notebook printed, of a single run without a seed: its test accuracy or, where that is lost, the last validation or else
 training accuracy printed. It is *inside* where it lies in the 95% prediction interval of a single run, mean ± t s
-sqrt(1 + 1/n): there, chance alone explains that it is not the mean. *Seconds* are of one run from its start to its
-result, several of which may share the device; figures of different devices are not comparable. The last column trains
-one seed alone: its figure lies in the prediction interval, 19 times of 20.
+sqrt(1 + 1/n): there, chance alone explains that it is not the mean. *Seconds* are the median of the runs, each from its
+start to its result; several may share the device, so that one alone is faster, and figures of different devices are not
+comparable. The last column trains one seed alone: its figure lies in the prediction interval, 19 times of 20.
 
 *As run* is what a notebook's code did, *as written* what it said it did, *honest* the same with a validation set held
 out of training and the test set opened once, *ours* what no notebook ran. Where validation was the test set, as in two
@@ -75,8 +76,8 @@ def write(studies: Sequence[Study], folder: pathlib.Path) -> str:
     pictures = {"documented": charts.deviations(rows)} if (rows := _comparable(studies, found)) else {}
     pictures |= {study.name: charts.curves(rows) for study in studies if (rows := _with_curves(study, found))}
     for name, picture in pictures.items():
-        tables.write(folder / "figures" / f"{name}.png", picture)
-    tables.write(folder / "RESULTS.md", render(studies, found).encode())
+        files.write(folder / "figures" / f"{name}.png", picture)
+    files.write(folder / "RESULTS.md", render(studies, found).encode())
     counts = list(map(len, found.members.values()))
     return f"{folder / 'RESULTS.md'}: {sum(counts)} runs of {sum(map(bool, counts))} arms, {len(pictures)} figures"
 
@@ -229,8 +230,8 @@ def _rest(arm: Arm, found: Results) -> dict[str, str]:
 
 
 def _seconds(members: Sequence[Member]) -> str:
-    mean = summarize(map(SECONDS.of, members)).mean
-    return "" if mean is None else f"{mean:.0f}"
+    # The median: what else ran on the machine made some of them far slower.
+    return f"{statistics.median(map(SECONDS.of, members)):.0f}" if members else ""
 
 
 def _n(arm: Arm, summary: Summary) -> str:

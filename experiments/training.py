@@ -2,17 +2,19 @@
 
 from collections.abc import Mapping, Sequence
 import errno
+import functools
 import importlib
+import math
 import os
 import pathlib
 from typing import Any
 
+from flax import nnx
 import jax
-from ml_collections import ConfigDict
+from ml_collections import ConfigDict, FrozenConfigDict
 
-from benchmarks import network
 from configs import base
-from digits import data, points, population, record, scalars, startup, sweep, train
+from digits import data, models, points, population, record, scalars, startup, sweep, train
 from digits.errors import UserError
 from digits.interrupt import Interrupted, Listener
 from experiments import collected
@@ -177,8 +179,15 @@ def _merge(entry: dict[str, Any], other: Mapping[str, Any]) -> None:
 
 
 def _work(config: ConfigDict) -> float:
-    """What a member costs beside others on as many images: operations of its convolutions and dense layers."""
-    return float(network.training_flops(network.layers(config.model.to_dict(), classes=10)) * config.epochs)
+    """What a member costs beside others on as many images: multiplications of a forward pass, times epochs."""
+    return config.epochs * _multiplications(FrozenConfigDict(config.model))
+
+
+@functools.cache
+def _multiplications(model: FrozenConfigDict) -> float:
+    """Those of one image: every weight is used once for each place of its layer's output."""
+    layers = models.describe(nnx.eval_shape(lambda: models.build(model, 10, jax.random.key(0))))
+    return float(sum(layer.trainable * math.prod(layer.output[:-1]) for layer in layers))
 
 
 def _train(members: Sequence[population.Member], start: startup.Start, listener: Listener, command: str) -> None:

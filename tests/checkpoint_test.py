@@ -45,10 +45,10 @@ def test_saving_is_of_a_copy_and_what_goes_wrong_in_its_thread_is_raised(tmp_pat
         state = {"x": double(state["x"])}
     restored, about = checkpoints.restore(2, state)
     np.testing.assert_array_equal(restored["x"], 2 * np.arange(1000.0))
-    assert about == {"epoch": 2} and checkpoints.latest_step() == checkpoints.best_step() == 2
+    assert about == {"epoch": 2} and checkpoints.steps() == [2, 1]
     checkpoints.save(3, state, {"epoch": object()}, rank=0)  # No JSON.
     with pytest.raises(TypeError):
-        checkpoints.latest_step()
+        checkpoints.steps()
     checkpoints.close()
 
 

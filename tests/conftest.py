@@ -83,7 +83,7 @@ def make_sweep(tmp_path):
     return functools.partial(made_sweeps.make, tmp_path)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def run_module():
     """Runs `python -m MODULE ARGS` in the checkout and returns the finished process."""
 

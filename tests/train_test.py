@@ -23,7 +23,7 @@ TIMES = ("seconds", "images_per_second")
 def final(workdir):
     """The last checkpoint's arrays (parameters, optimizer state, statistics) and the metrics without the times."""
     checkpoints = checkpoint.Checkpoints(record.Workdir(workdir).checkpoints, read_only=True)
-    state, about = checkpoints.restore_anywhere(checkpoints.latest_step())
+    state, about = checkpoints.restore(checkpoints.steps()[0])
     checkpoints.close()
     history = [{k: v for k, v in line.items() if k not in TIMES} for line in record.Workdir(workdir).history()]
     return state, about, history

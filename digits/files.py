@@ -1,0 +1,167 @@
+"""Files of runs: written whole or not at all, sealed against damage, and read with suspicion. Needs no JAX.
+
+A JSON object is sealed by a CRC-32 of its content under the key "check", which finds whatever a few wrong bits change; a
+file without it, of an older run or written by hand, is believed. Nothing is ever read through a link that lies in a
+run's folder, nor read whole when it is larger than any file of its kind.
+"""
+
+from collections.abc import Iterable
+import contextlib
+import json
+import os
+import pathlib
+import time
+from typing import Any
+import zlib
+
+from digits.errors import UserError
+
+_CHECK = "check"
+_MOST_BYTES = 2**28  # A record is 250 bytes: a million epochs.
+
+
+def replace(path: pathlib.Path, content: bytes) -> None:
+    """Writes a file, whole or not at all, also where the power fails; OSError if it cannot be written."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with open(temporary, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError:
+        with contextlib.suppress(OSError):  # Where its folder is a file, even a missing one cannot be removed.
+            temporary.unlink()
+        raise
+
+
+def write(path: pathlib.Path, content: bytes) -> None:
+    """`replace`, in a folder that is made if it is missing; UserError if it cannot be written."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        replace(path, content)
+    except OSError as error:
+        raise UserError(f"{path} cannot be written ({error.strerror}).") from error
+
+
+def remove_temporaries(folder: pathlib.Path, names: Iterable[str]) -> None:
+    """Removes what `replace` left of these files where it was killed. Nobody else may be writing them."""
+    for name in names:
+        for path in folder.glob(f".{name}.[0-9]*"):
+            path.unlink(missing_ok=True)
+
+
+def seal(content: dict[str, Any]) -> dict[str, Any]:
+    """A JSON object with its check."""
+    return content | {_CHECK: _crc(content)}
+
+
+def unseal(content: Any) -> Any:
+    """What `seal` was given; ValueError if it is something else by now."""
+    if not isinstance(content, dict) or _CHECK not in content:
+        return content
+    content = dict(content)
+    if content.pop(_CHECK) != _crc(content):
+        raise ValueError("its check does not fit its content")
+    return content
+
+
+def _crc(content: dict[str, Any]) -> str:
+    return f"{zlib.crc32(json.dumps(content, sort_keys=True).encode()):08x}"
+
+
+def write_json(path: pathlib.Path, content: dict[str, Any]) -> None:
+    """Writes a sealed JSON object, whole or not at all; OSError if it cannot be written."""
+    replace(path, (json.dumps(seal(content), indent=2) + "\n").encode())
+
+
+def read_json(path: pathlib.Path) -> Any:
+    """The content of a JSON file; UserError if it cannot be read or is damaged."""
+    try:
+        return unseal(json.loads(read_text(path)))
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserError(f"{path} cannot be read as JSON: {_said(error)}.") from error
+
+
+def read_text(path: pathlib.Path) -> str:
+    """The content of a regular UTF-8 file; OSError or ValueError otherwise."""
+    if path.is_symlink():
+        raise ValueError("it is a link, and what it names may be anything")
+    if path.exists() and not path.is_file():  # To open a pipe would wait for ever.
+        raise ValueError("it is no file")
+    if path.stat().st_size > _MOST_BYTES:
+        raise ValueError(f"it has {path.stat().st_size:,} bytes, and may have {_MOST_BYTES:,}")
+    return path.read_text(encoding="utf-8")
+
+
+def _said(error: Exception) -> str:
+    return "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
+
+
+def line(record: dict[str, Any]) -> str:
+    """A sealed record as a line."""
+    return json.dumps(seal(record)) + "\n"
+
+
+def read_records(path: pathlib.Path) -> dict[int, dict[str, Any]]:
+    """The records of metrics.jsonl by epoch, without a line that a kill has torn or that is still being written.
+
+    Raises:
+      UserError: another line is no record of an epoch, or is damaged.
+    """
+    if not path.exists() and not path.is_symlink():
+        return {}
+    try:
+        records = [unseal(json.loads(line)) for line in read_text(path).split("\n")[:-1]]
+        return {record["epoch"]: record for record in records}
+    except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
+        raise UserError(f"{path} is damaged: a line before the last is no record of an epoch ({error!r}).") from error
+
+
+def refuse_links(folder: pathlib.Path) -> None:
+    """Raises UserError if anything below a folder is a link: a copied run must read nothing but its own files."""
+    for parent, folders, names in os.walk(folder):
+        for name in (*folders, *names):
+            if os.path.islink(path := os.path.join(parent, name)):
+                raise UserError(
+                    f"{path} is a link, but a run is read from its own files alone: copy what it points to."
+                )
+
+
+class Lock:
+    """That one process at a time trains in a folder. The system releases it when the process ends, however it ends.
+
+    Where the system or the file system knows no such locks, nothing is refused.
+    """
+
+    def __init__(self, folder: pathlib.Path):
+        self._folder, self._file = folder, None
+
+    def acquire(self) -> None:
+        """Takes it; UserError, which names the holder, if another has it."""
+        try:
+            import fcntl
+        except ImportError:
+            return  # Windows.
+        # Opened to append: who holds it has written into it.
+        file = open(self._folder / ".lock", "a+")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            file.seek(0)
+            holder = file.read(200).strip() or "another process"
+            file.close()
+            if isinstance(error, BlockingIOError):
+                raise UserError(
+                    f"{self._folder} is being trained by {holder}: wait until that has ended, or give another --workdir."
+                ) from error
+            return
+        file.truncate(0)
+        file.write(f"process {os.getpid()} on {os.uname().nodename} since {time.strftime('%Y-%m-%d %H:%M:%S')}\n")
+        file.flush()
+        self._file = file
+
+    def release(self) -> None:
+        file, self._file = self._file, None
+        if file:
+            file.close()

@@ -1,0 +1,123 @@
+"""Data parallelism: every device has a copy of the state and of the examples, and trains on its part of every batch.
+
+`jax.shard_map` runs the single device's program on each, with a `Shard` in it that says which rows of a batch are its
+own and adds up what all of them found. What is random is drawn for the whole batch, statistics are those of the whole
+batch, and a batch that does not divide is filled up with rows that count nothing: results are those of one device up to
+the order of additions.
+"""
+
+from collections.abc import Callable, Sequence
+import dataclasses
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+_AXIS = "data"
+
+
+@dataclasses.dataclass(frozen=True)
+class Shard:
+    """One device's part of a batch; of a single device, the batch.
+
+    Attributes:
+      batch: examples of all devices together.
+      devices: how many share it; with more than one, the methods are for the inside of `Devices.each`.
+    """
+
+    batch: int
+    devices: int = 1
+
+    @property
+    def rows(self) -> int:
+        """Of each device. The last ones of the last device may be filling."""
+        return -(-self.batch // self.devices)
+
+    @property
+    def _start(self) -> jax.Array:
+        return jax.lax.axis_index(_AXIS) * self.rows
+
+    def own(self, whole: jax.Array, axis: int = 0, each: int = 1) -> jax.Array:
+        """This device's rows of an array that all devices have, with `each` entries a row along an axis."""
+        if self.devices == 1:
+            return whole
+        filling = [(0, 0)] * whole.ndim
+        filling[axis] = (0, (self.rows * self.devices - self.batch) * each)
+        return jax.lax.dynamic_slice_in_dim(jnp.pad(whole, filling), self._start * each, self.rows * each, axis)
+
+    def real(self, rows: jax.Array) -> jax.Array:
+        """The rows of this device, with zero in place of filling."""
+        if self.batch == self.rows * self.devices:
+            return rows
+        is_real = self._start + jnp.arange(self.rows) < self.batch
+        return jnp.where(is_real.reshape(-1, *[1] * (rows.ndim - 1)), rows, jnp.zeros((), rows.dtype))
+
+    def total(self, tree: Any) -> Any:
+        """The sums of arrays over all devices."""
+        return tree if self.devices == 1 else jax.lax.psum(tree, _AXIS)
+
+    def mean(self, rows: jax.Array) -> jax.Array:
+        """This device's share of the mean over the batch of one number a row."""
+        return rows.mean() if self.devices == 1 else self.real(rows).sum() / self.batch
+
+
+@dataclasses.dataclass(frozen=True)
+class Devices:
+    """What one training runs on: some devices, or none named, which is this thread's default device."""
+
+    devices: tuple[jax.Device, ...] = ()
+
+    @classmethod
+    def of(cls, devices: Sequence[jax.Device]) -> "Devices":
+        """All of them; a single one is the default device as it is."""
+        return cls(tuple(devices)) if len(devices) > 1 else cls()
+
+    @property
+    def count(self) -> int:
+        return len(self.devices) or 1
+
+    @functools.cached_property
+    def _mesh(self) -> jax.sharding.Mesh:
+        kind = (jax.sharding.AxisType.Auto,)
+        return jax.make_mesh((self.count,), (_AXIS,), kind, devices=self.devices)
+
+    @property
+    def everywhere(self) -> jax.NamedSharding | None:
+        """Where a copy lies on every device; None for the default device."""
+        return jax.NamedSharding(self._mesh, jax.P()) if self.devices else None
+
+    def put(self, tree: Any) -> Any:
+        """A copy of the arrays on every device. Where other processes have some of them, each gives its own copy."""
+        if jax.process_count() == 1:
+            return jax.device_put(tree, self.everywhere)
+        lay = lambda a: jax.make_array_from_callback(a.shape, self.everywhere, lambda index: a[index])
+        return jax.tree.map(lambda a: lay(np.asarray(a)), tree)
+
+    def jit(self, function: Callable, **options: Any) -> Callable:
+        """`jax.jit` of a function whose results every device needs: each computes them."""
+        return (
+            jax.jit(function, **options)
+            if not self.devices
+            else jax.jit(function, out_shardings=self.everywhere, **options)
+        )
+
+    def each(self, function: Callable, split: Sequence[int] = ()) -> Callable:
+        """A function that each device calls on its own, with its parts of the `split` arguments and all of the others.
+
+        Its results are the same on all devices, as whatever `Shard.total` returns is; or, with split arguments, the
+        devices' results one after another.
+        """
+        if not self.devices:
+            return function
+
+        def mapped(*arguments):
+            specs = tuple(jax.P(_AXIS) if place in split else jax.P() for place in range(len(arguments)))
+            results = jax.P(_AXIS) if split else jax.P()
+            # That results are equal is not to be proven: shapes and reductions are plain, and proofs are not free.
+            return jax.shard_map(function, mesh=self._mesh, in_specs=specs, out_specs=results, check_vma=False)(
+                *arguments
+            )
+
+        return mapped

@@ -4,6 +4,7 @@ Each carries a digest of its arrays and of what is saved about them, and what ha
 wrong bits would otherwise go on training, or be somebody's accuracy.
 """
 
+from collections.abc import Sequence
 import concurrent.futures
 import contextlib
 import functools
@@ -58,7 +59,7 @@ class Damaged(Exception):
 
 
 class Checkpoints:
-    """The checkpoints of a run: the latest two, and the best by its rank. A thread saves them behind the training.
+    """The checkpoints of a run: the latest two, and that of the best epoch. A thread saves them behind the training.
 
     Orbax could save in the background itself, but only after 10 to 20 ms of its own in the foreground; here the
     training waits for a copy of the arrays, and for the save before if that is still going on.
@@ -66,7 +67,7 @@ class Checkpoints:
 
     def __init__(self, directory: pathlib.Path, read_only: bool = False):
         self._directory, self._read_only = directory, read_only
-        self._thread, self._saving = concurrent.futures.ThreadPoolExecutor(1), None
+        self._thread, self._saving, self._best = concurrent.futures.ThreadPoolExecutor(1), None, 0
 
     @functools.cached_property
     def _orbax(self):
@@ -75,11 +76,6 @@ class Checkpoints:
             self._directory.mkdir(exist_ok=True)
             for unfinished in self._directory.glob("*.orbax-checkpoint-tmp*"):  # Of a process that was killed.
                 shutil.rmtree(unfinished, ignore_errors=True)
-        rank = lambda metrics: metrics["rank"]
-        latest, best = ocp.checkpoint_managers.LatestN, ocp.checkpoint_managers.BestN
-        keep = ocp.checkpoint_managers.AnyPreservationPolicy(
-            [latest(_KEPT), best(get_metric_fn=rank, n=1, keep_checkpoints_without_metrics=False)]
-        )
         # Of several processes this one alone has checkpoints: it must not wait for the others.
         alone = (
             ocp.options.MultiprocessingOptions(
@@ -91,7 +87,7 @@ class Checkpoints:
             else ocp.options.MultiprocessingOptions()
         )
         options = ocp.CheckpointManagerOptions(
-            preservation_policy=keep, best_fn=rank, best_mode="max", create=False, read_only=self._read_only,
+            preservation_policy=self, create=False, read_only=self._read_only,
             enable_async_checkpointing=False, multiprocessing_options=alone,
         )  # fmt: skip
         # Named, so that what an array declares of itself can be asked for before it is read.
@@ -105,8 +101,13 @@ class Checkpoints:
         """Imports Orbax in the background."""
         self._saving = self._saving or self._thread.submit(lambda: self._orbax)
 
-    def save(self, step: int, state: Any, about: dict[str, Any], rank: int) -> None:
-        """Saves after `step` updates. `about` is JSON; `rank` is the epoch if it is the best so far, otherwise 0.
+    def should_preserve(self, checkpoints: Sequence[Any], *, context: Any) -> list[bool]:
+        """What Orbax asks of a policy. Its own for the best needs a file in each checkpoint, and stops where one is bad."""
+        latest = [checkpoint.step for checkpoint in checkpoints][-_KEPT:]
+        return [checkpoint.step in (*latest, self._best) for checkpoint in checkpoints]
+
+    def save(self, step: int, state: Any, about: dict[str, Any], best: int = 0) -> None:
+        """Saves after `step` updates. `about` is JSON; `best` is the step that is kept as well, that of the best epoch.
 
         At most one save is ever under way: a killed run has lost no more than that and what it trained meanwhile.
         """
@@ -114,15 +115,16 @@ class Checkpoints:
         # A copy, for the next step is given the buffers of `state` to write to. Orbax takes half the time for arrays of
         # NumPy, and they say nothing of the device, which may be absent where they are restored.
         copy = jax.tree.map(np.array, jax.device_get(state))
-        self._saving = self._thread.submit(self._write, step, copy, about, rank)
+        self._saving = self._thread.submit(self._write, step, copy, about, best)
 
-    def _write(self, step: int, state: Any, about: dict[str, Any], rank: int) -> None:
+    def _write(self, step: int, state: Any, about: dict[str, Any], best: int) -> None:
         with jax.profiler.TraceAnnotation("checkpoint"):
             args = _import_orbax().args
             about = files.seal(about | {"digest": digest(state)})
             items = args.Composite(state=args.StandardSave(state), about=args.JsonSave(about))
             try:
-                self._orbax.save(step, args=items, metrics={"rank": rank})
+                self._best = best
+                self._orbax.save(step, args=items)
             except (
                 Exception
             ) as error:  # Orbax and its storage raise a dozen kinds, for a full disk as for a missing one.
@@ -198,7 +200,7 @@ class NoCheckpoints:
     def prepare(self) -> None:
         pass
 
-    def save(self, step: int, state: Any, about: dict[str, Any], rank: int) -> None:
+    def save(self, step: int, state: Any, about: dict[str, Any], best: int = 0) -> None:
         pass
 
     def steps(self) -> list[int]:

@@ -32,6 +32,10 @@ INITIALIZERS = {
 # Keras's defaults; Flax's own are 0.99 and 1e-5.
 BATCH_NORM_MOMENTUM = 0.99
 BATCH_NORM_EPSILON = 1e-3
+MOST_LAYERS = 100  # Hidden layers and convolutions: building more takes minutes.
+MOST_PARAMETERS = 2**28  # A GiB; training takes four, and saving it a fifth.
+# In float32, what dropout keeps is divided by nearly nothing above the one, and the penalty is infinite above the other.
+_LARGEST_DROPOUT, _LARGEST_L2 = 0.999, 1e6
 
 
 class Linear(nnx.Linear):
@@ -254,31 +258,48 @@ def check(config: ConfigDict) -> None:
     if config.convolution == "native" and config.family == "cnn":
         accepted = f"auto, stock or dot here: the compiled convolutions cannot be used ({native.problem()})"
         require(native.available(), "model.convolution", config.convolution, accepted)
-    require_number("model.input_dropout", config.input_dropout, 0, 1)
     whole = lambda value, low: isinstance(value, int) and not isinstance(value, bool) and value >= low
     require(all(whole(width, 1) for width in config.hidden), "model.hidden", config.hidden, "a tuple of widths from 1")
-    hidden, blocks = (len(config.hidden), "model.hidden"), (len(config.blocks), "model.blocks")
-    for norm in each(config.hidden_batch_norm, hidden[0], "model.hidden_batch_norm", hidden[1]):
+    require(
+        all(isinstance(b, tuple) and b and all(whole(width, 1) for width in b) for b in config.blocks),
+        "model.blocks", config.blocks, "a tuple of blocks, each a tuple of widths: ((32, 32), (64, 64))",
+    )  # fmt: skip
+    for field, count in (("hidden", len(config.hidden)), ("blocks", sum(map(len, config.blocks)))):
+        if count > MOST_LAYERS:
+            raise UserError(f"config.model.{field} has {count:,} layers, but it may have {MOST_LAYERS}.")
+    # Also what the other family has no use for: it is part of what tells programs apart.
+    values = lambda field: config[field] if isinstance(config[field], tuple) else (config[field],)
+    for norm in values("hidden_batch_norm"):
         require(isinstance(norm, bool), "model.hidden_batch_norm", config.hidden_batch_norm, "True or False")
-    for rate in each(config.hidden_dropout, hidden[0], "model.hidden_dropout", hidden[1]):
-        require_number("model.hidden_dropout", rate, 0, 1)
-    for l2 in each(config.hidden_l2, hidden[0], "model.hidden_l2", hidden[1]):
-        require_number("model.hidden_l2", l2)
+    for field in ("input_dropout", "hidden_dropout", "block_dropout"):
+        for rate in values(field):
+            require_number(f"model.{field}", rate, 0, 1)
+            require(rate <= _LARGEST_DROPOUT, f"model.{field}", rate, f"at most {_LARGEST_DROPOUT}")
+    for l2 in values("hidden_l2"):
+        require_number("model.hidden_l2", l2, 0, _LARGEST_L2)
+    for size in values("kernel_size"):
+        require(whole(size, 1), "model.kernel_size", config.kernel_size, "a whole number from 1")
+    for pool in values("pool"):
+        require(whole(pool, 0), "model.pool", config.pool, "a whole number from 0 (no pooling)")
+    for field in ("hidden_batch_norm", "hidden_dropout", "hidden_l2"):
+        each(config[field], len(config.hidden), f"model.{field}", "model.hidden")
     if config.family == "dense":
         require(not config.blocks, "model.blocks", config.blocks, "() in the dense family (or model.family='cnn')")
         return
-    require(
-        len(config.blocks) > 0
-        and all(isinstance(b, tuple) and b and all(whole(width, 1) for width in b) for b in config.blocks),
-        "model.blocks", config.blocks, "a tuple of blocks, each a tuple of widths: ((32, 32), (64, 64))",
-    )  # fmt: skip
-    for size in each(config.kernel_size, blocks[0], "model.kernel_size", blocks[1]):
-        require(whole(size, 1), "model.kernel_size", config.kernel_size, "a whole number from 1")
-    for pool in each(config.pool, blocks[0], "model.pool", blocks[1]):
-        require(whole(pool, 0), "model.pool", config.pool, "a whole number from 0 (no pooling)")
-    for rate in each(config.block_dropout, blocks[0], "model.block_dropout", blocks[1]):
-        require_number("model.block_dropout", rate, 0, 1)
+    require(config.blocks, "model.blocks", config.blocks, "one or more blocks in the cnn family: ((32, 32), (64, 64))")
+    for field in ("kernel_size", "pool", "block_dropout"):
+        each(config[field], len(config.blocks), f"model.{field}", "model.blocks")
     require(config.input_dropout == 0, "model.input_dropout", config.input_dropout, "0 in the cnn family")
+
+
+def check_size(model: nnx.Module) -> None:
+    """Raises UserError for an (abstract) network that is too large to be meant."""
+    count = sum(math.prod(array.shape) for array in jax.tree.leaves(split(model)[1]))
+    if count > MOST_PARAMETERS:
+        raise UserError(
+            f"config.model describes a network of {count:,} parameters, but it may have {MOST_PARAMETERS:,}: make "
+            "config.model.hidden or config.model.blocks narrower."
+        )
 
 
 def build(config: ConfigDict, classes: int, key: jax.Array) -> nnx.Module:

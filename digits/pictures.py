@@ -3,6 +3,7 @@
 import io
 import os
 import pathlib
+import re
 import typing
 import warnings
 
@@ -16,6 +17,9 @@ if typing.TYPE_CHECKING:
 MOST_PIXELS = 50_000_000  # That is 200 MB when decoded; phones take up to about that.
 # Pillow's decoders of photographs and drawings: of its others, some start programs and many are hardly ever tested.
 _FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF")
+# JPEGs have up to a dozen; a hundred bytes can say to go over the whole picture once more, which takes 50 ms.
+_MOST_SCANS = 64
+_JPEG_MARKER = re.compile(rb"\xff[\x02-\xcf\xd8-\xfe]")
 _LEAST_CONTRAST = 0.06  # Of colours in the unit cube: 9 of 255 levels of grey.
 _PHOTOGRAPH = 64  # Pixels: in smaller pictures there are no shadows and no sheets of paper.
 
@@ -44,6 +48,8 @@ def open_picture(source: str | os.PathLike | bytes) -> "Image.Image":
                     raise UserError(
                         f"{name} has {image.width:,} x {image.height:,} pixels, but it may have {MOST_PIXELS:,} in all."
                     )
+                if image.format in ("JPEG", "MPO"):
+                    _check_scans(name, source if isinstance(source, bytes) else file.read_bytes())
                 return _in_colours(ImageOps.exif_transpose(image))
     except Image.DecompressionBombError as error:
         raise UserError(f"{name} has too many pixels: it may have {MOST_PIXELS:,} in all.") from error
@@ -52,8 +58,13 @@ def open_picture(source: str | os.PathLike | bytes) -> "Image.Image":
     except UserError:
         raise
     except Exception as error:  # Decoders raise anything, SyntaxError among others, on a damaged file.
-        reason = (str(error) or type(error).__name__).splitlines()[0].rstrip(".")
-        raise UserError(f"{name} cannot be read as an image: {reason}.") from error
+        raise UserError(f"{name} cannot be read as an image: {reason(error)}.") from error
+
+
+def reason(error: Exception) -> str:
+    """What another library says of a damaged file, as a part of one's own sentence."""
+    said = getattr(error, "strerror", None) or str(error)  # Without the file's name once more.
+    return said.split("\n")[0].strip().rstrip(".") or type(error).__name__
 
 
 def _file_size(path: pathlib.Path) -> int:
@@ -65,7 +76,18 @@ def _file_size(path: pathlib.Path) -> int:
             raise UserError(f"{path} is {'no regular file' if path.exists() else 'not there'}: name an image file.")
         return path.stat().st_size
     except (OSError, ValueError) as error:  # ValueError: a name with a zero byte.
-        raise UserError(f"{path!s:.200} cannot be read: {error}.") from error
+        raise UserError(f"{path!s:.200} cannot be read: {reason(error)}.") from error
+
+
+def _check_scans(name: str, jpeg: bytes) -> None:
+    """Raises UserError for a JPEG of too many scans; those of a thumbnail in its data, or behind it, are not counted."""
+    place, scans = 2, 0
+    while (marker := _JPEG_MARKER.search(jpeg, place)) and marker[0] != b"\xff\xd9":  # The image's end.
+        scans += marker[0] == b"\xff\xda"
+        # A segment starts with its length; over a scan's data, in which no marker can be, leads the next search.
+        place = marker.end() + int.from_bytes(jpeg[marker.end() : marker.end() + 2])
+    if scans > _MOST_SCANS:
+        raise UserError(f"{name} is a JPEG of {scans:,} scans, but it may have {_MOST_SCANS}.")
 
 
 def _in_colours(image: "Image.Image") -> "Image.Image":

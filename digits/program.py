@@ -60,6 +60,7 @@ class Program:
         self.examples, self._class_count = examples.about["train"], len(examples.class_names)
         self.steps_per_epoch = -(-self.examples // config.batch_size)
         self.model = nnx.eval_shape(lambda: models.build(config.model, self._class_count, jax.random.key(0)))
+        models.check_size(self.model)
         graphdef, _, _ = models.split(self.model)
         train_step = make_train_step(config, graphdef, self.steps_per_epoch)
         self.run_steps = make_run_steps(train_step, self.examples, config.batch_size, devices.count)
@@ -172,7 +173,7 @@ def out_of_memory_named(batch_size: int):
     try:
         yield
     except (jax.errors.JaxRuntimeError, MemoryError) as error:
-        if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error):
+        if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error) or "Out of memory" in str(error):
             raise OutOfMemory(
                 f"The device has too little memory for a step: try a config.batch_size below {batch_size}."
             ) from error

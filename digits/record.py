@@ -125,10 +125,11 @@ class Workdir:
         try:
             yield
         except OSError as error:
-            there = "the last checkpoint is whole" if self.path.is_dir() else "it is gone"
+            there, reason = "the last checkpoint is whole", error.strerror or error
+            if not self.path.is_dir():
+                there, reason = "it is gone", os.strerror(errno.ENOENT)
             raise UserError(
-                f"{self.path} cannot be written any more ({error.strerror or error}), and the training has stopped: "
-                f"{there}. Where it can be written again, the same command goes on."
+                f"{self.path} cannot be written any more ({reason}), and the training has stopped: {there}. Where it can be written again, the same command goes on."
             ) from error
 
     def history(self) -> list[dict[str, float]]:

@@ -6,6 +6,7 @@ test images and labels where the source has a test set. TFDS alone downloads; Te
 
 import gzip
 import hashlib
+import math
 import os
 import pathlib
 import struct
@@ -17,6 +18,7 @@ import zlib
 
 import numpy as np
 
+from digits import pictures
 from digits.errors import UserError
 
 SIDE = 28
@@ -30,9 +32,11 @@ _IDX_KINDS = {
     "idx3-ubyte": (0x08, np.dtype(np.uint8), (SIDE, SIDE)),
     "idx2-int": (0x0C, np.dtype(">i4"), (8,)),
 }
-_LARGEST_IDX = 2**31  # Bytes; no set of 28x28 images comes near it, and a damaged header must not exhaust memory.
+_LARGEST = 2**30  # Bytes of an array: no set of 28x28 images comes near it, and a bomb must not exhaust memory.
+_MOST_FROM_A_BYTE = 1032  # That deflate, the compression of .gz and .npz, makes (zlib.net/zlib_tech.html).
 _TFDS_HOST = "https://storage.googleapis.com"
 
+_NPZ_KEYS = ("x_train", "y_train", "x_test", "y_test")
 # What a damaged .npz, or a file that is none, makes np.load and its members raise.
 NPZ_ERRORS = (OSError, ValueError, EOFError, TypeError, NotImplementedError, zipfile.BadZipFile, zlib.error)
 
@@ -122,10 +126,12 @@ def _read_idx_file(path: pathlib.Path) -> np.ndarray:
                 raise UserError(f"{path} is truncated: it ends within its header.")
             shape = struct.unpack(f">{dimensions}I", header[4:])
             size = int(np.prod(shape, dtype=object)) * dtype.itemsize
-            if not 0 < size < _LARGEST_IDX or shape[1:] != example:
+            if not 0 < size < _LARGEST or shape[1:] != example:
                 expected = "x".join(map(str, ("N", *example))) if example else "N labels"
                 raise UserError(f"{path} declares the shape {shape}, but it must be {expected}.")
-            body = file.read(size + 1)
+            # Room is made for all that is asked for, whether it is there or not.
+            most = path.stat().st_size * (_MOST_FROM_A_BYTE if path.suffix == ".gz" else 1)
+            body = file.read(min(size, most) + 1)
     except (OSError, EOFError, zlib.error) as error:
         raise UserError(f"{path} cannot be read: {error}.") from error
     if len(body) != size:
@@ -147,38 +153,84 @@ def read_optdigits() -> Source:
 
 
 def read_npz(path: pathlib.Path) -> Source:
-    """Reads x_train, y_train and, if they are there, x_test, y_test: the layout of Keras's mnist.npz."""
+    """Reads x_train, y_train and, if they are there, x_test, y_test: the layout of Keras's mnist.npz.
+
+    The headers are looked at before anything is read: they may claim a terabyte. Nothing is unpickled.
+    """
     try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {key: file[key] for key in ("x_train", "y_train", "x_test", "y_test") if key in file}
-    except NPZ_ERRORS as error:
-        raise UserError(f"{path} cannot be read as .npz: {error}.") from error
-    for needed in ("x_train", "y_train", *(("x_test",) if "y_test" in arrays else ())):
-        if needed not in arrays:
+        if path.exists() and not path.is_file():  # To open a pipe would wait for ever.
+            raise OSError("it is no file")
+        with zipfile.ZipFile(path) as file:
+            members = {key: file.getinfo(f"{key}.npy") for key in _NPZ_KEYS if f"{key}.npy" in file.namelist()}
+            headers = {key: _npy_header(file, member) for key, member in members.items()}
+            _check_npz(path, headers)
+            arrays = {key: _read_npy(file, member) for key, member in members.items()}
+    except UserError:
+        raise
+    except Exception as error:  # zipfile, NumPy and its parser of headers raise anything on a damaged file.
+        raise UserError(f"{path} cannot be read as .npz: {pictures.reason(error)}.") from error
+    for part in ("train", "test") if "x_test" in arrays else ("train",):
+        images, labels = arrays[f"x_{part}"], arrays[f"y_{part}"]
+        if labels.min() < 0 or labels.max() > 255:
+            raise UserError(_wrong_labels(path, part, len(images)))
+        arrays[f"x_{part}"], arrays[f"y_{part}"] = images.reshape(-1, SIDE, SIDE), labels.astype(np.uint8)
+    found = list(arrays.values())
+    return found, _numbered(found)
+
+
+def _npy_header(file: zipfile.ZipFile, member: zipfile.ZipInfo) -> tuple[tuple[int, ...], np.dtype]:
+    """The shape and the type that a member declares; ValueError if its data cannot be so much."""
+    if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise ValueError(f"{member.filename} is not compressed as np.savez_compressed does it")
+    with file.open(member) as content:
+        first = np.lib.format.read_magic(content) == (1, 0)
+        shape, _, dtype = getattr(np.lib.format, f"read_array_header_{1 if first else 2}_0")(content)
+    if dtype.hasobject:
+        raise ValueError(f"{member.filename} holds pickled objects, which are never loaded")
+    size = math.prod(shape) * dtype.itemsize
+    if not 0 <= size <= min(_LARGEST, member.file_size, member.compress_size * _MOST_FROM_A_BYTE):
+        raise ValueError(f"{member.filename} declares the shape {shape}, which it cannot hold")
+    return shape, dtype
+
+
+def _check_npz(path: pathlib.Path, headers: dict[str, tuple[tuple[int, ...], np.dtype]]) -> None:
+    """Raises UserError unless the shapes and types are those of a dataset."""
+    for needed in ("x_train", "y_train", *(("x_test",) if "y_test" in headers else ())):
+        if needed not in headers:
             raise UserError(f"{path} has no array {needed}: it must have x_train, y_train and may have x_test, y_test.")
     for part in ("train", "test"):
-        if f"x_{part}" not in arrays:
+        if f"x_{part}" not in headers:
             continue
-        images, labels = arrays[f"x_{part}"], arrays.get(f"y_{part}", np.empty(0))
-        if images.dtype != np.uint8 or images.shape[1:] not in ((SIDE, SIDE), (SIDE, SIDE, 1)) or not len(images):
-            raise UserError(
-                f"{path}: x_{part} is {images.dtype} {images.shape}, but it must be uint8 of shape (N, 28, 28)."
-            )
-        whole = np.issubdtype(labels.dtype, np.integer) and labels.shape == (len(images),)
-        if not whole or labels.min() < 0 or labels.max() > 255:
-            raise UserError(f"{path}: y_{part} must be {len(images)} whole numbers from 0 to 255, one for each image.")
-        arrays[f"x_{part}"], arrays[f"y_{part}"] = images.reshape(-1, SIDE, SIDE), labels.astype(np.uint8)
-    found = [arrays[key] for key in ("x_train", "y_train", "x_test", "y_test") if key in arrays]
-    return found[: len(found) // 2 * 2], _numbered(found)
+        shape, dtype = headers[f"x_{part}"]
+        if dtype != np.uint8 or shape[1:] not in ((SIDE, SIDE), (SIDE, SIDE, 1)) or not shape[0] > 0:
+            raise UserError(f"{path}: x_{part} is {dtype} {shape}, but it must be uint8 of shape (N, 28, 28).")
+        labels, kind = headers.get(f"y_{part}", ((), np.dtype(float)))
+        if kind.kind not in "iu" or labels != shape[:1]:
+            raise UserError(_wrong_labels(path, part, shape[0]))
+
+
+def _wrong_labels(path: pathlib.Path, part: str, count: int) -> str:
+    return f"{path}: y_{part} must be {count} whole numbers from 0 to 255, one for each image."
+
+
+def _read_npy(file: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray:
+    with file.open(member) as content:
+        return np.lib.format.read_array(content, allow_pickle=False)
 
 
 def read_folder(path: pathlib.Path) -> Source:
-    """Reads a folder of image folders, one a class, or one of train/ and test/ that have them."""
-    if not path.is_dir():
-        raise UserError(f"config.data.name is {str(path)!r}, but there is no such folder.")
-    if not ((path / "train").is_dir() and (path / "test").is_dir()):
-        return _read_classes(path)
-    (train, names), (test, test_names) = _read_classes(path / "train"), _read_classes(path / "test")
+    """Reads a folder of image folders, one a class, or one of train/ and test/ that have them. Links are followed.
+
+    Pictures are those that `pictures.open_picture` opens. UserError if one cannot be read, or there are too few.
+    """
+    try:
+        if not path.is_dir():
+            raise UserError(f"config.data.name is {str(path)!r}, but there is no such folder.")
+        if not ((path / "train").is_dir() and (path / "test").is_dir()):
+            return _read_classes(path)
+        (train, names), (test, test_names) = _read_classes(path / "train"), _read_classes(path / "test")
+    except OSError as error:
+        raise UserError(f"{path!s:.200} cannot be read as a folder of images: {pictures.reason(error)}.") from error
     if names != test_names:
         raise UserError(f"{path} must have the same classes in train/ and test/, not {names} and {test_names}.")
     return train + test, names
@@ -191,12 +243,14 @@ def _read_classes(path: pathlib.Path) -> Source:
     folders = sorted(entry for entry in path.iterdir() if entry.is_dir() and not entry.name.startswith("."))
     images, labels = [], []
     for label, folder in enumerate(folders):
+        if not folder.name.isprintable():  # Nor is a name that is not in UTF-8, which no report could show.
+            raise UserError(f"{path} has a class folder {folder.name!r}, but a class needs a name that can be printed.")
         for file in sorted(entry for entry in folder.iterdir() if entry.is_file() and not entry.name.startswith(".")):
             try:
-                with Image.open(file) as image:
-                    images.append(np.asarray(image.convert("L").resize((SIDE, SIDE), Image.Resampling.BICUBIC)))
-            except Exception as error:  # Decoders raise anything, SyntaxError among others, on a damaged file.
-                raise UserError(f"{file} cannot be read as an image: {error}.") from error
+                image = pictures.open_picture(file).convert("L")
+            except UserError as error:
+                raise UserError(f"{path} cannot be read as an image folder: {error}") from error
+            images.append(np.asarray(image.resize((SIDE, SIDE), Image.Resampling.BICUBIC)))
             labels.append(label)
     if not 2 <= len(folders) <= 256 or len(images) < 10:
         raise UserError(

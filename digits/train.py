@@ -55,9 +55,11 @@ def check(config: ConfigDict) -> None:
 
 
 def check_batch(config: ConfigDict, examples: int) -> None:
-    """Raises UserError if a batch is larger than the training set."""
+    """Raises UserError if a batch is larger than the training set, or there are more steps than can be counted."""
     accepted = f"at most the {examples:,} training examples"
     require(config.batch_size <= examples, "batch_size", config.batch_size, accepted)
+    most = (2**31 - 1) // -(-examples // config.batch_size)  # Steps are int32.
+    require(config.epochs <= most, "epochs", config.epochs, f"at most {most:,} with this config.batch_size")
 
 
 def train_and_evaluate(
@@ -221,6 +223,8 @@ class Training:
         for step in steps:
             try:
                 saved, about = self.checkpoints.restore(step, self._saved())
+                if missing := self._about().keys() - about.keys():
+                    raise checkpoint.Damaged(f"it does not say its {min(missing)}")
                 if recorded[: about["epoch"]] != list(range(1, about["epoch"] + 1)):
                     raise checkpoint.Damaged(f"metrics.jsonl has no record of some of its {about['epoch']} epochs")
                 return saved, about
@@ -241,8 +245,8 @@ class Training:
         self.plateau = optimizer.Plateau(**about["plateau"])
         self.stopping = optimizer.EarlyStopping(**about["early_stopping"])
 
-    def _save(self, rank: int = 0) -> None:
-        about = {
+    def _about(self) -> dict[str, Any]:
+        return {
             "config": record.config_to_json(self.config),
             "class_names": list(self.examples.class_names),
             "epoch": self.epoch,
@@ -251,8 +255,11 @@ class Training:
             "plateau": dataclasses.asdict(self.plateau),
             "early_stopping": dataclasses.asdict(self.stopping),
         }
+
+    def _save(self) -> None:
+        best = self.stopping.best_epoch * self.steps_per_epoch
         with self.files.writing():
-            self.checkpoints.save(self.step, self._saved(), about, rank)
+            self.checkpoints.save(self.step, self._saved(), self._about(), best)
 
     @property
     def step(self) -> int:
@@ -368,7 +375,7 @@ class Training:
         last = self.epoch == config.epochs or self.stopping.stop
         if best or last or self.heard or self.epoch % config.checkpoint_every == 0:
             with phase("checkpoint"):
-                self._save(rank=self.epoch if best else 0)
+                self._save()
 
     def _check_loss(self, stop: int) -> None:
         """Raises Diverged if the loss was no finite number in a step of this epoch before `stop`."""
@@ -412,6 +419,7 @@ class Training:
             "test_accuracy": test["accuracy"],
             "tested_epoch": tested_epoch,
             "best_epoch": best_epoch or None,
+            "epochs": epochs,
         }
         return hosts.from_first(lambda: self._write_result(tested))
 
@@ -423,7 +431,6 @@ class Training:
             **tested,
             "validation_is_test": config.data.validation == "test",
             "seed": config.seed,
-            "epochs": self.epoch,
             "seconds": sum(line["seconds"] for line in history),
             "images_per_second": float(np.median([line["images_per_second"] for line in history])),
             **self.first_step,

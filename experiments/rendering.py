@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 import collections
 import dataclasses
 import pathlib
+import re
 import statistics
 
 from digits import files, tables
@@ -56,6 +57,9 @@ the difference from none. A claim of "the same" is supported where the interval 
 """
 
 
+_README_TABLE = r"(?s)(?<=<!-- results -->\n)(.*?)(?=\n<!-- /results -->)"
+
+
 @dataclasses.dataclass(frozen=True)
 class Results:
     """What was collected, by the names of arms: members, and the seeds of those that diverged."""
@@ -66,6 +70,8 @@ class Results:
 
 def write(studies: Sequence[Study], folder: pathlib.Path) -> str:
     """Writes RESULTS.md and figures/ into the folder that has results/; returns a line about it.
+
+    A README.md beside that folder gets the short table where it has a place for one.
 
     Raises:
       UserError: a file of results is damaged, or a file cannot be written.
@@ -78,6 +84,9 @@ def write(studies: Sequence[Study], folder: pathlib.Path) -> str:
     for name, picture in pictures.items():
         files.write(folder / "figures" / f"{name}.png", picture)
     files.write(folder / "RESULTS.md", render(studies, found).encode())
+    readme = folder.parent / "README.md"
+    if readme.exists() and len(parts := re.split(_README_TABLE, readme.read_text(encoding="utf-8"))) == 3:
+        files.write(readme, f"{parts[0]}{readme_table(studies, found)}{parts[2]}".encode())
     counts = list(map(len, found.members.values()))
     return f"{folder / 'RESULTS.md'}: {sum(counts)} runs of {sum(map(bool, counts))} arms, {len(pictures)} figures"
 

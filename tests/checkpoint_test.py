@@ -41,12 +41,12 @@ def test_saving_is_of_a_copy_and_what_goes_wrong_in_its_thread_is_raised(tmp_pat
     double = jax.jit(lambda x: 2 * x, donate_argnums=0)
     state = {"x": jnp.arange(1000.0)}
     for step in (1, 2):
-        checkpoints.save(step, state, {"epoch": step}, rank=step)
+        checkpoints.save(step, state, {"epoch": step}, best=1)
         state = {"x": double(state["x"])}
     restored, about = checkpoints.restore(2, state)
     np.testing.assert_array_equal(restored["x"], 2 * np.arange(1000.0))
     assert about == {"epoch": 2} and checkpoints.steps() == [2, 1]
-    checkpoints.save(3, state, {"epoch": object()}, rank=0)  # No JSON.
+    checkpoints.save(3, state, {"epoch": object()})  # No JSON.
     with pytest.raises(TypeError):
         checkpoints.steps()
     checkpoints.close()

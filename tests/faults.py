@@ -1,0 +1,174 @@
+"""Kills and damage at random places; a few of each are tests (tests/faults_test.py), more of them by hand:
+
+python -m tests.faults --kills=50 --damages=100 --seed=0
+"""
+
+import argparse
+import multiprocessing
+import os
+import pathlib
+import shutil
+import signal
+import tempfile
+import time
+
+import numpy as np
+
+from digits import interrupt, loading, record, startup, train
+from digits.errors import UserError
+from digits.program import Shared
+from tests import conftest
+from tests.train_test import assert_same_bits
+
+EPOCHS = 6
+
+
+def config():
+    """Trains in a second, with a checkpoint after every epoch."""
+    tiny = conftest.tiny_config()
+    tiny.epochs, tiny.batch_size, tiny.checkpoint_every = EPOCHS, 20, 1
+    tiny.early_stopping.restore_best = True
+    return tiny
+
+
+def _train(workdir, output):
+    os.dup2(os.open(output, os.O_WRONLY | os.O_CREAT | os.O_APPEND), 1)
+    train.train_and_evaluate(config(), workdir)
+
+
+def strays(workdir):
+    """What lies in a run's directory that no run is to leave there."""
+    known = {"config.json", "metrics.jsonl", "result.json", "checkpoints", ".lock"}
+    found = [path.name for path in workdir.iterdir() if path.name not in known]
+    return found + [path.name for path in (workdir / "checkpoints").iterdir() if not path.name.isdigit()]
+
+
+def kill(folder: pathlib.Path, count: int, rng: np.random.Generator) -> int:
+    """SIGKILLs runs at random instants, `count` times in all, and lets each go on to its end; returns how many went on.
+
+    One in three dies soon after its last epoch was recorded: while it saves, tests and writes its result.
+    """
+    # The processes begin with everything imported.
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["digits.train", "orbax.checkpoint", "tests.train_test"])
+    start = lambda workdir: context.Process(target=_train, args=(workdir, folder / "output"))
+    for name in ("first", "whole"):  # The first one waits for the imports.
+        began, whole = time.monotonic(), start(folder / name)
+        whole.start()
+        whole.join()
+    seconds, workdir, kills_left = time.monotonic() - began, None, 0
+    while count or kills_left:
+        if not kills_left:
+            kills_left = min(count, int(rng.integers(1, 6)))
+            count -= kills_left
+            workdir = folder / f"killed {count}"
+        while kills_left:
+            process = start(workdir)
+            process.start()
+            if rng.random() < 1 / 3:
+                files = record.Workdir(workdir)
+                while process.is_alive() and len(files.history()) < EPOCHS:
+                    time.sleep(0.002)
+                time.sleep(rng.uniform(0, 0.3))
+            else:
+                time.sleep(rng.uniform(0, seconds))
+            kills_left -= process.is_alive()
+            finished = not process.is_alive()
+            os.kill(process.pid, signal.SIGKILL) if process.is_alive() else None
+            process.join()
+            if finished:  # Faster than the kill: another one takes its place.
+                shutil.rmtree(workdir)
+        last = start(workdir)
+        last.start()
+        last.join()
+        assert last.exitcode == 0, (folder / "output").read_text()
+        assert_same_bits(folder / "whole", workdir)
+        assert not strays(workdir), strays(workdir)
+    return (folder / "output").read_text().count("going on with")
+
+
+def interrupted(workdir: pathlib.Path) -> None:
+    """A run of which two epochs are left."""
+    training = train.Training(
+        config(), record.Workdir(workdir), Shared(startup.Start("optdigits", None).dataset), interrupt.Listener()
+    )
+    training.begin()
+    while training.epoch < EPOCHS - 2:
+        training.train_epoch()
+    training.close()
+
+
+def damage(workdir: pathlib.Path, rng: np.random.Generator) -> str:
+    """Flips a bit of a file, cuts it or removes it, at random; returns what was done."""
+    files = [path for path in sorted(workdir.rglob("*")) if path.is_file() and path.name != ".lock"]
+    path = files[rng.integers(len(files))]
+    content, kind = bytearray(path.read_bytes()), rng.random()
+    name = path.relative_to(workdir)
+    if kind < 0.1 or not content:
+        path.unlink()
+        return f"{name} removed"
+    place = int(rng.integers(len(content)))
+    if kind < 0.4:
+        path.write_bytes(content[:place])
+        return f"{name} cut at {place} of {len(content)}"
+    bit = int(rng.integers(8))
+    content[place] ^= 1 << bit
+    path.write_bytes(content)
+    return f"{name} bit {bit} of byte {place} of {len(content)}"
+
+
+def outcome(workdir: pathlib.Path, whole: pathlib.Path) -> str:
+    """What comes of a damaged run: "refused" in a sentence, or "same", to the last bit; anything else is an error."""
+    try:
+        if record.Workdir(workdir).result() is None:
+            train.train_and_evaluate(config(), workdir)
+            assert_same_bits(whole, workdir)
+        run, expected = loading.load(workdir), loading.load(whole)
+    except UserError as error:
+        assert "\n" not in str(error), error
+        return "refused"
+    images = np.random.default_rng(0).integers(0, 256, (5, 28, 28)).astype(np.uint8)
+    np.testing.assert_array_equal(run.predict(images), expected.predict(images))
+    timeless = lambda records: [
+        {k: v for k, v in r.items() if k not in ("seconds", "images_per_second")} for r in records
+    ]
+    assert timeless(run.records) == timeless(expected.records) and run.config == expected.config
+    for figure in ("test_loss", "test_accuracy", "tested_epoch", "seed", "epochs"):
+        assert run.result is None or run.result[figure] == expected.result[figure]
+    return "same"
+
+
+def damages(folder: pathlib.Path, count: int, rng: np.random.Generator) -> dict[str, int]:
+    """Damages a finished run and an unfinished one in turn, each time at one place; returns the outcomes."""
+    found = {}
+    train.train_and_evaluate(config(), folder / "whole")
+    interrupted(folder / "part")
+    for index in range(count):
+        copy = folder / "copy"
+        shutil.copytree(folder / ("whole", "part")[index % 2], copy)
+        done = damage(copy, rng)
+        try:
+            said = outcome(copy, folder / "whole")
+        except Exception as error:
+            raise AssertionError(f"{('finished', 'unfinished')[index % 2]}: {done}") from error
+        found[said] = found.get(said, 0) + 1
+        shutil.rmtree(copy)
+    return found
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    for name, default in (("kills", 0), ("damages", 0), ("seed", 0)):
+        parser.add_argument(f"--{name}", type=int, default=default)
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        if given.kills:
+            (kills := pathlib.Path(folder) / "kills").mkdir()
+            print(f"{given.kills} kills: {kill(kills, given.kills, np.random.default_rng(given.seed))} starts went on")
+        if given.damages:
+            found = damages(pathlib.Path(folder) / "damages", given.damages, np.random.default_rng(given.seed))
+            print(f"{given.damages} damages: {found}")
+
+
+if __name__ == "__main__":
+    main()

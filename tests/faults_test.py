@@ -1,0 +1,312 @@
+"""Nothing that happens to a run loses work or corrupts a result: kills, damage, full and vanished disks, company."""
+
+import errno
+import json
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import digits
+from digits import checkpoint, files, interrupt, loading, record, startup, train
+from digits.errors import Diverged, UserError
+from digits.program import Shared
+from tests import faults
+from tests.conftest import ROOT
+from tests.train_test import assert_same_bits
+
+SEED = int(os.environ.get("DIGITS_FAULTS_SEED", np.random.default_rng().integers(2**31)))
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A finished run of `faults.config`."""
+    folder = tmp_path_factory.mktemp("faults")
+    train.train_and_evaluate(faults.config(), folder / "whole")
+    return folder / "whole"
+
+
+@pytest.fixture(scope="module")
+def part(tmp_path_factory, whole):
+    """An unfinished one, two epochs before its end."""
+    folder = tmp_path_factory.mktemp("faults")
+    faults.interrupted(folder / "part")
+    return folder / "part"
+
+
+@pytest.fixture
+def copy(part, tmp_path):
+    """A copy of the unfinished run."""
+    return pathlib.Path(shutil.copytree(part, tmp_path / "copy"))
+
+
+def test_kills_at_random_instants_lose_nothing(tmp_path):
+    faults.kill(tmp_path, 3, np.random.default_rng(SEED))
+
+
+def test_damage_at_random_places_is_refused_or_without_effect(tmp_path):
+    assert sum(faults.damages(tmp_path, 8, np.random.default_rng(SEED)).values()) == 8, SEED
+
+
+def test_a_damaged_checkpoint_is_named_and_the_one_before_it_taken(whole, copy, capsys):
+    steps = sorted((int(path.name) for path in (copy / "checkpoints").iterdir()), reverse=True)
+    assert len(steps) >= 2
+    data = max((copy / "checkpoints" / str(steps[0])).rglob("d/*"), key=lambda path: path.stat().st_size)
+    content = bytearray(data.read_bytes())
+    content[len(content) // 2] ^= 1
+    data.write_bytes(content)
+    with pytest.raises(UserError, match="is damaged"):
+        digits.load(copy)
+    train.train_and_evaluate(faults.config(), copy)
+    said = capsys.readouterr().out
+    assert f"the checkpoint {copy / 'checkpoints' / str(steps[0])} was damaged, and is removed" in said
+    assert "after epoch 3," in said  # It was of the fourth.
+    assert_same_bits(whole, copy)
+
+
+def test_without_a_whole_checkpoint_it_stops(copy):
+    for path in (copy / "checkpoints").glob("*/about/metadata"):
+        path.write_text("{}")
+    with pytest.raises(UserError, match="has no checkpoint left that is whole"):
+        train.train_and_evaluate(faults.config(), copy)
+
+
+def test_other_weights_in_a_checkpoint_are_found(copy):
+    """Orbax's own checks know of no array that another program has written."""
+    checkpoints = checkpoint.Checkpoints(copy / "checkpoints")
+    step = checkpoints.steps()[0]
+    state, about = checkpoints.restore(step)
+    checkpoints.remove(step)
+    real, checkpoint.digest = checkpoint.digest, lambda state: "0" * 64
+    try:
+        checkpoints.save(step, state, about)
+        checkpoints.steps()
+    finally:
+        checkpoint.digest = real
+    with pytest.raises(checkpoint.Damaged, match="are not those that were saved"):
+        checkpoints.restore(step)
+    checkpoints.close()
+
+
+def test_a_record_that_is_gone_is_trained_again(whole, copy):
+    """The latest checkpoint's epoch lost its line: the run goes on from the checkpoint before it."""
+    lines = (copy / "metrics.jsonl").read_text().splitlines(keepends=True)
+    (copy / "metrics.jsonl").write_text("".join(lines[:-1]))
+    train.train_and_evaluate(faults.config(), copy)
+    assert_same_bits(whole, copy)
+
+
+@pytest.mark.parametrize("name", ["config.json", "metrics.jsonl", "result.json"])
+def test_another_digit_in_a_record_is_found(whole, tmp_path, name):
+    run = pathlib.Path(shutil.copytree(whole, tmp_path / "run"))
+    text = (run / name).read_text()
+    place = next(i for i, c in enumerate(text) if c.isdigit() and c != "9")
+    (run / name).write_text(text[:place] + str(int(text[place]) + 1) + text[place + 1 :])
+    with pytest.raises(UserError, match=f"{name}.*check does not fit"):
+        (files.read_records if name.endswith("l") else files.read_json)(run / name)
+
+
+def test_a_file_without_a_check_is_believed(tmp_path):
+    (tmp_path / "by_hand.json").write_text('{"epochs": 3}')
+    assert files.read_json(tmp_path / "by_hand.json") == {"epochs": 3}
+
+
+# Disks
+
+
+@pytest.fixture
+def disk(tmp_path):
+    """A file-system of 2 MiB of its own; skipped where none may be mounted."""
+    (folder := tmp_path / "disk").mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(folder)]
+    try:
+        done = subprocess.run(mount, capture_output=True, check=False)
+    except OSError:
+        pytest.skip("there is no mount")
+    if done.returncode:
+        pytest.skip("nothing may be mounted here")
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def test_a_full_disk_is_one_sentence_and_the_last_checkpoint_loads(disk, whole):
+    config = faults.config()
+    config.checkpoint_every, config.early_stopping.restore_best = 1, False
+
+    def fill(file):
+        with file.open("wb") as out:
+            while out.write(bytes(4096)):
+                out.flush()
+
+    shared, run = Shared(startup.Start("optdigits", None).dataset), disk / "run"
+    training = train.Training(config, record.Workdir(run), shared, interrupt.Listener())
+    training.begin()
+    training.train_epoch()
+    training.checkpoints.steps()  # Waits for the first checkpoint.
+    with pytest.raises(OSError, match="No space left"):
+        fill(disk / "full")
+    with pytest.raises(
+        UserError, match=r"run cannot be written any more \(.*[Nn]o space left.*the same command goes on"
+    ):
+        while not training.done:
+            training.train_epoch()
+    training.close()
+    assert digits.load(run).epoch == 1
+    (disk / "full").unlink()
+    train.train_and_evaluate(config, run)
+    assert digits.load(run).epoch == faults.EPOCHS
+
+
+def test_a_read_only_disk_is_one_sentence(disk):
+    subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
+    with pytest.raises(UserError, match=r"--workdir is .*disk/run, which cannot be written \(Read-only file system\)"):
+        train.train_and_evaluate(faults.config(), disk / "run")
+
+
+def test_a_folder_that_is_removed_is_one_sentence(tmp_path, monkeypatch):
+    real = train.Training._metrics
+
+    def metrics(self):
+        if self.epoch == 2:
+            shutil.rmtree(tmp_path / "run")
+        return real(self)
+
+    monkeypatch.setattr(train.Training, "_metrics", metrics)
+    with pytest.raises(UserError, match=r"run cannot be written any more \(No such file or directory\).*: it is gone"):
+        train.train_and_evaluate(faults.config(), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
+    files.write_json(tmp_path / "a.json", {"old": 1})
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "replace", full)
+    with pytest.raises(OSError, match="No space"):
+        files.write_json(tmp_path / "a.json", {"new": 1})
+    assert files.read_json(tmp_path / "a.json") == {"old": 1}
+    assert [path.name for path in tmp_path.iterdir()] == ["a.json"]
+
+
+# Company
+
+HOLD = (
+    "import pathlib, sys, time; from digits import files; lock = files.Lock(pathlib.Path(sys.argv[1])); lock.acquire();"
+    "print('held', flush=True); time.sleep(100)"
+)
+
+
+def test_a_second_process_is_refused_and_a_dead_one_is_no_obstacle(copy, whole):
+    holder = subprocess.Popen([sys.executable, "-c", HOLD, copy], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    assert holder.stdout.readline() == "held\n"
+    before = {path: path.read_bytes() for path in copy.rglob("*") if path.is_file()}
+    for _ in range(2):  # The refused one must not take the holder's name away.
+        with pytest.raises(
+            UserError, match=f"is being trained by process {holder.pid} on .* since .*another --workdir"
+        ):
+            train.train_and_evaluate(faults.config(), copy)
+    assert {path: path.read_bytes() for path in copy.rglob("*") if path.is_file()} == before
+    holder.send_signal(signal.SIGKILL)
+    holder.communicate()
+    train.train_and_evaluate(faults.config(), copy)
+    assert_same_bits(whole, copy)
+
+
+def test_the_loss_that_is_no_number_is_named_with_its_step_and_rate(tiny, tmp_path):
+    tiny.optimizer.name, tiny.optimizer.learning_rate, tiny.augment.rotation = "sgd", 1e25, 0.0
+    tiny.model.hidden_batch_norm = False
+    with pytest.raises(
+        Diverged, match=r"became (nan|inf) in epoch 1, step [2-9] of 23, at a learning rate of 1e\+25: try"
+    ):
+        train.train_and_evaluate(tiny, tmp_path / "run")
+
+
+# Runs of others
+
+
+def test_a_run_that_leads_elsewhere_by_a_link_is_refused(whole, tmp_path):
+    for name in ("metrics.jsonl", "checkpoints", "checkpoints/link"):
+        run = pathlib.Path(shutil.copytree(whole, tmp_path / name.replace("/", "_")))
+        target = run / name
+        if target.exists():
+            shutil.move(target, tmp_path / f"outside {target.name}")
+            target.symlink_to(tmp_path / f"outside {target.name}")
+        else:
+            target.symlink_to("/etc")
+        with pytest.raises(UserError, match=f"{target} is a link"):
+            digits.load(run)
+
+
+def test_arrays_that_claim_a_terabyte_are_refused_before_they_are_read(whole, tmp_path):
+    """The declared shape of one array is enlarged, as its author would."""
+    import orbax.checkpoint as ocp
+    import tensorstore as ts
+
+    run = pathlib.Path(shutil.copytree(whole, tmp_path / "run"))
+    step = max((path for path in (run / "checkpoints").iterdir()), key=lambda path: int(path.name))
+    state = step / "state"
+    shutil.rmtree(state)
+    shutil.rmtree(tmp_path / "small", ignore_errors=True)
+    with ocp.StandardCheckpointer() as saver:
+        saver.save(tmp_path / "small", {"train": {"params": {"x": np.zeros(3, np.float32)}}})
+    shutil.copytree(tmp_path / "small", state)
+    kvstore = {"driver": "ocdbt", "base": f"file://{state}/", "path": "train.params.x/"}
+    ts.open(
+        {
+            "driver": "zarr", "kvstore": kvstore, "delete_existing": True, "create": True, "dtype": "float32",
+            "metadata": {"shape": [2**38], "chunks": [2**38], "compressor": None},
+        }
+    ).result()  # fmt: skip
+    with pytest.raises(UserError, match=r"declares arrays of 1,099,511,627,776 bytes, in files of"):
+        digits.load(run)
+
+
+def test_weights_of_another_network_are_refused(whole, tmp_path):
+    run = pathlib.Path(shutil.copytree(whole, tmp_path / "run"))
+    for path in run.glob("checkpoints/*/about/metadata"):
+        about = json.loads(path.read_text())
+        about.pop("check")
+        about["config"]["model"]["hidden"] = [17]
+        path.write_text(json.dumps(about))
+    with pytest.raises(UserError, match="not those of its config's network"):
+        digits.load(run)
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["[" * 100_000, '{"a": ' * 100_000, "9" * 5000, '{"config": 3}', '{"config": {}}', "null", "\x00", "{]"],
+    ids=["lists", "objects", "digits", "number", "empty", "null", "zero", "broken"],
+)
+def test_json_that_is_no_run_is_one_sentence(whole, tmp_path, content):
+    run = pathlib.Path(shutil.copytree(whole, tmp_path / "run"))
+    for path in (run / "config.json", *run.glob("checkpoints/*/about/metadata"), run / "result.json"):
+        path.write_text(content)
+    with pytest.raises(UserError) as raised:
+        digits.load(run)
+    assert "\n" not in str(raised.value)
+
+
+def test_nothing_of_a_run_is_executed(whole, tmp_path):
+    """Names that are imported, and values that are evaluated, in files that a loader could be careless with."""
+    run = pathlib.Path(shutil.copytree(whole, tmp_path / "run"))
+    code = f"__import__('pathlib').Path({str(tmp_path / 'executed')!r}).touch()"
+    (run / "config.py").write_text(code)
+    (run / "conftest.py").write_text(code)
+    for path in (run / "config.json", *run.glob("checkpoints/*/about/metadata")):
+        about = json.loads(path.read_text())
+        about.pop("check")
+        about["config_file"] = code
+        about["config"]["model"]["kernel_init"] = code
+        about["config"]["optimizer"]["name"] = code
+        about["config"]["!!python/object/apply:os.system"] = code
+        path.write_text(json.dumps(about))
+    with pytest.raises(UserError):
+        loading.load(run)
+    assert not (tmp_path / "executed").exists()

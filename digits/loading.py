@@ -221,7 +221,13 @@ def _load_run(files: record.Workdir, which: str) -> Run:
             f"{files.checkpoints} is damaged, or only a part of it was copied ({_first_line(error)}): copy the "
             "run's whole folder again."
         ) from error
-    return Run(config, model, class_names, epoch, files.history(), files.result())
+    records, result = files.history(), files.result()
+    trained = result["epochs"] if result else about["epoch"]
+    if [line["epoch"] for line in records[:trained]] != list(range(1, trained + 1)):
+        raise UserError(
+            f"{files.path / 'metrics.jsonl'} is damaged: it lacks some of the {trained} epochs that were trained."
+        )
+    return Run(config, model, class_names, epoch, records, result)
 
 
 def _network(about: dict[str, Any], saved: dict[str, Any]) -> nnx.Module:

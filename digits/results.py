@@ -120,6 +120,8 @@ def _read_member(path: pathlib.Path, name: str, values: dict[str, Any]) -> Membe
         state, tested, seconds = "finished", result["tested_epoch"], result.get("seconds")
         if tested not in history:
             raise UserError(f"{path / 'metrics.jsonl'} is damaged: epoch {tested}, which was tested, is not in it.")
+        if len(history) < (trained := result.get("epochs", 0)):
+            raise UserError(f"{path / 'metrics.jsonl'} is damaged: it has {len(history)} of {trained} epochs.")
         figures = {key: (result if key.startswith("test_") else history[tested]).get(key) for key in FIGURES}
     elif (path / "failure.json").exists():
         failure = _read_object(path / "failure.json", kind=str, message=str)

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from configs import dense_32_32, five_conv, simple_cnn
+from configs import five_conv, simple_cnn
 from digits import batch, checkpoint, models, population, record, scalars, step, train
 from digits.errors import UserError
 from digits.interrupt import Interrupted, Listener
@@ -233,7 +233,6 @@ def test_several_devices_share_the_members(folds, single, tmp_path):
 
 
 FIFTY = {
-    "dense_32_32": (dense_32_32, {"optimizer.momentum": 0.9}),
     "simple_cnn": (
         simple_cnn,
         {"model.blocks": ((4,),), "model.hidden": (8,), "augment.zoom": 0.1, "model.convolution": "dot"},

@@ -3,9 +3,6 @@
 import json
 import os
 import signal
-import subprocess
-import sys
-import time
 import weakref
 
 import jax
@@ -15,7 +12,6 @@ import pytest
 import digits
 from configs import base
 from digits import checkpoint, data, errors, optimizer, record, terminal, train
-from tests.conftest import ROOT
 
 TIMES = ("seconds", "images_per_second")
 
@@ -69,36 +65,6 @@ def test_metrics_are_exact_running_means_and_evaluations(tiny, tmp_path):
         nll = -np.log(probabilities[np.arange(len(labels)), labels]).mean()
         assert loss == pytest.approx(nll + penalty, rel=1e-5)
     assert run.history.val_loss[1] == result["test_loss"]
-
-
-def test_killed_three_times_and_resumed_gives_the_same_bits(tiny_cnn, tmp_path):
-    """SIGKILL at random instants: while compiling, within an epoch, while saving."""
-    tiny = tiny_cnn
-    tiny.epochs, tiny.batch_size = 16, 10
-    script = (
-        "import json, sys; from digits import record, train; fields = json.load(open(sys.argv[1]));"
-        "train.train_and_evaluate(record.config_from_json(fields), sys.argv[2])"
-    )
-    (tmp_path / "config.json").write_text(json.dumps(record.config_to_json(tiny)))
-    command = [sys.executable, "-c", script, str(tmp_path / "config.json")]
-    subprocess.run([*command, str(tmp_path / "whole")], cwd=ROOT, check=True, capture_output=True)
-    random = np.random.default_rng()
-    resumed, checkpoints = 0, tmp_path / "killed" / "checkpoints"
-    for start in range(3):
-        process = subprocess.Popen([*command, str(tmp_path / "killed")], cwd=ROOT, stdout=subprocess.PIPE, text=True)
-        # Wait for this start to have trained something, then for a random part of an epoch.
-        for line in process.stdout:
-            resumed += line.startswith("going on")
-            saved = checkpoints.is_dir() and any(path.name.isdigit() for path in checkpoints.iterdir())
-            # The first kill comes soon after there is something to go on with, the others at any time.
-            if line.startswith("epoch") and (saved if start == 0 else random.random() < 0.2):
-                break
-        time.sleep(random.uniform(0, 0.3))
-        process.send_signal(signal.SIGKILL)
-        process.communicate()
-    subprocess.run([*command, str(tmp_path / "killed")], cwd=ROOT, check=True, capture_output=True)
-    assert resumed >= 1
-    assert_same_bits(tmp_path / "whole", tmp_path / "killed")
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

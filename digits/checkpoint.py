@@ -125,9 +125,7 @@ class Checkpoints:
             try:
                 self._best = best
                 self._orbax.save(step, args=items)
-            except (
-                Exception
-            ) as error:  # Orbax and its storage raise a dozen kinds, for a full disk as for a missing one.
+            except Exception as error:  # A dozen kinds, for a full disk as for a missing one.
                 raise OSError(str(error).strip().splitlines()[0][:200]) from error
 
     def _wait(self) -> None:
@@ -213,14 +211,11 @@ class NoCheckpoints:
 def digest(state: Any) -> str:
     """SHA-256 over the arrays of a state, with their names, types and shapes."""
     sha = hashlib.sha256()
-    named = {
-        "/".join(str(getattr(key, "name", getattr(key, "key", getattr(key, "idx", key)))) for key in path): np.asarray(
-            a
-        )
-        for path, a in jax.tree_util.tree_flatten_with_path(state)[0]
-    }
-    for name in sorted(named):
-        array = named[name]
+    # Orbax gives tuples with names back as dicts, those without as lists.
+    word = lambda key: str(getattr(key, "name", getattr(key, "key", getattr(key, "idx", key))))
+    leaves = jax.tree_util.tree_flatten_with_path(state)[0]
+    named = {"/".join(map(word, path)): np.asarray(leaf) for path, leaf in leaves}
+    for name, array in sorted(named.items(), key=lambda item: item[0]):
         sha.update(f"{name} {array.dtype.str} {array.shape}\n".encode())
         sha.update(np.ascontiguousarray(array).data)
     return sha.hexdigest()

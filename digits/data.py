@@ -26,8 +26,8 @@ SIDE = sources.SIDE
 MNIST_DIGEST = "06b0d1f124c4e5fa796686ade41a9b778edacc8622f2195a352ef479ad44fc16"
 NORMALIZATIONS = ("unit", "column_l2")
 _SPLITS = {
-    "none": r"none", "test": r"test", "last": r"last\((\d{1,9})\)", "folds": r"folds\((\d{1,9})\)",
-    "writer_folds": r"writer_folds\((\d{1,9})\)",
+    "none": r"none", "test": r"test", "last": r"last\((\d{1,30})\)", "folds": r"folds\((\d{1,30})\)",
+    "writer_folds": r"writer_folds\((\d{1,30})\)",
     "random": r"random\((0?\.\d+),\s*(?:seed\s*=?\s*)?(\d{1,10})\)",
 }  # fmt: skip
 _WITH_WRITERS = "mnist where the writers are needed, as for writer_folds(n): those of other sets are not known"

@@ -225,7 +225,8 @@ def _load_run(files: record.Workdir, which: str) -> Run:
     trained = result["epochs"] if result else about["epoch"]
     if [line["epoch"] for line in records[:trained]] != list(range(1, trained + 1)):
         raise UserError(
-            f"{files.path / 'metrics.jsonl'} is damaged: it lacks some of the {trained} epochs that were trained."
+            f"{files.path / 'metrics.jsonl'} is damaged, or only a part of it was copied (it has not all of the "
+            f"{trained} epochs): copy the run's whole folder again."
         )
     return Run(config, model, class_names, epoch, records, result)
 

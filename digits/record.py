@@ -13,6 +13,7 @@ import os
 import pathlib
 import platform
 import re
+import shutil
 import subprocess
 import sys
 from typing import Any
@@ -126,8 +127,12 @@ class Workdir:
             yield
         except OSError as error:
             there, reason = "the last checkpoint is whole", error.strerror or error
-            if not self.path.is_dir():
+            if not (self.path / "config.json").exists():
                 there, reason = "it is gone", os.strerror(errno.ENOENT)
+                # A save that was under way has made its folders anew.
+                shutil.rmtree(self.checkpoints, ignore_errors=True)
+                with contextlib.suppress(OSError):
+                    self.path.rmdir()
             raise UserError(
                 f"{self.path} cannot be written any more ({reason}), and the training has stopped: {there}. Where it can be written again, the same command goes on."
             ) from error

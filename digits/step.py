@@ -59,10 +59,8 @@ def make_train_step(config: ConfigDict, graphdef: nnx.GraphDef, steps_per_epoch:
             model = nnx.merge(graphdef, params, state.stats)
             logits = model(images, stream(state.seed, "dropout", state.step), own.model, shard)
             losses = cross_entropy(logits, labels, own.label_smoothing)
-            return shard.mean(losses) + models.penalty(model, own.model) / shard.devices, (
-                logits,
-                models.split(model)[2],
-            )
+            loss = shard.mean(losses) + models.penalty(model, own.model) / shard.devices
+            return loss, (logits, models.split(model)[2])
 
         (loss, (logits, stats)), grads = jax.value_and_grad(loss_fn, has_aux=True)(state.params)
         right = shard.real(logits.argmax(-1) == labels).sum()

@@ -114,7 +114,7 @@ def logits(init="glorot_uniform"):
 pool, norm, flatten = keras.layers.MaxPooling2D, keras.layers.BatchNormalization, keras.layers.Flatten
 
 
-def fixed_dropout(x, rate, key=None, bits=None):
+def fixed_dropout(x, rate, key=None, bits=None, shard=None):
     """Inverted dropout with a mask that depends on position and rate only, in place of the random one.
 
     With it in both networks, dropout at another place or of another rate shows.

@@ -39,6 +39,7 @@ def test_quick_start_trains_prints_and_records(tmp_path, run_module):
     assert "\r" not in done.stderr  # No bar where stderr is no terminal.
     lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     keys = ["epoch", "loss", "accuracy", "val_loss", "val_accuracy", "learning_rate", "seconds", "images_per_second"]
+    keys.append("check")
     assert [list(line) for line in lines] == [keys, keys] and [line["epoch"] for line in lines] == [1, 2]
     result = json.loads((tmp_path / "run" / "result.json").read_text())
     assert {"test_loss", "test_accuracy", "seed", "epochs", "seconds", "device", "versions", "commit"} <= set(result)

@@ -32,7 +32,17 @@ def pytest_unconfigure(config):
         config.stash_cache.cleanup()
 
 
+# The files that take longest, first: at the end, one of two processes would wait for the other's last long one.
+LONGEST = (
+    "population", "keras_parity", "sweep", "native", "faults", "cluster", "hosts", "parallel", "train", "checkpoint",
+    "products", "config_properties", "main", "predict", "export", "benchmarks", "configs", "assess", "colab", "sources",
+    "demo", "layers", "models", "step", "evaluate",
+)  # fmt: skip
+
+
 def pytest_collection_modifyitems(items):
+    place = {f"{name}_test": index for index, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: place.get(item.path.stem, len(place)))
     folder = os.environ.get("DIGITS_DATA_DIR")
     there = bool(folder) and (pathlib.Path(folder) / "train-images-idx3-ubyte.gz").exists()
     skip = pytest.mark.skip(reason="DIGITS_DATA_DIR does not name a folder with the four MNIST files")

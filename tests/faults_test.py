@@ -46,11 +46,11 @@ def copy(part, tmp_path):
 
 
 def test_kills_at_random_instants_lose_nothing(tmp_path):
-    faults.kill(tmp_path, 3, np.random.default_rng(SEED))
+    faults.kill(tmp_path, 2, np.random.default_rng(SEED))
 
 
 def test_damage_at_random_places_is_refused_or_without_effect(tmp_path):
-    assert sum(faults.damages(tmp_path, 8, np.random.default_rng(SEED)).values()) == 8, SEED
+    assert sum(faults.damages(tmp_path, 4, np.random.default_rng(SEED)).values()) == 4, SEED
 
 
 def test_a_damaged_checkpoint_is_named_and_the_one_before_it_taken(whole, copy, capsys):

@@ -213,7 +213,8 @@ for (x, width), size in [(((3, 13, 12, 1), 5), 3), (((2, 12, 15, 5), 33), 2), ((
 
 @needs_compiler
 @pytest.mark.skipif(os.uname().machine != "x86_64", reason="its instruction sets are x86's")
-@pytest.mark.parametrize("flags", ["-mno-avx512f"])
+@pytest.mark.skipif("DIGITS_SLOW_TESTS" not in os.environ, reason="a minute: only with DIGITS_SLOW_TESTS=1")
+@pytest.mark.parametrize("flags", ["-mno-avx512f", "-mno-avx"])
 def test_narrower_vectors_equal_stock(flags, tmp_path):
     run(COMPARE, tmp_path, CXX=f"g++ {flags}")
     assert len(list((tmp_path / "native").iterdir())) == 2

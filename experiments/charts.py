@@ -1,6 +1,7 @@
 """The figures of the results page: documented figures and curves against those of the reproduced members."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+import math
 from typing import Any
 
 from digits import figures
@@ -51,7 +52,7 @@ def deviations(comparisons: Sequence[Comparison]) -> bytes:
 
 @figures.styled
 def curves(comparisons: Sequence[Comparison]) -> bytes:
-    """Error and loss over the epochs, documented ones as marks, reproduced ones as means with bands, as a PNG file.
+    """Error and loss over the epochs, documented ones as marks, reproduced ones as geometric means with bands, as a PNG file.
 
     Args:
       comparisons: each with a member; a row of panels each.
@@ -69,7 +70,7 @@ def curves(comparisons: Sequence[Comparison]) -> bytes:
         axes.set_xlabel("epoch")
     styles = []
     for name, line, colour, mark in (_TRAINING, _VALIDATION):
-        styles.append(({"color": colour, "ls": line}, f"{name}, mean and 95% of single runs"))
+        styles.append(({"color": colour, "ls": line}, f"{name}, geometric mean and 95% of single runs"))
         styles.append(({"color": figures.DARK, "marker": mark, "ls": "", "mfc": "none"}, f"documented, {name}"))
     _legend(figure, styles, columns=2)
     return figures.png(figure)
@@ -79,20 +80,16 @@ def _panel(axes: Any, members: Sequence[Member], history: Mapping, lines: Mappin
     from matplotlib import ticker
 
     for column, (_, line, colour, mark) in lines.items():
-        epochs = range(1, max(len(member.history) for member in members) + 1)
-        summaries = [summarize(map(at(column, epoch).of, members)) for epoch in epochs]
-        means = [(epoch, summary) for epoch, summary in zip(epochs, summaries) if summary.n]
-        if means:
-            axes.plot([e for e, _ in means], [shown(s.mean) for _, s in means], ls=line, lw=1.2, color=colour)
-        bands = [(epoch, *prediction_interval(summary)) for epoch, summary in means if summary.n > 1]
+        bands = [(epoch, *band) for epoch, band in _bands(members, column, shown)]
         if bands:
-            low, high = ([shown(band[end]) for band in bands] for end in (1, 2))
-            axes.fill_between([band[0] for band in bands], low, high, color=colour, alpha=0.18, lw=0)
+            epochs, low, middle, high = zip(*bands)
+            axes.plot(epochs, middle, ls=line, lw=1.2, color=colour)
+            axes.fill_between(epochs, low, high, color=colour, alpha=0.18, lw=0)
         documented = [(epoch, shown(v)) for epoch, v in enumerate(history.get(column, ()), start=1) if v is not None]
         if documented:
             axes.plot(*zip(*documented), mark, color=figures.DARK, ms=4, mfc="none", mew=0.8)
-    axes.set_yscale("log", nonpositive="clip")
-    # Bands reach below zero where few seeds differ much: the axis is that of lines and marks.
+    axes.set_yscale("log")
+    # Bands of two or three seeds are wide: the axis is that of lines and marks.
     values = [value for drawn in axes.lines for value in drawn.get_ydata() if value > 0]
     if values:
         axes.set_ylim(min(values) / 1.3, max(values) * 1.3)
@@ -100,6 +97,21 @@ def _panel(axes: Any, members: Sequence[Member], history: Mapping, lines: Mappin
     axes.yaxis.set_major_formatter("{x:.4g}")
     axes.yaxis.set_minor_formatter(ticker.NullFormatter())
     axes.xaxis.set_major_locator(ticker.MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
+
+
+def _bands(members: Sequence[Member], column: str, shown: Any) -> Iterator[tuple[int, tuple[float, float, float]]]:
+    """By epoch, where a column's geometric mean and the ends of the prediction interval lie, which is of logarithms.
+
+    On a logarithmic axis, as these are shown, errors and losses of several seeds lie evenly around their mean, and no
+    interval of them reaches zero. Epochs without a value above zero in every member that has one are left out, and the
+    interval of one member is its value.
+    """
+    for epoch in range(1, max(len(member.history) for member in members) + 1):
+        values = [shown(v) for v in map(at(column, epoch).of, members) if v is not None]
+        if values and min(values) > 0:
+            summary = summarize(map(math.log, values))
+            low, high = prediction_interval(summary) or (summary.mean, summary.mean)
+            yield epoch, (math.exp(low), math.exp(summary.mean), math.exp(high))
 
 
 def _legend(figure: Any, styles: Sequence[tuple[dict, str]], columns: int) -> None:

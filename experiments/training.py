@@ -72,7 +72,9 @@ class Reproduction:
         return members
 
     def train(self, data_dir: str | None, command: str) -> list[str]:
-        """Trains what is missing, the cheapest arms first, and keeps the figures of each arm when it ends.
+        """Trains what is missing and keeps the figures of each arm when it ends.
+
+        Documented arms come first and then the cheapest, so that a stop leaves as much of the first table as can be.
 
         Args:
           data_dir: see `data.load`.
@@ -92,7 +94,7 @@ class Reproduction:
         _make(self.workdir, "--workdir")
         _make(self.folder / "results", "--results")
         starts, failures = {}, []
-        order = sorted(populations, key=lambda name: _work(self.configs[name]))
+        order = sorted(populations, key=lambda name: (not self.arms[name].documented, _work(self.configs[name])))
         with Listener() as listener:
             for place, name in enumerate(order):
                 if listener.heard:

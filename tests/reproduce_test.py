@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 import pathlib
 import shlex
 
@@ -103,6 +104,22 @@ def test_only_what_is_missing_is_trained(trained, tmp_path, monkeypatch, capsys)
     assert [member["seed"] for member in kept(tmp_path)["tiny"]["members"]] == [0, 1, 2]
     assert kept(tmp_path)["tiny"]["members"][:2] == before["tiny"]["members"]
     assert "[1/2] tiny: 1 to train, about" in capsys.readouterr().out
+
+
+def test_documented_arms_come_first_and_then_the_cheapest(tmp_path, monkeypatch):
+    order = []
+    monkeypatch.setattr(
+        population, "train_members", lambda members, **how: order.append(members[0].workdir.parent.name)
+    )
+    wide = {"model.hidden": (64, 64)}
+    arms = [
+        Arm("ours,wide", "dense_32_32", "ours", ON_OPTDIGITS | wide, seeds=1),
+        Arm("ours", "dense_32_32", "ours", ON_OPTDIGITS, seeds=1),
+        Arm("documented,wide", "dense_32_32", "as run", ON_OPTDIGITS | wide, "dense_32_32", seeds=1),
+        Arm("documented", "dense_32_32", "as run", ON_OPTDIGITS, "dense_32_32", seeds=1),
+    ]
+    run(tmp_path, (Study("ordered", "Ordered", "?", tuple(arms), (), ()),))
+    assert order == ["documented", "documented,wide", "ours", "ours,wide"]
 
 
 def trained_copy(trained, tmp_path):
@@ -279,6 +296,21 @@ def test_figures_draw_the_documented_marks_and_the_band():
     for picture in (charts.curves([few, one]), charts.deviations([few])):
         assert picture.startswith(b"\x89PNG")
     assert charts.curves([few]) != charts.curves([dataclasses.replace(few, members=made_up(4, shift=0.1)[:3])])
+
+
+def test_bands_are_of_logarithms_and_skip_a_zero():
+    """Losses of 1 and 4 have the geometric mean 2, and their interval is as wide a factor below it as above."""
+    members = [
+        Member(seed, {}, [{"epoch": 1, "loss": loss}, {"epoch": 2, "loss": seed}])
+        for seed, loss in [(0, 1.0), (1, 4.0)]
+    ]
+    bands = list(charts._bands(members, "loss", lambda loss: loss))
+    ((epoch, (low, middle, high)),) = bands
+    assert epoch == 1 and middle == pytest.approx(2) and 0 < low
+    # t(0.975; 1) = 12.706, the deviation of the logarithms is ln 4 / sqrt 2.
+    factor = math.exp(12.706 * math.log(4) / math.sqrt(2) * math.sqrt(1.5))
+    assert high / middle == pytest.approx(factor, rel=1e-3) and middle / low == pytest.approx(factor, rel=1e-3)
+    assert list(charts._bands(members[1:], "loss", lambda loss: loss))[0] == (1, pytest.approx((4, 4, 4)))
 
 
 # The project's own studies

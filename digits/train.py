@@ -1,5 +1,6 @@
 """Training: the loop over epochs that records, applies the rules between epochs, checkpoints, and tests at the end."""
 
+from collections.abc import Callable
 import concurrent.futures
 import dataclasses
 import os
@@ -186,7 +187,7 @@ class Training:
         self.stopping = optimizer.EarlyStopping()
         say(models.summary(self.program.model))
         say(terminal.opening_line(config, self.examples.about, self.steps_per_epoch))
-        if self._restore_latest():
+        if self._restore(self._find_latest):
             say(f"going on with {self.files.path} after epoch {self.epoch}, step {self.step_in_epoch}")
         # Also records of a first epoch whose checkpoint was never finished.
         self.files.truncate(self.epoch)
@@ -206,16 +207,17 @@ class Training:
         train = {name: value for name, value in vars(self.state).items() if name != "scalars"}
         return {"train": train, "totals": {name: total for name, total in self.totals.items() if name != "lost"}}
 
-    def _restore_latest(self) -> bool:
-        """Goes back to the latest checkpoint that is whole and whose epochs are recorded, if there is one."""
+    def _restore(self, find: Callable[[], tuple[Any, dict[str, Any]] | None]) -> bool:
+        """Goes back to what the first process finds, if it finds anything; the others are given it."""
         found = []
-        about = hosts.from_first(lambda: found.extend(self._find_latest() or ()) or (found[1] if found else None))
+        about = hosts.from_first(lambda: found.extend(find() or ()) or (found[1] if found else None))
         if about is None:
             return False
         self._take(hosts.arrays_from_first(found[0] if found else jax.device_get(self._saved())), about)
         return True
 
     def _find_latest(self) -> tuple[Any, dict[str, Any]] | None:
+        """The latest checkpoint that is whole and whose epochs are recorded; says which are not, and removes them."""
         if not self.files.checkpoints.is_dir():
             return None
         recorded = [line["epoch"] for line in self.files.history()]
@@ -411,7 +413,7 @@ class Training:
         best_epoch = self.stopping.best_epoch
         tested_epoch = best_epoch if config.early_stopping.restore_best else epochs
         if tested_epoch != epochs:
-            self._restore_best()
+            self._restore(self._find_best)
             self.say(f"testing the weights of epoch {tested_epoch}, the best by {config.monitor}")
         test = self._evaluate(self.put(self.examples.test))
         tested = {
@@ -445,11 +447,6 @@ class Training:
         if self.events.problem:
             self.say(f"no TensorBoard events were written ({self.events.problem})")
         return result
-
-    def _restore_best(self) -> None:
-        found = []
-        about = hosts.from_first(lambda: found.extend(self._find_best()) or found[1])
-        self._take(hosts.arrays_from_first(found[0] if found else jax.device_get(self._saved())), about)
 
     def _find_best(self) -> tuple[Any, dict[str, Any]]:
         step = self.stopping.best_epoch * self.steps_per_epoch

@@ -3,13 +3,14 @@
 import dataclasses
 import datetime
 import importlib.metadata
-import os
 import pathlib
 import platform
 import shlex
 import statistics
 import subprocess
 from typing import Any
+
+from digits import record
 
 
 @dataclasses.dataclass(frozen=True)
@@ -124,14 +125,8 @@ HEADINGS = [
 
 def machine(reports: dict[str, dict]) -> dict[str, Any]:
     """The processor's name, the number of its cores that may be used, and the accelerator, if one was used."""
-    name = platform.processor() or platform.machine()
-    cpuinfo = pathlib.Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        models = [line.split(":", 1)[1].strip() for line in cpuinfo.read_text().splitlines() if "model name" in line]
-        name = models[0] if models else name
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     accelerators = sorted({report.get("device", "cpu") for report in reports.values()} - {"cpu"})
-    return {"cpu": name, "cores": cores, "gpu": accelerators[0] if accelerators else None}
+    return {"cpu": record.processor(), "cores": record.cores(), "gpu": accelerators[0] if accelerators else None}
 
 
 def disturbance(reports: dict[str, dict]) -> float:

@@ -80,8 +80,7 @@ def workers(config: ConfigDict) -> int:
     """How many mapped members run at a time on each local device."""
     if config.population.workers or jax.default_backend() != "cpu":
         return config.population.workers or 1
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return max(1, cores // jax.local_device_count())
+    return max(1, record.cores() // jax.local_device_count())
 
 
 def groups(members: Sequence[Member]) -> list[list[Member]]:

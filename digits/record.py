@@ -205,14 +205,28 @@ def environment() -> dict[str, Any]:
 
 
 def device() -> str:
-    """The accelerators, or the processor's cores: "NVIDIA H200 x1", "cpu (2 cores)", "cpu (2 cores, 8 devices)"."""
+    """The accelerators, or the processor and its cores: "NVIDIA H200 x1", "cpu (AMD EPYC 9B14, 2 cores, 8 devices)"."""
     devices = jax.devices()
     if devices[0].platform != "cpu":
         return f"{devices[0].device_kind} x{len(devices)}"
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     if jax.process_count() > 1:
-        return f"cpu ({jax.process_count()} processes, {cores} cores each)"
-    return f"cpu ({cores} cores{f', {len(devices)} devices' * (len(devices) > 1)})"
+        return f"cpu ({processor()}, {jax.process_count()} processes, {cores()} cores each)"
+    return f"cpu ({processor()}, {cores()} cores{f', {len(devices)} devices' * (len(devices) > 1)})"
+
+
+def processor() -> str:
+    """The processor's name, as it gives it itself where the system tells."""
+    cpuinfo = pathlib.Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        models = re.findall(r"^model name\s*: (.+)$", cpuinfo.read_text(), re.MULTILINE)
+        if models:
+            return models[0].replace(" Processor", "").strip()
+    return platform.processor() or platform.machine()
+
+
+def cores() -> int:
+    """How many of the processor's cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 
 
 def _peak_memory() -> int | None:

@@ -1,4 +1,4 @@
-"""The figures of the results page: documented figures and curves against those of the reproduced members."""
+"""The figures of the results page: documented figures and curves against reproduced ones, and what decides claims."""
 
 from collections.abc import Iterator, Mapping, Sequence
 import math
@@ -8,8 +8,8 @@ from digits import figures
 from digits.documented import reported
 from digits.statistics import summarize
 from experiments.documented import Comparison
-from experiments.judging import prediction_interval
-from experiments.study import Member, at
+from experiments.judging import CONTRADICTED, NOT_SUPPORTED, SUPPORTED, Judgement, prediction_interval
+from experiments.study import Difference, Member, at
 
 # What a column is, its line's style and colour, and the mark of what the notebook printed of it.
 _TRAINING = ("training", "--", figures.BLUE, "x")
@@ -47,6 +47,57 @@ def deviations(comparisons: Sequence[Comparison]) -> bytes:
         ({"color": figures.SKY, "lw": 7, "alpha": 0.5}, "95% of single runs"),
         ({"color": figures.BLUE, "lw": 3}, "95% interval of the mean"),
     ], columns=4)  # fmt: skip
+    return figures.png(figure)
+
+
+# By the verdict, and by what was claimed.
+_COLOURS = {SUPPORTED: figures.BLUE, NOT_SUPPORTED: "#888888", CONTRADICTED: figures.VERMILLION}
+_MARKS = {"higher": (">", "higher"), "lower": ("<", "lower"), "same": ("s", "the same within the band")}
+
+
+def about_accuracy(judgements: Sequence[Judgement]) -> list[Judgement]:
+    """Those that were decided by the accuracies of two arms: what `claims` draws."""
+    return [
+        judgement
+        for judgement in judgements
+        if isinstance(test := judgement.claim.test, Difference)
+        and test.metric.unit == "fraction"
+        and judgement.verdict in _COLOURS
+    ]
+
+
+@figures.styled
+def claims(judgements: Sequence[Judgement]) -> bytes:
+    """The differences of accuracy that decide claims, with their 95% intervals, a row a claim, as a PNG file.
+
+    Args:
+      judgements: `about_accuracy`, at least one.
+    """
+    from matplotlib import ticker
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(8, 1.6 + 0.24 * len(judgements)), dpi=figures.DPI, layout="constrained")
+    axes = figure.subplots()
+    for row, judgement in enumerate(judgements):
+        test, colour = judgement.claim.test, _COLOURS[judgement.verdict]
+        if test.margin:
+            band = [-100 * test.margin, 100 * test.margin]
+            axes.plot(band, [row, row], color=figures.SKY, lw=7, solid_capstyle="butt", alpha=0.5, zorder=1)
+        axes.plot([100 * end for end in judgement.summary.interval()], [row, row], color=colour, lw=1.5, zorder=2)
+        axes.plot(100 * judgement.summary.mean, row, _MARKS[test.expected][0], color=colour, ms=5, zorder=3)
+    axes.axvline(0, color=figures.DARK, lw=0.8, zorder=0)
+    axes.set_xscale("symlog", linthresh=0.2)  # CNNs differ by tenths of a point, dense networks by points.
+    ends = axes.get_xlim()
+    ticks = [sign * value for sign in (-1, 1) for value in (0.1, 0.3, 1, 3, 10, 30)]
+    axes.xaxis.set_major_locator(ticker.FixedLocator([0, *(tick for tick in ticks if ends[0] <= tick <= ends[1])]))
+    axes.xaxis.set_minor_locator(ticker.NullLocator())
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.set_yticks(range(len(judgements)), [judgement.claim.name for judgement in judgements])
+    axes.set_ylim(len(judgements) - 0.4, -0.6)
+    axes.set_xlabel("difference of accuracy (percentage points), mean and 95% interval")
+    claimed = [({"color": figures.DARK, "marker": mark, "ls": ""}, f"claimed {word}") for mark, word in _MARKS.values()]
+    verdicts = [({"color": colour, "lw": 3}, verdict) for verdict, colour in _COLOURS.items()]
+    _legend(figure, [one for pair in zip(claimed, verdicts, strict=True) for one in pair], columns=3)
     return figures.png(figure)
 
 

@@ -10,7 +10,7 @@ import statistics
 from digits import files, tables
 from digits.documented import reported
 from digits.statistics import Summary, summarize
-from experiments import collected
+from experiments import charts, collected
 from experiments.documented import Comparison, compare
 from experiments.judging import (
     CONTRADICTED,
@@ -57,6 +57,11 @@ the difference from none. A claim of "the same" is supported where the interval 
 """
 
 
+_CLAIMS_FIGURE = """\
+Every claim that compares the accuracies of two arms. The tables of the studies below say of which, and have all other
+claims. The axis is linear within 0.2 percentage points of zero, and logarithmic beyond."""
+
+
 _README_TABLE = r"(?s)(?<=<!-- results -->\n)(.*?)(?=\n<!-- /results -->)"
 
 
@@ -76,10 +81,11 @@ def write(studies: Sequence[Study], folder: pathlib.Path) -> str:
     Raises:
       UserError: a file of results is damaged, or a file cannot be written.
     """
-    from experiments import charts
-
     found = read(studies, folder)
     pictures = {"documented": charts.deviations(rows)} if (rows := _comparable(studies, found)) else {}
+    judged = [judgement for study in studies for judgement in judge(study, found.members)]
+    if decided := charts.about_accuracy(judged):
+        pictures["claims"] = charts.claims(decided)
     pictures |= {study.name: charts.curves(rows) for study in studies if (rows := _with_curves(study, found))}
     for name, picture in pictures.items():
         files.write(folder / "figures" / f"{name}.png", picture)
@@ -113,6 +119,8 @@ def render(studies: Sequence[Study], found: Results) -> str:
         "## All documented runs",
         *_documented(studies, found),
     ]
+    if charts.about_accuracy([judgement for of_study in judged.values() for judgement in of_study]):
+        parts += ["## All claims about accuracy", f"{_CLAIMS_FIGURE}\n\n![What decides the claims](figures/claims.png)"]
     for study in studies:
         trains = f"`python -m experiments.reproduce {study.name}` trains what is missing here."
         parts += [f"## {study.title}", study.question, trains]

@@ -10,8 +10,8 @@ import pytest
 
 from digits import interrupt, population
 from digits.errors import UserError
-from experiments import charts, collected, documented, rendering, reproduce
-from experiments.study import TEST_ACCURACY, Arm, Claim, Difference, Level, Member, Study, Undecidable, at
+from experiments import charts, collected, documented, judging, rendering, reproduce
+from experiments.study import TEST_ACCURACY, TEST_LOSS, Arm, Claim, Difference, Level, Member, Study, Undecidable, at
 from tests.conftest import ROOT
 
 ON_OPTDIGITS = {"data.name": "optdigits", "epochs": 1, "tensorboard": False}
@@ -210,7 +210,7 @@ def test_the_page_is_the_same_from_the_same_files(trained, tmp_path):
     rendering.write((STUDY,), tmp_path)
     assert (tmp_path / "RESULTS.md").read_bytes() == page
     pictures = sorted(path.name for path in (tmp_path / "figures").iterdir())
-    assert pictures == ["documented.png", "tiny_study.png"]
+    assert pictures == ["claims.png", "documented.png", "tiny_study.png"]
     assert all(f"(figures/{name})" in page.decode() for name in pictures)
 
 
@@ -296,6 +296,27 @@ def test_figures_draw_the_documented_marks_and_the_band():
     for picture in (charts.curves([few, one]), charts.deviations([few])):
         assert picture.startswith(b"\x89PNG")
     assert charts.curves([few]) != charts.curves([dataclasses.replace(few, members=made_up(4, shift=0.1)[:3])])
+
+
+def test_the_figure_of_claims_has_what_accuracies_decide():
+    """Neither a level nor a loss nor what nothing decides; a verdict shows."""
+    loss = Claim("loss", "notebook 999, line 4", "Width lowers the loss.", Difference("a", "b", TEST_LOSS, "lower"))
+    claims = tuple(dataclasses.replace(claim, test=on_a_and_b(claim)) for claim in CLAIMS)
+    study = Study("s", "S", "?", (Arm("a", "x"), Arm("b", "x")), (*claims, loss), ())
+    members = {"a": made_up(4), "b": made_up(4, shift=0.1)}
+    drawn = charts.about_accuracy(judging.judge(study, members))
+    assert [judgement.claim.name for judgement in drawn] == ["wider-higher"] and drawn[0].verdict == judging.SUPPORTED
+    picture = charts.claims(drawn)
+    assert picture.startswith(b"\x89PNG")
+    assert picture != charts.claims([dataclasses.replace(drawn[0], verdict=judging.CONTRADICTED)])
+    assert charts.about_accuracy(judging.judge(study, {"a": members["a"]})) == []
+
+
+def on_a_and_b(claim):
+    """The test of a claim of the tiny study on the arms a and b; members of `made_up` are not all alike."""
+    if isinstance(claim.test, Difference):
+        return Difference("a", "b", claim.test.metric, claim.test.expected)
+    return dataclasses.replace(claim.test, arm="a") if isinstance(claim.test, Level) else claim.test
 
 
 def test_bands_are_of_logarithms_and_skip_a_zero():

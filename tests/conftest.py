@@ -15,6 +15,11 @@ from tests import browsing, made_sweeps
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 os.environ.setdefault("KERAS_BACKEND", "jax")
+# Most tests are of what is computed and recorded: there, programs are compiled with few of XLA's optimizations, which take
+# a third of such a test's time. Files that hold numerics against others' have all of them.
+_FEW_OPTIMIZATIONS = "JAX_DISABLE_MOST_OPTIMIZATIONS"
+os.environ.setdefault(_FEW_OPTIMIZATIONS, "1")
+OPTIMIZED = ("augment", "benchmarks", "evaluate", "keras_parity", "layers", "native", "optimizer", "products")
 
 
 def pytest_configure(config):
@@ -49,6 +54,22 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if "mnist" in item.keywords and not there:
             item.add_marker(skip)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def optimizations(request):
+    """All of XLA's optimizations for the files in OPTIMIZED, and the processes that they start."""
+    if request.path.stem.removesuffix("_test") not in OPTIMIZED:
+        yield
+        return
+    import jax
+
+    before = jax.config.read("jax_disable_most_optimizations")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(_FEW_OPTIMIZATIONS, "0")
+        jax.config.update("jax_disable_most_optimizations", False)
+        yield
+        jax.config.update("jax_disable_most_optimizations", before)
 
 
 def tiny_config():

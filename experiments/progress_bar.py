@@ -1,62 +1,77 @@
-"""What Keras 3's progress bar would show after the first epoch of notebook 004's networks, beside what it should.
+"""What Keras 3's progress bar would show of notebook 004's networks, beside what it should.
 
     python -m experiments.progress_bar --data_dir=FOLDER
+    python -m experiments.progress_bar --data_dir=FOLDER simple_cnn_batchnorm
 
 The bar shows the mean, over the steps so far, of a metric that is a mean since the epoch's beginning itself
-(github.com/keras-team/keras, issues 19934, 20788 and 21301), and so counts the first steps many times. The notebook's
-histories are lost; its training losses and accuracies are those of the bar.
+(github.com/keras-team/keras, issues 19934, 20788 and 21301), and so counts an epoch's first steps many times: in the first
+epoch they are its worst, in later ones its best, because the images of the epoch before are still remembered. The
+notebook's histories are lost; its training losses and accuracies are those of the bar.
 """
 
+from collections.abc import Iterator
 import importlib
 import sys
 
 from absl import flags
 
 from digits import commands
+from digits.errors import UserError
 
 _FLAGS = flags.FlagValues()
 _DATA_DIR = flags.DEFINE_string("data_dir", None, "As for digits.main.", flag_values=_FLAGS)
 CONFIGS = ("simple_cnn", "simple_cnn_dropout", "simple_cnn_batchnorm")
 
 
-def first_epoch(config, dataset) -> dict[str, tuple[float, float]]:
-    """(mean of means, mean) of the training loss, in nats, and of the training accuracy of the first epoch."""
+def epochs(config, dataset) -> Iterator[dict[str, tuple[float, float]]]:
+    """Of every epoch, (mean of means, mean) of the training loss, in nats, and of the training accuracy.
+
+    The config's learning rate must be one that no rule changes between epochs.
+    """
+    import jax
     import numpy as np
 
     from digits.program import Shared, prepare_jax
+    from digits.step import zero_totals
 
     prepare_jax(config)
     shared = Shared(lambda: dataset)
     examples = shared.examples(config)
     program = shared.program(config, examples)
     program.compile(examples)
-    state, totals = program.init(config)
-    order, means = program.order(config.seed, 1), {"loss": [], "accuracy": []}
-    for step in range(program.steps_per_epoch):
-        state, totals = program.compiled(state, totals, *examples.train, order, np.int32(step), np.int32(step + 1))
-        means["loss"].append(float(totals["loss"] / totals["count"]))
-        means["accuracy"].append(float(totals["correct"] / totals["count"]))
-    return {name: (float(np.mean(values)), values[-1]) for name, values in means.items()}
+    state, _ = program.init(config)
+    for epoch in range(1, config.epochs + 1):
+        totals, means = jax.device_put(zero_totals()), {"loss": [], "accuracy": []}
+        order = program.order(config.seed, epoch)
+        for step in range(program.steps_per_epoch):
+            state, totals = program.compiled(state, totals, *examples.train, order, np.int32(step), np.int32(step + 1))
+            means["loss"].append(float(totals["loss"] / totals["count"]))
+            means["accuracy"].append(float(totals["correct"] / totals["count"]))
+        yield {name: (float(np.mean(values)), values[-1]) for name, values in means.items()}
 
 
 def main(argv: list[str]) -> int:
     """Runs the command line; returns the exit code."""
-    return commands.run(argv, __name__, _FLAGS, lambda _: _main())
+    return commands.run(argv, __name__, _FLAGS, _main, files="configs")
 
 
-def _main() -> int:
+def _main(names: list[str]) -> int:
+    for name in names:
+        if name not in CONFIGS:
+            raise UserError(f"{name!r} is no config of notebook 004, which are {', '.join(CONFIGS)}.")
     from digits import data
     from digits.documented import reported
 
     dataset = data.load("mnist", _DATA_DIR.value)
-    for name in CONFIGS:
-        config = importlib.import_module(f"configs.{name}").get_config()
-        for metric, (shown, right) in first_epoch(config, dataset).items():
-            printed = reported()[name]["history"][metric][0]
-            print(
-                f"{name}, {metric}: {shown:.4f} as the bar has it, {right:.4f} the mean; printed {printed:.4f}",
-                flush=True,
-            )
+    for name in names or CONFIGS:
+        config, history = importlib.import_module(f"configs.{name}").get_config(), reported()[name]["history"]
+        for epoch, found in enumerate(epochs(config, dataset), start=1):
+            for metric, (shown, right) in found.items():
+                print(
+                    f"{name}, epoch {epoch}, {metric}: {shown:.4f} as the bar has it, {right:.4f} the mean; "
+                    f"printed {history[metric][epoch - 1]:.4f}",
+                    flush=True,
+                )
     return 0
 
 

@@ -83,6 +83,20 @@ def read_json(path: pathlib.Path) -> Any:
         raise UserError(f"{path} cannot be read as JSON: {_said(error)}.") from error
 
 
+def read_object(path: pathlib.Path, **types: type | tuple[type, ...]) -> dict[str, Any]:
+    """A JSON file that must be an object with these keys, each of its type; UserError otherwise."""
+    content = read_json(path)
+    for key, type_ in types.items():
+        if not isinstance(content, dict) or not is_a(content.get(key), type_):
+            raise UserError(f"{path} is damaged: it has no valid {key!r}.")
+    return content
+
+
+def is_a(value: Any, types: type | tuple[type, ...]) -> bool:
+    """`isinstance`, but that True and False are no numbers."""
+    return isinstance(value, types) and (not isinstance(value, bool) or types is bool)
+
+
 def read_text(path: pathlib.Path) -> str:
     """The content of a regular UTF-8 file; OSError or ValueError otherwise."""
     if path.is_symlink():
@@ -113,8 +127,11 @@ def read_records(path: pathlib.Path) -> dict[int, dict[str, Any]]:
         return {}
     try:
         records = [unseal(json.loads(line)) for line in read_text(path).split("\n")[:-1]]
+        for record in records:
+            if not is_a(record["epoch"], int) or not all(v is None or is_a(v, (int, float)) for v in record.values()):
+                raise ValueError(f"what should be numbers is {record!r:.200}")
         return {record["epoch"]: record for record in records}
-    except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise UserError(f"{path} is damaged: a line before the last is no record of an epoch ({error!r}).") from error
 
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from digits import checkpoint, evaluate, models, record, results
 from digits.errors import UserError
-from digits.files import refuse_links
+from digits.files import is_a, refuse_links
 
 if typing.TYPE_CHECKING:
     import matplotlib.figure
@@ -203,12 +203,12 @@ def _load_run(files: record.Workdir, which: str) -> Run:
         checkpoints = checkpoint.Checkpoints(files.checkpoints, read_only=True)
         if not (steps := checkpoints.steps()):
             raise UserError(f"{files.checkpoints} holds no checkpoint yet.")
-        state, about = checkpoints.restore(steps[0])
+        state, about = _restore(checkpoints, steps[0])
         config = record.config_from_json(about["config"])
         best = about["early_stopping"]["best_epoch"]
         if which == "best" and config.early_stopping.restore_best and best != about["epoch"]:
             steps_per_epoch = (steps[0] - about["step_in_epoch"]) // max(about["epoch"], 1)
-            state, about = checkpoints.restore(best * steps_per_epoch)
+            state, about = _restore(checkpoints, best * steps_per_epoch)
             if about["epoch"] != best:
                 raise ValueError(f"the checkpoint of epoch {best} is of epoch {about['epoch']}")
         checkpoints.close()
@@ -229,6 +229,16 @@ def _load_run(files: record.Workdir, which: str) -> Run:
             f"{trained} epochs): copy the run's whole folder again."
         )
     return Run(config, model, class_names, epoch, records, result)
+
+
+def _restore(checkpoints: checkpoint.Checkpoints, step: int) -> tuple[Any, dict[str, Any]]:
+    """A checkpoint's state and `about`; ValueError where that says what cannot be, whoever sealed it."""
+    state, about = checkpoints.restore(step)
+    if not is_a(about["epoch"], int) or about["epoch"] < 0:
+        raise ValueError(f"its epoch is {about['epoch']!r:.100}")
+    if not all(isinstance(name, str) for name in about["class_names"]):
+        raise ValueError("its class names are no words")
+    return state, about
 
 
 def _network(about: dict[str, Any], saved: dict[str, Any]) -> nnx.Module:

@@ -153,9 +153,11 @@ class Workdir:
             file.write(files.line(record))
 
     def result(self) -> dict[str, Any] | None:
-        """The content of result.json; None before the run is finished."""
-        path = self.path / "result.json"
-        return files.read_json(path) if path.exists() else None
+        """The content of result.json; None before the run is finished; UserError if it is damaged."""
+        path, number = self.path / "result.json", (int, float)
+        if not path.exists():
+            return None
+        return files.read_object(path, epochs=int, test_loss=number, test_accuracy=number)
 
     def write_result(self, result: dict[str, Any]) -> None:
         with self.writing():
@@ -164,7 +166,7 @@ class Workdir:
     def failure(self) -> dict[str, str] | None:
         """The content of failure.json, which a run of a sweep leaves that could not be trained: `kind`, `message`."""
         path = self.path / "failure.json"
-        return files.read_json(path) if path.exists() else None
+        return files.read_object(path, kind=str, message=str) if path.exists() else None
 
     def write_failure(self, kind: str, message: str) -> None:
         self.path.mkdir(parents=True, exist_ok=True)

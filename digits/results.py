@@ -82,7 +82,7 @@ def read_sweep(folder: str | os.PathLike) -> Sweep:
     path = folder / "sweep.json"
     if not path.exists():
         raise UserError(f"{folder} is no sweep, for it holds no sweep.json: name the folder that a sweep has written.")
-    about = _read_object(path, config_file=str, fields=list, chooses=str, validation_is_test=bool, members=list)
+    about = files.read_object(path, config_file=str, fields=list, chooses=str, validation_is_test=bool, members=list)
     fields, chooses = tuple(about["fields"]), about["chooses"]
     if chooses not in FIGURES:
         raise UserError(f"{path} says that {chooses!r} chooses, which must be one of {', '.join(FIGURES)}.")
@@ -101,22 +101,13 @@ def read_sweep(folder: str | os.PathLike) -> Sweep:
     return dataclasses.replace(sweep, points=_points(sweep))
 
 
-def _read_object(path: pathlib.Path, **types: type | tuple[type, ...]) -> dict[str, Any]:
-    """A JSON file that must be an object with these keys, each of its type."""
-    content = files.read_json(path)
-    for key, type_ in types.items():
-        if not isinstance(content, dict) or not isinstance(content.get(key), type_):
-            raise UserError(f"{path} is damaged: it has no valid {key!r}.")
-    return content
-
-
 def _read_member(path: pathlib.Path, name: str, values: dict[str, Any]) -> Member:
     history = files.read_records(path / "metrics.jsonl")
     state, message, tested, seconds, figures = "unfinished", "", None, None, dict.fromkeys(FIGURES)
     # The result first: a member that failed may have been run again.
     if (path / "result.json").exists():
         number = (int, float)
-        result = _read_object(path / "result.json", test_loss=number, test_accuracy=number, tested_epoch=int)
+        result = files.read_object(path / "result.json", test_loss=number, test_accuracy=number, tested_epoch=int)
         state, tested, seconds = "finished", result["tested_epoch"], result.get("seconds")
         if tested not in history:
             raise UserError(f"{path / 'metrics.jsonl'} is damaged: epoch {tested}, which was tested, is not in it.")
@@ -124,7 +115,7 @@ def _read_member(path: pathlib.Path, name: str, values: dict[str, Any]) -> Membe
             raise UserError(f"{path / 'metrics.jsonl'} is damaged: it has {len(history)} of {trained} epochs.")
         figures = {key: (result if key.startswith("test_") else history[tested]).get(key) for key in FIGURES}
     elif (path / "failure.json").exists():
-        failure = _read_object(path / "failure.json", kind=str, message=str)
+        failure = files.read_object(path / "failure.json", kind=str, message=str)
         state, message = failure["kind"], failure["message"]
     return Member(name, values, state, message, len(history), tested, seconds, figures)
 

@@ -269,14 +269,23 @@ def test_arrays_that_claim_a_terabyte_are_refused_before_they_are_read(whole, tm
         digits.load(run)
 
 
-def test_weights_of_another_network_are_refused(whole, tmp_path):
+@pytest.mark.parametrize(
+    "change, word",
+    [
+        (lambda about: about["config"]["model"].update(hidden=[17]), "not those of its config's network"),
+        (lambda about: about.update(class_names=[None] * 10), "its class names are no words"),
+        (lambda about: about.update(epoch="1"), "its epoch is '1'"),
+        (lambda about: about.update(epoch=-1), "its epoch is -1"),
+    ],
+)
+def test_a_checkpoint_that_tells_nonsense_is_refused(whole, tmp_path, change, word):
     run = pathlib.Path(shutil.copytree(whole, tmp_path / "run"))
     for path in run.glob("checkpoints/*/about/metadata"):
         about = json.loads(path.read_text())
         about.pop("check")
-        about["config"]["model"]["hidden"] = [17]
+        change(about)
         path.write_text(json.dumps(about))
-    with pytest.raises(UserError, match="not those of its config's network"):
+    with pytest.raises(UserError, match=word):
         digits.load(run)
 
 
@@ -292,6 +301,25 @@ def test_json_that_is_no_run_is_one_sentence(whole, tmp_path, content):
     with pytest.raises(UserError) as raised:
         digits.load(run)
     assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "name, change, word",
+    [
+        ("result.json", {"epochs": "adam"}, "no valid 'epochs'"),
+        ("result.json", {"test_accuracy": True}, "no valid 'test_accuracy'"),
+        ("metrics.jsonl", {"epoch": 1.0}, "no record of an epoch"),
+        ("metrics.jsonl", {"loss": "0.1"}, "no record of an epoch"),
+        ("metrics.jsonl", {"loss": [0.1]}, "no record of an epoch"),
+    ],
+)
+def test_records_that_tell_nonsense_are_refused(whole, tmp_path, name, change, word):
+    """Sealed anew, as their author would."""
+    path = pathlib.Path(shutil.copytree(whole, tmp_path / "run")) / name
+    first, *rest = path.read_text().splitlines() if name.endswith("jsonl") else [path.read_text()]
+    path.write_text("\n".join([files.line(files.unseal(json.loads(first)) | change).strip(), *rest]) + "\n")
+    with pytest.raises(UserError, match=word):
+        digits.load(path.parent)
 
 
 def test_nothing_of_a_run_is_executed(whole, tmp_path):

@@ -103,6 +103,9 @@ def get_config() -> config_dict.ConfigDict:
 
     config.checkpoint_every = 1  # Epochs; the best and the last epoch are always saved.
     config.tensorboard = True  # Write TensorBoard events where TensorFlow is installed.
+    # On a GPU: the same bits whenever a training is repeated, by other operations where the fast ones vary. CPUs always
+    # give them.
+    config.deterministic = False
     config.compilation_cache = True  # Keep compiled programs in the user's cache folder.
 
     # How runs of one structure share a device in a sweep; with mapped the bits are those of single runs.

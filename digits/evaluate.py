@@ -14,6 +14,7 @@ if __name__ == "__main__":  # Before JAX is imported: not for --help, not for a 
 
 from collections.abc import Callable
 import functools
+from typing import Any
 
 from flax import nnx
 import jax
@@ -49,13 +50,17 @@ def logits(model: nnx.Module, normalization: str, images: np.ndarray, batch_size
 
 
 def make_evaluate(
-    graphdef: nnx.GraphDef, normalization: str, batch_size: int, devices: Devices = Devices()
+    graphdef: nnx.GraphDef,
+    normalization: str,
+    batch_size: int,
+    devices: Devices = Devices(),
+    compiler_options: dict[str, Any] | None = None,
 ) -> Callable[..., dict[str, float]]:
     """Returns (params, stats, images, labels, numbers=None) -> {"loss", "accuracy"}, exact for any number of examples.
 
     Sums over batches, the last one padded and masked, are divided once by the number of examples. The loss is the mean
     cross-entropy in nats plus the network's L2 penalty, as Keras reports it; `numbers` may hold other L2 factors than
-    the network's own, as `config.model` does. Several devices share the batches.
+    the network's own, as `config.model` does. Several devices share the batches. `compiler_options` are of `jax.jit`.
     """
     predict = make_predict(graphdef, normalization)
 
@@ -68,7 +73,7 @@ def make_evaluate(
 
         return jax.lax.map(of_batch, batches)
 
-    @devices.jit
+    @functools.partial(devices.jit, compiler_options=compiler_options)
     def sums(params, stats, images, labels, numbers):
         count = len(labels)
         size = min(batch_size, count)

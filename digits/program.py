@@ -19,6 +19,7 @@ from digits.parallel import Devices
 from digits.step import (
     TrainState,
     compile_steps,
+    compiler_options,
     init_state,
     make_run_steps,
     make_train_step,
@@ -64,7 +65,9 @@ class Program:
         graphdef, _, _ = models.split(self.model)
         train_step = make_train_step(config, graphdef, self.steps_per_epoch)
         self.run_steps = make_run_steps(train_step, self.examples, config.batch_size, devices.count)
-        self._evaluate = evaluate.make_evaluate(graphdef, config.data.normalization, config.eval_batch_size, devices)
+        self._evaluate = evaluate.make_evaluate(
+            graphdef, config.data.normalization, config.eval_batch_size, devices, compiler_options(config)
+        )
         self._learning_rate = devices.jit(self._last_rate)
         init = lambda numbers: (init_state(config, self._class_count, numbers), zero_totals())
         self._init = devices.jit(init).trace(numbers_of(config))

@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from configs import base
 from digits import data, models, step
 
 
@@ -57,3 +58,29 @@ def test_the_compiled_epoch_takes_every_step_once_with_the_partial_batch(tiny, e
     np.testing.assert_allclose(totals["loss"], loss, rtol=1e-4)
     for a, b in zip(jax.tree.leaves(whole.params), jax.tree.leaves(state.params), strict=True):
         np.testing.assert_allclose(a, b, atol=1e-5)
+
+
+def test_deterministic_operations_are_asked_for_on_a_gpu_alone(monkeypatch):
+    """Also where an option that only makes it faster is not known; XLA here knows the one that is needed."""
+    asked = []
+
+    class Lowered:
+        def compile(self, compiler_options):
+            asked.append(compiler_options)
+            if "xla_cpu_experimental_ynn_fusion_type" in compiler_options:
+                raise jax.errors.JaxRuntimeError("no such option")
+
+    config = base.get_config()
+    config.deterministic = True
+    step.compile_steps(Lowered(), config)
+    assert asked[-1] == {}
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    step.compile_steps(Lowered(), config)
+    assert asked[-1] == {"xla_gpu_deterministic_ops": True}
+    options = step.compiler_options(config)
+    assert jax.jit(lambda x: x + 1, compiler_options=options)(1) == 2
+    with pytest.raises(jax.errors.JaxRuntimeError):
+        jax.jit(lambda x: x + 1, compiler_options={name + "x": True for name in options})(1)
+    config.deterministic = False
+    step.compile_steps(Lowered(), config)
+    assert asked[-1] == {}

@@ -116,10 +116,10 @@ def prepare(config, data_dir: str | None, folder: pathlib.Path) -> tuple[Problem
     from flax import nnx
     import jax
 
-    from digits import data, models, record, train
+    from digits import checks, data, models, record
     from digits.errors import require
 
-    train.check(config)
+    checks.check(config)
     dataset = data.load(config.data.name, data_dir)
     (images, labels), (test_images, test_labels) = (data.split(dataset, config.data).train, dataset.arrays[2:])
     require(config.batch_size <= len(labels), "batch_size", config.batch_size, f"at most {len(labels):,}")

@@ -28,7 +28,8 @@ from digits import batch, points, record, scalars, startup, terminal
 from digits.errors import Diverged, OutOfMemory, UserError
 from digits.interrupt import Interrupted, Listener
 from digits.program import Shared, prepare_jax
-from digits.train import Training, check
+from digits.checks import check
+from digits.train import Training
 
 # A CPU of two cores trains dense networks 1.3 times, CNNs 1.5 to 1.9 times as fast mapped as batched: two programs keep
 # two cores busier than one does (benchmarks/README.md). On accelerators, which small networks leave idle, batched is the

@@ -4,7 +4,7 @@ from collections.abc import Callable
 import os
 import shlex
 
-from digits import assessment_figures, augment, data, figures, models, page, scalars, sheet, statistics, terminal
+from digits import assessment_figures, augment, data, figures, page, scalars, sheet, statistics, summary, terminal
 from digits.subject import Subject
 
 
@@ -173,7 +173,7 @@ def _network(subject: Subject, pictures: dict[str, bytes]) -> page.Element:
         }
         for row in subject.layers
     ]
-    total = models.totals(subject.layers)
+    total = summary.totals(subject.layers)
     filters = None
     if subject.result:
         model = subject.run.model

@@ -10,7 +10,7 @@ import jax
 from ml_collections import ConfigDict
 import numpy as np
 
-from digits import data, documented, files, loading, measures, models, program, record
+from digits import data, documented, files, loading, measures, models, program, record, summary
 from digits.errors import UserError
 
 _FIGURES = ("test_loss", "test_accuracy", "tested_epoch")  # Without which a result.json is none.
@@ -139,11 +139,11 @@ class Subject:
         return measures.measure(self.test_logits, self.dataset.test_labels, self.class_names)
 
     @functools.cached_property
-    def layers(self) -> list[models.Layer]:
-        """See `models.describe`."""
+    def layers(self) -> list[summary.Layer]:
+        """See `summary.describe`."""
         classes = len(self.class_names)  # Not within the function that is traced: it may load the run.
         build = lambda: models.build(self.config.model, classes, jax.random.key(0))
-        return models.describe(nnx.eval_shape(build))
+        return summary.describe(nnx.eval_shape(build))
 
     @functools.cached_property
     def documented(self) -> dict[str, list[float | None]] | None:

@@ -137,17 +137,17 @@ def check(plan: Plan, datasets: dict[str, Any]) -> tuple[list[int], int]:
     from flax import nnx
     import jax
 
-    from digits import data, models, record, scalars, train
+    from digits import checks, data, models, record, scalars
 
     counts, checked, examples = {}, set(), []
     for name, config in zip(plan.names(), plan.configs, strict=True):
         try:
-            train.check(config)
+            checks.check(config)
             record.Workdir(plan.workdir / name).check(config)
             dataset, key = datasets[config.data.name], config.data.to_json()
             if key not in counts:
                 counts[key] = len(data.indices(dataset, config.data)[0])
-            train.check_batch(config, counts[key])
+            checks.check_batch(config, counts[key])
             structure = scalars.structure(config), counts[key]
             if structure not in checked:
                 nnx.eval_shape(lambda: models.build(config.model, len(dataset.class_names), jax.random.key(0)))

@@ -12,21 +12,21 @@ from ml_collections import ConfigDict
 import numpy as np
 
 from digits import (
-    augment,
     checkpoint,
-    data,
     events,
     hosts,
     measures,
-    models,
     optimizer,
     profile,
     record,
+    restoring,
     sheet,
     startup,
+    summary,
+    terminal,
 )
-from digits import terminal
-from digits.errors import Diverged, UserError, require, require_choice, require_number
+from digits.checks import check, check_batch
+from digits.errors import Diverged
 from digits.interrupt import Interrupted, Listener
 from digits.parallel import Devices
 from digits.program import Shared, out_of_memory_named, prepare_jax
@@ -35,32 +35,6 @@ from digits.step import TrainState, zero_totals
 # How long one call of the compiled epoch should take: the bar moves smoothly, a signal is heard soon.
 _SECONDS_BETWEEN_UPDATES = 0.5
 _SECONDS_BETWEEN_LOOKS = 3.0
-
-
-def check(config: ConfigDict) -> None:
-    """Raises UserError for a config that makes no sense, before anything is loaded, compiled or written."""
-    whole = lambda value, low, high=2**31: isinstance(value, int) and low <= value < high
-    for name in ("epochs", "batch_size", "eval_batch_size", "checkpoint_every"):
-        require(whole(config[name], 1), name, config[name], "a whole number from 1")
-    require(whole(config.seed, 0), "seed", config.seed, "a whole number from 0 to 2147483647")
-    require_number("label_smoothing", config.label_smoothing, 0, 1)
-    require_choice("population.sharing", config.population.sharing, ("auto", "mapped", "batched"))
-    for name in ("workers", "size"):
-        require(
-            whole(config.population[name], 0), f"population.{name}", config.population[name], "a whole number from 0"
-        )
-    data.check(config.data)
-    models.check(config.model)
-    optimizer.check(config)
-    augment.check(config.augment)
-
-
-def check_batch(config: ConfigDict, examples: int) -> None:
-    """Raises UserError if a batch is larger than the training set, or there are more steps than can be counted."""
-    accepted = f"at most the {examples:,} training examples"
-    require(config.batch_size <= examples, "batch_size", config.batch_size, accepted)
-    most = (2**31 - 1) // -(-examples // config.batch_size)  # Steps are int32.
-    require(config.epochs <= most, "epochs", config.epochs, f"at most {most:,} with this config.batch_size")
 
 
 def train_and_evaluate(
@@ -185,7 +159,7 @@ class Training:
         self.seconds_per_step, self.next_steps = None, 1
         self.plateau = optimizer.Plateau(config.optimizer.learning_rate)
         self.stopping = optimizer.EarlyStopping()
-        say(models.summary(self.program.model))
+        say(summary.table(self.program.model))
         say(terminal.opening_line(config, self.examples.about, self.steps_per_epoch))
         if self._restore(self._find_latest):
             say(f"going on with {self.files.path} after epoch {self.epoch}, step {self.step_in_epoch}")
@@ -217,28 +191,11 @@ class Training:
         return True
 
     def _find_latest(self) -> tuple[Any, dict[str, Any]] | None:
-        """The latest checkpoint that is whole and whose epochs are recorded; says which are not, and removes them."""
-        if not self.files.checkpoints.is_dir():
-            return None
-        recorded = [line["epoch"] for line in self.files.history()]
-        steps = self.checkpoints.steps()
-        for step in steps:
-            try:
-                saved, about = self.checkpoints.restore(step, self._saved())
-                if missing := self._about().keys() - about.keys():
-                    raise checkpoint.Damaged(f"it does not say its {min(missing)}")
-                if recorded[: about["epoch"]] != list(range(1, about["epoch"] + 1)):
-                    raise checkpoint.Damaged(f"metrics.jsonl has no record of some of its {about['epoch']} epochs")
-                return saved, about
-            except checkpoint.Damaged as error:
-                self.say(f"the checkpoint {self.files.checkpoints / str(step)} was damaged, and is removed ({error})")
-                self.checkpoints.remove(step)
-        if steps:
-            raise UserError(
-                f"{self.files.path} has no checkpoint left that is whole: give another --workdir, or remove this one to "
-                "train from the beginning."
-            )
-        return None
+        return restoring.latest(self.checkpoints, self.files, self._saved(), self._about().keys(), self.say)
+
+    def _find_best(self) -> tuple[Any, dict[str, Any]]:
+        step = self.stopping.best_epoch * self.steps_per_epoch
+        return restoring.best(self.checkpoints, self.files, self._saved(), step)
 
     def _take(self, saved: dict[str, Any], about: dict[str, Any]) -> None:
         self.state = TrainState(**self.put(saved["train"]), scalars=self.state.scalars)
@@ -447,16 +404,6 @@ class Training:
         if self.events.problem:
             self.say(f"no TensorBoard events were written ({self.events.problem})")
         return result
-
-    def _find_best(self) -> tuple[Any, dict[str, Any]]:
-        step = self.stopping.best_epoch * self.steps_per_epoch
-        try:
-            return self.checkpoints.restore(step, self._saved())
-        except checkpoint.Damaged as error:
-            raise UserError(
-                f"{self.files.checkpoints / str(step)}, the checkpoint of the best epoch, is damaged ({error}): give "
-                f"another --workdir, or remove {self.files.path} to train from the beginning."
-            ) from error
 
     def _show_test(self, result: dict[str, Any]) -> None:
         """The test figures and the worst mistakes, for TensorBoard."""

@@ -14,7 +14,7 @@ import jax
 from ml_collections import ConfigDict, FrozenConfigDict
 
 from configs import base
-from digits import data, models, points, population, record, scalars, startup, sweep, train
+from digits import checks, data, models, points, population, record, scalars, startup, summary, sweep
 from digits.errors import UserError
 from digits.interrupt import Interrupted, Listener
 from experiments import collected
@@ -89,7 +89,7 @@ class Reproduction:
         """
         populations = {name: members for name in self.arms if (members := self.population(name))}
         for member in (member for members in populations.values() for member in members):
-            train.check(member.config)
+            checks.check(member.config)
             member.files.check(member.config)
         _make(self.workdir, "--workdir")
         _make(self.folder / "results", "--results")
@@ -188,7 +188,7 @@ def _work(config: ConfigDict) -> float:
 @functools.cache
 def _multiplications(model: FrozenConfigDict) -> float:
     """Those of one image: every weight is used once for each place of its layer's output."""
-    layers = models.describe(nnx.eval_shape(lambda: models.build(model, 10, jax.random.key(0))))
+    layers = summary.describe(nnx.eval_shape(lambda: models.build(model, 10, jax.random.key(0))))
     return float(sum(layer.trainable * math.prod(layer.output[:-1]) for layer in layers))
 
 

@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 import numpy as np
 
 from configs import base
-from digits import data, models, program, scalars, step, train
+from digits import checks, data, models, program, scalars, step
 from digits.errors import UserError
 
 EXAMPLES, CLASSES = 60, 10
@@ -82,10 +82,10 @@ def assert_is_a_sentence(error: UserError) -> None:
 
 def check(config: ConfigDict) -> None:
     """What is asked before anything is compiled, of a training set of EXAMPLES; UserError."""
-    train.check(config)
+    checks.check(config)
     writers = np.arange(EXAMPLES) % 7
     training, _ = data.split_indices(config.data.validation, config.data.fold, EXAMPLES, writers)
-    train.check_batch(config, len(training))
+    checks.check_batch(config, len(training))
 
 
 def built(config: ConfigDict) -> tuple[program.Program, Callable]:

@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 import numpy as np
 import pytest
 
-from digits import models, step, train
+from digits import checks, models, step
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 NAMES = sorted(path.stem for path in (ROOT / "configs").glob("*.py") if path.stem not in ("__init__", "base"))
@@ -90,7 +90,7 @@ def test_config_is_locked_valid_and_documents_itself(name):
     assert isinstance(config, ConfigDict) and config.is_locked
     with pytest.raises(AttributeError):
         config.model.hiden = 3
-    train.check(config)
+    checks.check(config)
     text = (ROOT / "configs" / f"{name}.py").read_text()
     assert f"python -m digits.main --config=configs/{name}.py" in text.split('"""')[1]
 
@@ -116,7 +116,7 @@ def test_one_step_changes_every_parameter_and_gives_a_finite_loss(name):
     # Narrow layers keep the compilation short; the structure is the experiment's.
     config.model.hidden = tuple(4 for _ in config.model.hidden)
     config.model.blocks = tuple(tuple(2 for _ in block) for block in config.model.blocks)
-    train.check(config)
+    checks.check(config)
     model = nnx.eval_shape(lambda: models.build(config.model, 10, jax.random.key(0)))
     state = step.init_state(config, 10)
     images = jnp.asarray(np.random.default_rng(0).integers(0, 256, (4, 28, 28)), jnp.uint8)

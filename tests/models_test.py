@@ -1,4 +1,4 @@
-"""The model families: order of layers, the summary, training and evaluation mode, L2."""
+"""The model families: order of layers, training and evaluation mode, L2."""
 
 from flax import nnx
 import jax
@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from configs import base, five_conv, plateau_cnn, simple_cnn_batchnorm, six_conv
+from configs import base, five_conv, plateau_cnn, simple_cnn_batchnorm
 from digits import errors, models
 
 
@@ -32,16 +32,6 @@ def test_batchnorm_after_every_convolution_comes_before_the_pooling():
         "conv_1 batch_norm_1 max_pool_1 conv_2 batch_norm_2 max_pool_2 flatten_1 dense_1 batch_norm_3 dense_2".split()
     )
     assert outline(simple_cnn_batchnorm.get_config()).names == tuple(expected)
-
-
-def test_summary_shows_shapes_counts_and_totals_also_of_an_abstract_module():
-    config = six_conv.get_config()
-    text = models.summary(outline(config))
-    rows = [line.split() for line in text.splitlines()]
-    assert ["max_pool_1", "26x26x16", "0"] in rows  # A pooling of 1 is kept as a layer.
-    assert ["max_pool_6", "1x1x160", "0"] in rows  # 3x3 to 1x1: a row and a column are dropped.
-    assert ["conv_6", "3x3x160", "512,160"] in rows and ["batch_norm_7", "256", "1,024"] in rows
-    assert text.endswith("1,074,890 (1,073,386 trainable, 1,504 not), 4,198.79 KiB")
 
 
 def test_a_key_means_training():

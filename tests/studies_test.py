@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from digits import points, train
+from digits import checks, points
 from experiments import collected, documented, metrics, optimizer_study, study
 from experiments.architecture_study import KERNEL_SIZES, searched
 from experiments.studies import ALL
@@ -42,7 +42,7 @@ def test_names_are_unique_in_the_project():
 def test_every_arm_can_be_trained(name):
     arm = ARMS[name]
     config = resolved(arm)
-    train.check(config)
+    checks.check(config)
     assert arm.seeds >= 3
     if arm.repeats == "data.fold":
         assert config.data.validation == f"folds({arm.seeds})"

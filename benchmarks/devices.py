@@ -129,6 +129,8 @@ def picture(found: dict[str, Any]) -> bytes:
             range(1, len(losses) + 1), losses, lw=width, color=colour, label=f"{devices} device{'s' * (devices > 1)}"
         )
     axes.set(yscale="log", xlabel="step", ylabel="training loss (nats)", title=found["config"])
+    axes.yaxis.set_major_formatter("{x:g}")
+    axes.yaxis.set_minor_formatter("{x:g}")
     axes.legend(frameon=False)
     return figures.png(figure)
 

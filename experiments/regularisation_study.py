@@ -133,9 +133,9 @@ STUDY = Study(
         "A training loss that is measured with dropout on is higher by that alone: `dropout-higher-loss-at-first`.",
         "Know what a number on the screen is the mean of. The notebook's training figures are those of Keras 3's progress "
         "bar, which averages averages and so counts an epoch's first steps most. In the first epoch they lie far above the "
-        "curves: for seed 0, the same average of `simple_cnn` is a loss of 0.38 where the mean is 0.17 and the notebook has "
+        "curves: for seed 0, the same average of simple_cnn is a loss of 0.38 where the mean is 0.17 and the notebook has "
         "0.36. In later epochs, whose first steps still profit from the epoch before, they lie below: 0.0147 for epoch 6 of "
-        "`simple_cnn_batchnorm` where the mean is 0.0161 and the notebook has 0.0147 (`python -m experiments.progress_bar`; "
+        "simple_cnn_batchnorm where the mean is 0.0161 and the notebook has 0.0147 (python -m experiments.progress_bar; "
         "two CPU cores, November 2026). Its validation figures are exact.",
     ),
 )

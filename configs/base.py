@@ -103,8 +103,7 @@ def get_config() -> config_dict.ConfigDict:
 
     config.checkpoint_every = 1  # Epochs; the best and the last epoch are always saved.
     config.tensorboard = True  # Write TensorBoard events where TensorFlow is installed.
-    # On a GPU: the same bits whenever a training is repeated, by other operations where the fast ones vary. CPUs always
-    # give them.
+    # On a GPU, asks XLA for operations that give the same bits whenever a training is repeated; those of a CPU always do.
     config.deterministic = False
     config.compilation_cache = True  # Keep compiled programs in the user's cache folder.
 

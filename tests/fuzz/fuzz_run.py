@@ -78,7 +78,7 @@ def mutate(data: bytes, max_size: int, seed: int) -> bytes:
     except ValueError:
         content = None
     if not isinstance(content, dict) or rng.random() < 0.1:
-        return head + atheris.Mutate(data[1:], max_size - 1)
+        return head + atheris.Mutate(data[1:max_size], max_size - 1)
     content.pop("check", None)
     for _ in range(rng.randint(1, 2)):
         change(content, rng)

@@ -72,16 +72,17 @@ class Workdir:
             scalars.flat(files.read_json(self.path / "config.json")["config"]),
             scalars.flat(config_to_json(config)),
         )
-        differing = [
-            f"config.{key} was {before.get(key, 'absent')!r}, is {now.get(key, 'absent')!r}"
-            for key in {**before, **now}
-            # How a run shares its device, and what others printed of theirs, is not part of what it is.
-            if before.get(key, "absent") != now.get(key, "absent")
-            and not key.startswith(("population.", "documented."))
-        ]
+        # How a run shares its device, and what others printed of theirs, is not part of what it is.
+        keys = [key for key in {**before, **now} if not key.startswith(("population.", "documented."))]
+        differing = [key for key in keys if (key in before, before.get(key)) != (key in now, now.get(key))]
         if differing:
+            words = lambda config, key: repr(config[key]) if key in config else "absent"
+            changes = "; ".join(f"config.{key} was {words(before, key)}, is {words(now, key)}" for key in differing)
+            # A field that one of them lacks has come or gone with a version, and cannot be set to what it was.
+            common = all(key in before and key in now for key in differing)
+            same = "the same config" if common else "its version of digits"
             raise UserError(
-                f"{self.path} holds a run of another config ({'; '.join(differing)}): give another --workdir, or the same config."
+                f"{self.path} holds a run of another config ({changes}): give another --workdir, or {same}."
             )
 
     def create(self, config: ConfigDict, about: dict[str, Any]) -> None:

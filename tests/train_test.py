@@ -11,7 +11,7 @@ import pytest
 
 import digits
 from configs import base
-from digits import checkpoint, data, errors, optimizer, record, terminal, train
+from digits import checkpoint, data, errors, files, optimizer, record, terminal, train
 
 TIMES = ("seconds", "images_per_second")
 
@@ -252,7 +252,15 @@ def test_following_a_validation_that_is_not_there_is_refused(tiny, tmp_path, fie
 def test_a_workdir_of_another_config_is_refused_with_the_differing_fields(tiny, tmp_path):
     train.train_and_evaluate(tiny, tmp_path / "run")
     tiny.optimizer.learning_rate, tiny.seed = 0.5, 7
-    refused(tiny, tmp_path / "run", "optimizer.learning_rate was 0.001, is 0.5", "seed was 0, is 7")
+    refused(tiny, tmp_path / "run", "optimizer.learning_rate was 0.001, is 0.5", "seed was 0, is 7", "the same config")
+
+
+def test_a_run_of_a_version_without_a_field_is_refused_with_what_can_be_done(tiny, tmp_path):
+    train.train_and_evaluate(tiny, tmp_path / "run")
+    content = files.read_json(tmp_path / "run" / "config.json")
+    del content["config"]["label_smoothing"]
+    files.write_json(tmp_path / "run" / "config.json", content)
+    refused(tiny, tmp_path / "run", "config.label_smoothing was absent, is 0.0", "its version of digits")
 
 
 def test_a_workdir_of_other_data_is_refused(tiny, tmp_path, monkeypatch):

@@ -131,3 +131,16 @@ def run_module():
         )
 
     return run
+
+
+def refused(config, workdir, *words):
+    """The one sentence, with these words, by which a training is refused."""
+    from digits import errors, train
+
+    with pytest.raises(errors.UserError) as error:
+        train.train_and_evaluate(config, workdir)
+    sentence = str(error.value)
+    assert "\n" not in sentence and sentence.endswith(".")
+    for word in words:
+        assert word in sentence
+    return sentence

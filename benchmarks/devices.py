@@ -5,6 +5,10 @@
 For every config and number of devices: the weights after 30 steps on MNIST, in float64 and in float32, each relative to
 their own size; and the losses of two epochs of the first images, overlaid in FOLDER/devices_CONFIG.png. Everything is in
 FOLDER/devices_CONFIG.json too. Convolutions are matrix products: the compiled ones know float32 alone.
+
+The measure of it is what rounding does to one device's training: its weights in float32 against those in float64.
+Training makes rounding grow, and at the kink of a ReLU or where pixels tie in pooling the last bit decides which way a
+gradient goes; `--set=model.activation=tanh --set=model.pool=0` trains without either.
 """
 
 from collections.abc import Iterator, Sequence
@@ -96,18 +100,24 @@ def compare(name: str, config, images, labels, steps: int, examples: int) -> dic
     """All comparisons of a config, each said as soon as it is there."""
     import numpy as np
 
-    found = {"kind": "devices", "config": name, "weights": [], "losses": {}}
-    for dtype in (np.float64, np.float32):
-        count = steps * config.batch_size
-        weights = {}
+    found = {"model": name, "steps": steps, "examples": examples, "weights": [], "losses": {}}
+    weights = {}
+
+    def tell(dtype: str, devices: int, than: tuple[str, int]) -> None:
+        together, worst = differences(weights[than], weights[dtype, devices])
+        found["weights"].append(
+            {"dtype": dtype, "devices": devices, "than": list(than), "all": together, "worst_array": worst}
+        )
+        print(f"{name}, {dtype}, {steps} steps, {devices} device{'s' * (devices > 1)} against {than[1]} in {than[0]}: "
+              f"{together:.1e} over all weights, {worst:.1e} in the array that differs most", flush=True)  # fmt: skip
+
+    count = steps * config.batch_size
+    for dtype in ("float64", "float32"):
         for devices in DEVICES:
-            weights[devices], _ = train(config, images[:count], labels[:count], devices, dtype)
+            weights[dtype, devices], _ = train(config, images[:count], labels[:count], devices, np.dtype(dtype))
             if devices > 1:
-                together, worst = differences(weights[1], weights[devices])
-                kind = np.dtype(dtype).name
-                found["weights"].append({"dtype": kind, "devices": devices, "all": together, "worst_array": worst})
-                print(f"{name}, {kind}, {steps} steps, {devices} devices against 1: {together:.1e} over all weights, "
-                      f"{worst:.1e} in the array that differs most", flush=True)  # fmt: skip
+                tell(dtype, devices, (dtype, 1))
+    tell("float32", 1, ("float64", 1))
     for devices in DEVICES:
         found["losses"][devices] = train(config, images[:examples], labels[:examples], devices, np.float32, EPOCHS)[1]
     first, *others = (np.asarray(losses) for losses in found["losses"].values())
@@ -128,7 +138,7 @@ def picture(found: dict[str, Any]) -> bytes:
         axes.plot(
             range(1, len(losses) + 1), losses, lw=width, color=colour, label=f"{devices} device{'s' * (devices > 1)}"
         )
-    axes.set(yscale="log", xlabel="step", ylabel="training loss (nats)", title=found["config"])
+    axes.set(yscale="log", xlabel="step", ylabel="training loss (nats)", title=found["title"])
     axes.yaxis.set_major_formatter("{x:g}")
     axes.yaxis.set_minor_formatter("{x:g}")
     axes.legend(frameon=False)
@@ -148,20 +158,25 @@ def _main(names: Sequence[str]) -> int:
         raise UserError(f"--folder is {_FOLDER.value!r}, which is no folder.")
     if not names:
         raise UserError("No config is named: name files of configs/, such as simple_cnn.")
+    for pair in _SET.value:
+        if "=" not in pair:
+            raise UserError(f"--set is {pair!r}, but it must be FIELD=VALUE, such as batch_size=32.")
+    changes = dict(pair.split("=", 1) for pair in _SET.value)
     configs = {}
     for name in names:
         if not pathlib.Path(f"configs/{name}.py").exists():
             raise UserError(f"{name!r} is no config: there is no configs/{name}.py.")
         config = importlib.import_module(f"configs.{name}").get_config()
-        values = dict(pair.split("=", 1) for pair in _SET.value)
-        values = {field: points.convert(config, field, value) for field, value in values.items()}
+        values = {field: points.convert(config, field, value) for field, value in changes.items()}
         configs[name] = points.with_values(config, {**values, "model.convolution": "dot"})
     dataset = data.load("mnist", _DATA_DIR.value)
     for name, config in configs.items():
-        found = compare(name, config, dataset.train_images, dataset.train_labels, _STEPS.value, _EXAMPLES.value)
+        title = ",".join([name, *([points.name(changes)] if changes else [])])
+        found = {"kind": "devices", "title": title, "overrides": _SET.value}
+        found |= compare(name, config, dataset.train_images, dataset.train_labels, _STEPS.value, _EXAMPLES.value)
         found |= {"machine": results.machine({}), **results.origin("benchmarks.devices", sys.argv[1:])}
-        (folder / f"devices_{name}.json").write_text(json.dumps(found, indent=1) + "\n")
-        (folder / f"devices_{name}.png").write_bytes(picture(found))
+        (folder / f"devices_{title}.json").write_text(json.dumps(found, indent=1) + "\n")
+        (folder / f"devices_{title}.png").write_bytes(picture(found))
     return 0
 
 

@@ -82,6 +82,7 @@ def render(files: list[dict[str, Any]]) -> str:
     startups = [measured for measured in files if measured["kind"] == "startup"]
     agreements = [measured for measured in files if measured["kind"] == "agreement"]
     parts = [INTRODUCTION, _summary(peers), _startup(startups), _populations(files), _agreement(agreements)]
+    parts.append(_devices([measured for measured in files if measured["kind"] == "devices"]))
     contestants = "\n".join(f"- `{name}`: {entry.words}" for name, entry in CONTESTANTS.items())
     parts.append(METHOD.format(contestants=contestants))
     if peers:
@@ -184,6 +185,40 @@ def _agreement(agreements: list[dict]) -> str:
         "benchmarks.agreement`).\n\n"
     )
     return text + _markdown(headings, lines)
+
+
+def _devices(compared: list[dict]) -> str:
+    """How far apart trainings on one device and on several are, beside what rounding alone does."""
+    if not compared:
+        return ""
+    lines, pictures = [], ""
+    for measured in compared:
+        name = f"`{measured['model']}`{_differences(measured)}"
+        found = {(w["dtype"], w["devices"], *w["than"]): f"{w['all']:.0e}" for w in measured["weights"]}
+        pairs = [(dtype, devices, dtype, 1) for dtype in ("float64", "float32") for devices in (2, 8)]
+        cells = [found[pair] for pair in [*pairs, ("float32", 1, "float64", 1)]]
+        lines.append([name, measured["steps"], *cells, _device(measured), measured["date"]])
+        pictures += (
+            f"\n![{measured['title']}: losses on one device and on several](results/devices_{measured['title']}.png)\n"
+        )
+    headings = [
+        "network",
+        "steps",
+        "float64, 2",
+        "float64, 8",
+        "float32, 2",
+        "float32, 8",
+        "float32 against float64, 1",
+    ]
+    text = (
+        "## One device or several\n\n"
+        "Weights after some steps on 2 and on 8 simulated devices against those on one, relative to their size, all with\n"
+        "matrix products for convolutions (`python -m benchmarks.devices`). Another order of additions rounds otherwise,\n"
+        "and training makes rounding grow; at the kink of a ReLU and where pixels tie in pooling, the last bit even\n"
+        "decides which way a gradient goes. The last column is the measure: how far one device's float32 is from its own\n"
+        "float64 after the same steps. Below are the losses of two epochs of the first images in float32.\n\n"
+    )
+    return text + _markdown([*headings, "device", "date"], lines) + pictures
 
 
 def _section(measured: dict) -> str:

@@ -217,7 +217,19 @@ def test_table_renders_what_is_committed(tmp_path):
     single = {"rounds": [{"round": 0, "seconds": 30.0, "training": 15.0}]}
     sweep = population | {"kind": "sweep", "members_are": "folds", "epochs": 3}
     sweep["contestants"] = {"sweep": seconds(10.0), "single": single}
-    written = (("a", peers_file()), ("b", startup), ("c", agreement), ("d", population), ("e", sweep))
+    pairs = [(dtype, devices, (dtype, 1)) for dtype in ("float64", "float32") for devices in (2, 8)]
+    apart = [
+        {"dtype": dtype, "devices": devices, "than": than, "all": 2.0**-place}
+        for place, (dtype, devices, than) in enumerate([*pairs, ("float32", 1, ("float64", 1))])
+    ]
+    compared = startup | {
+        "kind": "devices",
+        "model": "simple_cnn",
+        "title": "simple_cnn",
+        "steps": 30,
+        "weights": apart,
+    }
+    written = (("a", peers_file()), ("b", startup), ("c", agreement), ("d", population), ("e", sweep), ("f", compared))
     for name, content in written:
         (tmp_path / f"{name}.json").write_text(json.dumps(content))
     assert table.main(["table", f"--results={tmp_path}", f"--readme={tmp_path}/README.md"]) == 0
@@ -233,6 +245,8 @@ def test_table_renders_what_is_committed(tmp_path):
         "| `dense_32_32`, 10 folds, 3 epochs | 10.0 [10.0-10.0] | 30.0 [30.0-30.0] | 3.00 [3.00-3.00] | 1.50 [1.50"
     )
     assert sweep_row in page
+    assert "| `simple_cnn` | 30 | 1e+00 | 5e-01 | 2e-01 | 1e-01 | 6e-02 | Some CPU" in page
+    assert "](results/devices_simple_cnn.png)" in page
     for words in ("Some CPU, 2 cores", "Without `keras_jax`: not installed.", "torch_compile 1.0", "used 0.50 cores"):
         assert words in page
 

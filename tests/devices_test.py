@@ -16,14 +16,19 @@ def test_differences_are_relative_to_the_size_of_all_and_of_each_array():
 
 def test_the_picture_shows_every_number_of_devices():
     losses = {count: [1.0, 0.5, 0.25] for count in devices.DEVICES}
-    picture = devices.picture({"config": "x", "losses": losses})
+    picture = devices.picture({"title": "x", "losses": losses})
     assert picture.startswith(b"\x89PNG")
-    assert picture != devices.picture({"config": "x", "losses": losses | {8: [1.0, 0.5, 0.2]}})
+    assert picture != devices.picture({"title": "x", "losses": losses | {8: [1.0, 0.5, 0.2]}})
 
 
 @pytest.mark.parametrize(
     "arguments, words",
-    [([], "No config is named"), (["simpel_cnn"], "'simpel_cnn' is no config"), (["--folder=/x"], "/x")],
+    [
+        ([], "No config is named"),
+        (["simpel_cnn"], "'simpel_cnn' is no config"),
+        (["--folder=/x"], "/x"),
+        (["simple_cnn", "--set=seed"], "FIELD=VALUE"),
+    ],
 )
 def test_mistakes_give_one_sentence(arguments, words, run_module):
     done = run_module("benchmarks.devices", *arguments)

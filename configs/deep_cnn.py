@@ -4,8 +4,8 @@
 
 Documented: validation accuracy 0.9961 after 50 epochs, 0.9963 at best (notebook 000, lines 115-255). Its test
 evaluation is lost.
-
-Reproduced: validation accuracy 0.9955 after 50 epochs, test accuracy 0.9961 (seed 0).
+Reproduced: test accuracy 0.9959 ± 0.0004; validation accuracy, epoch 50 0.9954 ± 0.0003 (n = 3), 2640 s each on cpu
+(AMD EPYC, 2 cores).
 """
 
 from configs import base

@@ -3,7 +3,7 @@
     python -m digits.main --config=configs/dense_32_32_32.py
 
 Documented: test accuracy 0.9596, test loss 0.1383 (notebook 003, lines 452-456). The batch size of 32 is inferred.
-Reproduced: test accuracy 0.9596 (n = 1, seed 0), 9 s on two CPU cores.
+Reproduced: test accuracy 0.9588 ± 0.0016 (n = 20), 17 s each on cpu (2 cores).
 """
 
 from configs import dense_32_32

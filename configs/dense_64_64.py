@@ -3,7 +3,7 @@
     python -m digits.main --config=configs/dense_64_64.py
 
 Documented: test accuracy 0.9425, test loss 0.1958 (notebook 003, lines 193-197). The batch size of 64 is inferred.
-Reproduced: test accuracy 0.9419 (n = 1, seed 0), 10 s on two CPU cores.
+Reproduced: test accuracy 0.9430 ± 0.0016 (n = 20), 12 s each on cpu (2 cores).
 """
 
 from configs import dense_32_32

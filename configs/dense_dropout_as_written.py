@@ -3,7 +3,7 @@
     python -m digits.main --config=configs/dense_dropout_as_written.py
 
 Documented: never run, because the notebook compiles with optimizer="sgd" and so gets plain SGD at 0.01.
-Reproduced: test accuracy 0.9633 (n = 1, seed 0), 36 s on two CPU cores.
+Reproduced: test accuracy 0.9639 ± 0.0010 (n = 20), 32 s each on cpu (2 cores).
 """
 
 from configs import dense_32_32

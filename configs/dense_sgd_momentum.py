@@ -4,7 +4,7 @@
 
 Documented: test accuracy 0.9354, test loss 0.2154 (notebook 003, lines 253-257). The curve shows that plain SGD ran,
 so this is `dense_32_32` again; `dense_sgd_momentum_as_written` has the momentum.
-Reproduced: test accuracy 0.9360 (n = 1, seed 0), 7 s on two CPU cores.
+Reproduced: test accuracy 0.9372 ± 0.0021 (n = 20), 8 s each on cpu (2 cores).
 """
 
 from configs import dense_32_32

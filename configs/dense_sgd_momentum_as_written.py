@@ -3,7 +3,7 @@
     python -m digits.main --config=configs/dense_sgd_momentum_as_written.py
 
 Documented: never run, because the notebook compiles with optimizer="sgd" and so gets plain SGD at 0.01.
-Reproduced: test accuracy 0.9640 (n = 1, seed 0), 8 s on two CPU cores.
+Reproduced: test accuracy 0.9661 ± 0.0016 (n = 20), 7 s each on cpu (2 cores).
 """
 
 from configs import dense_32_32

@@ -4,6 +4,7 @@
 
 Documented: test accuracy 0.9937, test loss 0.0232 (notebook 001, lines 573-584). The notebook validates on the test
 set.
+Reproduced: test accuracy 0.9937 ± 0.0010 (n = 5), 1001 s each on cpu (AMD EPYC, 2 cores).
 """
 
 from configs import base

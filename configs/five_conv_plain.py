@@ -3,6 +3,7 @@
     python -m digits.main --config=configs/five_conv_plain.py
 
 Documented: test accuracy 0.9927, test loss 0.0346 (notebook 001, lines 1056-1057). Validated on the test set.
+Reproduced: test accuracy 0.9910 ± 0.0007 (n = 5), 760 s each on cpu (AMD EPYC, 2 cores).
 """
 
 from configs import five_conv

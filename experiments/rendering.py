@@ -10,7 +10,7 @@ import statistics
 from digits import files, tables
 from digits.documented import reported
 from digits.statistics import Summary, summarize
-from experiments import charts, collected
+from experiments import charts, collected, docstrings
 from experiments.documented import Comparison, compare
 from experiments.judging import (
     CONTRADICTED,
@@ -76,7 +76,7 @@ class Results:
 def write(studies: Sequence[Study], folder: pathlib.Path) -> str:
     """Writes RESULTS.md and figures/ into the folder that has results/; returns a line about it.
 
-    A README.md beside that folder gets the short table where it has a place for one.
+    A README.md beside that folder gets the short table where it has a place for one, and configs/ their figures.
 
     Raises:
       UserError: a file of results is damaged, or a file cannot be written.
@@ -93,6 +93,8 @@ def write(studies: Sequence[Study], folder: pathlib.Path) -> str:
     readme = folder.parent / "README.md"
     if readme.exists() and len(parts := re.split(_README_TABLE, readme.read_text(encoding="utf-8"))) == 3:
         files.write(readme, f"{parts[0]}{readme_table(studies, found)}{parts[2]}".encode())
+    if (configs := folder.parent / "configs").is_dir():
+        docstrings.write([arm for study in studies for arm in study.arms], found.members, configs)
     counts = list(map(len, found.members.values()))
     return f"{folder / 'RESULTS.md'}: {sum(counts)} runs of {sum(map(bool, counts))} arms, {len(pictures)} figures"
 

@@ -6,8 +6,9 @@
 
 Every arm of the studies named, or of all, is trained with its seeds as one population in WORKDIR/ARM; members whose
 figures experiments/results holds are not trained again. Ctrl-C saves, the same command goes on. Then
-experiments/results/STUDY.json holds every member's figures, and experiments/RESULTS.md and figures/ are written from
-these files alone, which is all that --render does: it trains nothing and needs neither JAX nor data.
+experiments/results/STUDY.json holds every member's figures, and experiments/RESULTS.md and figures/, the table in
+README.md and the figures in the docstrings of configs/ are written from these files alone, which is all that --render
+does: it trains nothing and needs neither JAX nor data.
 """
 
 import pathlib

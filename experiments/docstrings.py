@@ -1,0 +1,44 @@
+"""The line of reproduced figures in the docstring of every config, from the collected results. Needs no JAX."""
+
+from collections.abc import Iterable, Mapping, Sequence
+import pathlib
+import re
+import statistics
+import textwrap
+
+from digits import files
+from digits.statistics import summarize
+from experiments.documented import compare
+from experiments.study import SECONDS, TEST_ACCURACY, Arm, Member
+
+_LINE = "Reproduced: "
+_WIDTH = 120
+
+
+def write(arms: Iterable[Arm], members: Mapping[str, Sequence[Member]], folder: pathlib.Path) -> None:
+    """Rewrites the files of configs that an arm trains as they are; UserError where one cannot be written."""
+    for arm in arms:
+        path = folder / f"{arm.config}.py"
+        if not arm.overrides and arm.repeats == "seed" and members[arm.name]:
+            text = path.read_text(encoding="utf-8")
+            if (now := with_line(text, line(arm, members[arm.name]))) != text:
+                files.write(path, now.encode())
+
+
+def line(arm: Arm, members: Sequence[Member]) -> str:
+    """What an arm's members show: mean ± standard deviation over n seeds, the median of their seconds and the device."""
+    metrics = [TEST_ACCURACY]
+    if arm.documented and (other := compare(arm, members).metric) is not TEST_ACCURACY:
+        metrics.append(other)
+    figures = "; ".join(f"{metric.name} {summarize(map(metric.of, members))}" for metric in metrics)
+    devices = " and ".join(sorted({member.result["device"] for member in members}))
+    return (
+        f"{_LINE}{figures} (n = {len(members)}), {statistics.median(map(SECONDS.of, members)):.0f} s each on {devices}."
+    )
+
+
+def with_line(text: str, reproduced: str) -> str:
+    """A module's text whose docstring ends with this line, in place of the one it had; broken where it is too long."""
+    docstring, rest = re.fullmatch(r'(?s)("""..*?\n)(""".*)', text).groups()
+    kept, _, _ = docstring.partition(f"\n{_LINE}")
+    return f"{kept.rstrip()}\n{textwrap.fill(reproduced, _WIDTH, break_on_hyphens=False)}\n{rest}"

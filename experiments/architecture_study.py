@@ -46,7 +46,13 @@ def _search(size: int) -> Arm:
 
 
 ARMS = (
-    *_pair("two_conv", 3),
+    # Five, as of five_conv: the first three seeds lie within 0.0004 by chance, where in four of the five epochs before
+    # they lie 0.0014 to 0.0030 apart, and an interval from three is as wide as their luck.
+    *_pair(
+        "two_conv",
+        5,
+        "the notebook's last epoch is its best: 0.9928 one before, 0.9940 the mean of five",
+    ),
     *_pair("five_conv", 5),
     *_pair(
         "six_conv", 3, "Its figures are the validation of its last epoch: the notebook tested `two_conv` in its place."

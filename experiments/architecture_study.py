@@ -46,8 +46,6 @@ def _search(size: int) -> Arm:
 
 
 ARMS = (
-    # Five, as of five_conv: the first three seeds lie within 0.0004 by chance, where in four of the five epochs before
-    # they lie 0.0014 to 0.0030 apart, and an interval from three is as wide as their luck.
     *_pair(
         "two_conv",
         5,

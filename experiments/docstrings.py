@@ -38,7 +38,12 @@ def line(arm: Arm, members: Sequence[Member]) -> str:
 
 
 def with_line(text: str, reproduced: str) -> str:
-    """A module's text whose docstring ends with this line, in place of the one it had; broken where it is too long."""
-    docstring, rest = re.fullmatch(r'(?s)("""..*?\n)(""".*)', text).groups()
-    kept, _, _ = docstring.partition(f"\n{_LINE}")
-    return f"{kept.rstrip()}\n{textwrap.fill(reproduced, _WIDTH, break_on_hyphens=False)}\n{rest}"
+    """A module's text whose docstring ends with this line, in place of the one it had; broken where it is too long.
+
+    A module without a docstring stays as it is.
+    """
+    if not (docstring := re.match(r'(?s)"""(.*?)\s*"""', text)):
+        return text
+    kept = docstring[1].partition(f"\n{_LINE}")[0].rstrip()
+    gap = "\n" if "\n" in kept else "\n\n"  # After a summary alone comes an empty line.
+    return f'"""{kept}{gap}{textwrap.fill(reproduced, _WIDTH, break_on_hyphens=False)}\n"""{text[docstring.end() :]}'

@@ -27,6 +27,13 @@ def test_the_line_comes_last_in_place_of_the_one_before():
     assert docstrings.with_line(broken, "Reproduced: 0.5.") == first
 
 
+def test_a_short_docstring_or_none():
+    short = docstrings.with_line('"""A network."""\nx = 1\n', "Reproduced: 0.5.")
+    assert short == '"""A network.\n\nReproduced: 0.5.\n"""\nx = 1\n'
+    assert docstrings.with_line(short, "Reproduced: 0.6.") == short.replace("0.5", "0.6")
+    assert docstrings.with_line("x = 1\n", "Reproduced: 0.5.") == "x = 1\n"
+
+
 def test_the_line_has_mean_deviation_n_seconds_and_devices():
     arm = Arm("x", "x", "ours", seeds=3)
     members = [member(0, 0.98, 10.0), member(1, 0.97, 90.0, "one GPU"), member(2, 0.96, 20.0)]

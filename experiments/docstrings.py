@@ -3,13 +3,12 @@
 from collections.abc import Iterable, Mapping, Sequence
 import pathlib
 import re
-import statistics
 import textwrap
 
 from digits import files
 from digits.statistics import summarize
 from experiments.documented import compare
-from experiments.study import SECONDS, TEST_ACCURACY, Arm, Member
+from experiments.study import TEST_ACCURACY, Arm, Member, devices, median_seconds
 
 _LINE = "Reproduced: "
 _WIDTH = 120
@@ -31,10 +30,7 @@ def line(arm: Arm, members: Sequence[Member]) -> str:
     if arm.documented and (other := compare(arm, members).metric) is not TEST_ACCURACY:
         metrics.append(other)
     figures = "; ".join(f"{metric.name} {summarize(map(metric.of, members))}" for metric in metrics)
-    devices = " and ".join(sorted({member.result["device"] for member in members}))
-    return (
-        f"{_LINE}{figures} (n = {len(members)}), {statistics.median(map(SECONDS.of, members)):.0f} s each on {devices}."
-    )
+    return f"{_LINE}{figures} (n = {len(members)}), {median_seconds(members)} s each on {devices(members)}."
 
 
 def with_line(text: str, reproduced: str) -> str:

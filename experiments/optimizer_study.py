@@ -33,7 +33,7 @@ def arm(optimizer: str, rate: float) -> Arm:
     if optimizer == "sgd":
         overrides["optimizer.momentum"] = 0.9
     tuned = rate == TUNED[optimizer]
-    note = "The rate with the best validation accuracy." if tuned else ""
+    note = "The rate at which the optimizers are compared." if tuned else ""
     name = f"{optimizer},learning_rate={rate:g}"
     return Arm(name, "simple_cnn", "ours", overrides, seeds=10 if tuned else CANDIDATE_SEEDS, note=note)
 

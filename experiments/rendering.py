@@ -5,7 +5,6 @@ import collections
 import dataclasses
 import pathlib
 import re
-import statistics
 
 from digits import files, tables
 from digits.documented import reported
@@ -22,7 +21,6 @@ from experiments.judging import (
     prediction_interval,
 )
 from experiments.study import (
-    SECONDS,
     TEST_ACCURACY,
     TEST_LOSS,
     VALIDATION_ACCURACY,
@@ -31,6 +29,8 @@ from experiments.study import (
     Level,
     Member,
     Study,
+    devices,
+    median_seconds,
 )
 
 _INTRODUCTION = """\
@@ -145,7 +145,7 @@ def readme_table(studies: Sequence[Study], found: Results) -> str:
         "reproduced": str(summary) or "not run",
         "n": str(summary.n),
         "inside 95% of single runs": inside,
-        "seconds": _seconds(found.members[arm.name]),
+        "seconds": median_seconds(found.members[arm.name]),
     }
     rows = []
     for comparison in _compared(studies, found):
@@ -241,16 +241,11 @@ def _rest(arm: Arm, found: Results) -> dict[str, str]:
     failed = f"diverged: {arm.repeats} {', '.join(map(str, diverged))}" if diverged else ""
     on_test = "validation was the test set" if any(member.result["validation_is_test"] for member in members) else ""
     return {
-        "seconds": _seconds(members),
-        "device": ", ".join(sorted({member.result["device"] for member in members})),
+        "seconds": median_seconds(members),
+        "device": devices(members),
         "note": "; ".join(filter(None, [arm.note, on_test, failed])),
         "one run alone": f"`{collected.command(arm, 0)}`",
     }
-
-
-def _seconds(members: Sequence[Member]) -> str:
-    # The median: what else ran on the machine made some of them far slower.
-    return f"{statistics.median(map(SECONDS.of, members)):.0f}" if members else ""
 
 
 def _n(arm: Arm, summary: Summary) -> str:

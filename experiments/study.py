@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 import collections
 import dataclasses
+import statistics
 from typing import Any
 
 KINDS = ("as run", "as written", "honest", "ours")
@@ -64,6 +65,17 @@ class Metric:
 TEST_ACCURACY = Metric("test accuracy", "fraction", lambda member: member.result["test_accuracy"])
 TEST_LOSS = Metric("test loss", "nats", lambda member: member.result["test_loss"])
 SECONDS = Metric("seconds", "s", lambda member: member.result["seconds"])
+
+
+def median_seconds(members: Sequence[Member]) -> str:
+    """In whole seconds; "" without members. What else ran on the machine made some of them far slower than the median."""
+    return f"{statistics.median(map(SECONDS.of, members)):.0f}" if members else ""
+
+
+def devices(members: Sequence[Member]) -> str:
+    """What the members were trained on, each once."""
+    return ", ".join(sorted({member.result["device"] for member in members}))
+
 
 _COLUMNS = {
     "loss": ("training loss", "nats"),

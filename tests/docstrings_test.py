@@ -37,7 +37,7 @@ def test_a_short_docstring_or_none():
 def test_the_line_has_mean_deviation_n_seconds_and_devices():
     arm = Arm("x", "x", "ours", seeds=3)
     members = [member(0, 0.98, 10.0), member(1, 0.97, 90.0, "one GPU"), member(2, 0.96, 20.0)]
-    said = "Reproduced: test accuracy 0.9700 ± 0.0100 (n = 3), 20 s each on cpu (2 cores) and one GPU."
+    said = "Reproduced: test accuracy 0.9700 ± 0.0100 (n = 3), 20 s each on cpu (2 cores), one GPU."
     assert docstrings.line(arm, members) == said
 
 

@@ -35,7 +35,7 @@ from digits.train import Training
 # two cores busier than one does (benchmarks/README.md). On accelerators, which small networks leave idle, batched is the
 # choice of the literature (Whitney 2021); it was not measured here.
 _SHARING = {"cpu": "mapped"}
-_SECONDS_BETWEEN_LOOKS = 1.0  # At the free memory.
+_SECONDS_BETWEEN_LOOKS = 1.0  # At the free memory, and for signals.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -174,8 +174,12 @@ class _Population:
         own = [shared, *(Shared(shared.dataset) for _ in devices[1:count])]
         with concurrent.futures.ThreadPoolExecutor(count) as pool:
             places = [(devices[i % len(devices)], own[i % len(devices)]) for i in range(count)]
-            for worker in [pool.submit(self._work, *place) for place in places]:
-                worker.result()
+            left = {pool.submit(self._work, *place) for place in places}
+            while left:
+                # Python hears a signal in this thread alone. One that comes to a suspended process may wake another.
+                done, left = concurrent.futures.wait(left, _SECONDS_BETWEEN_LOOKS)
+                for worker in done:
+                    worker.result()
 
     def _work(self, device: jax.Device, shared: Shared) -> None:
         with jax.default_device(device):

@@ -2,8 +2,10 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import threading
 
 from flax import nnx
 import jax
@@ -156,6 +158,21 @@ def test_a_signal_saves_every_member_and_the_rest_can_be_trained_together_or_alo
             assert lines == untimed(single / str(index))
         for a, b in zip(arrays(single / str(index)), arrays(tmp_path / "all" / str(index)), strict=True):
             close(a, b)
+
+
+def test_a_signal_that_wakes_another_thread_than_the_waiting_one_is_heard(tiny, tmp_path):
+    class Interrupting(Watcher):
+        def images(self, count):
+            if not self.counted:
+                # As a suspended process is woken by SIGCONT with SIGTERM: any of its threads may take the signal.
+                signal.pthread_kill(threading.get_ident(), signal.SIGTERM)
+            super().images(count)
+
+    tiny.epochs = 300
+    both = members(tiny, tmp_path, [{"seed": 0}, {"seed": 1}], sharing="mapped")
+    with pytest.raises(Interrupted):
+        population.train_members(both, watcher=Interrupting())
+    assert all(len(member.files.history()) < 300 for member in both)
 
 
 def test_a_batched_member_killed_before_its_result_is_only_tested(folds, single, tmp_path):

@@ -30,13 +30,13 @@ namespace ffi = xla::ffi;
 namespace {
 
 #if defined(__AVX512F__)
-constexpr int VL = 16, kRegisters = 28;
+constexpr int VL = 16, kRegisters = 28, kMaxV = 4;
 #elif defined(__AVX__)
-constexpr int VL = 8, kRegisters = 12;
+constexpr int VL = 8, kRegisters = 12, kMaxV = 3;
 #else
-constexpr int VL = 4, kRegisters = 24;
+constexpr int VL = 4, kRegisters = 24, kMaxV = 4;
 #endif
-constexpr int kMaxV = 4, kMaxT = 7, kMaxY = 2;
+constexpr int kMaxT = 7, kMaxY = 2;  // Accumulators: kRegisters; beside them kMaxV weights and one pixel.
 typedef float vec __attribute__((vector_size(VL * 4), aligned(4), may_alias));
 typedef int32_t ints __attribute__((vector_size(VL * 4), aligned(4), may_alias));
 typedef uint8_t bytes __attribute__((vector_size(VL), aligned(1), may_alias));
@@ -54,6 +54,12 @@ inline void store(float* p, vec v, int64_t count) {
     store(p, v);
   else
     std::memcpy(p, &v, count * 4);
+}
+// Keeps a value in a register: GCC would load it again at every use, and with sixteen registers loads are the limit.
+inline void keep(vec& v) {
+#if defined(__AVX__) && !defined(__AVX512F__)
+  asm("" : "+x"(v));
+#endif
 }
 inline vec positive(vec v) { return v <= 0 ? vec{} : v; }  // Not a number stays what it is.
 
@@ -198,7 +204,7 @@ void product(const float* x, const Plan& p, int64_t first, int64_t last, const f
         for (int64_t c = 0; c < count; ++c, u += V * VL) {
           vec w[V];
 #pragma GCC unroll 4
-          for (int v = 0; v < V; ++v) w[v] = load(u + v * VL);
+          for (int v = 0; v < V; ++v) keep(w[v] = load(u + v * VL));
 #pragma GCC unroll 4
           for (int y = 0; y < Y; ++y)
 #pragma GCC unroll 7
@@ -243,7 +249,7 @@ struct Products {
     put_t<1>();
     put_t<2>();
     put_t<3>();
-    put_t<4>();
+    put_t<kMaxV>();
   }
   // The widest for which there are registers.
   int tiles(int v, int64_t tiles) const {
@@ -277,7 +283,7 @@ void outer(const float* x, int64_t x_row, const float* g, int64_t g_row, int64_t
     for (int64_t t = 0; t < tiles; ++t, xs += VL, gs += g_tile) {
       vec w[V];
 #pragma GCC unroll 4
-      for (int v = 0; v < V; ++v) w[v] = load(gs + v * VL);
+      for (int v = 0; v < V; ++v) keep(w[v] = load(gs + v * VL));
 #pragma GCC unroll 16
       for (int r = 0; r < R; ++r) {
         const float s = xs[r];
@@ -297,9 +303,9 @@ constexpr int channels_at_once(int v) {
 }
 static_assert(VL >= 4);
 constexpr int rc(int v) { return channels_at_once(v) < VL ? channels_at_once(v) : VL; }
-const Outer kOuter[kMaxV + 1] = {nullptr, outer<rc(1), 1>, outer<rc(2), 2>, outer<rc(3), 3>, outer<rc(4), 4>};
+const Outer kOuter[5] = {nullptr, outer<rc(1), 1>, outer<rc(2), 2>, outer<rc(3), 3>, outer<rc(kMaxV), kMaxV>};
 
-// Output vectors in blocks of at most four, as even as possible.
+// Output vectors in blocks of at most kMaxV, as even as possible.
 struct Blocks {
   int64_t vectors, parts;
   explicit Blocks(int64_t v) : vectors(v), parts(up(v, kMaxV)) {}

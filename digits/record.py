@@ -208,7 +208,7 @@ def environment() -> dict[str, Any]:
 
 
 def device() -> str:
-    """The accelerators, or the processor and its cores: "NVIDIA H200 x1", "cpu (AMD EPYC 9B14, 2 cores, 8 devices)"."""
+    """The accelerators, or the processor and its cores: "NVIDIA H200 x1", "cpu (AMD EPYC with AVX2, 2 cores, 8 devices)"."""
     devices = jax.devices()
     if devices[0].platform != "cpu":
         return f"{devices[0].device_kind} x{len(devices)}"
@@ -217,13 +217,19 @@ def device() -> str:
     return f"cpu ({processor()}, {cores()} cores{f', {len(devices)} devices' * (len(devices) > 1)})"
 
 
+_CPUINFO = pathlib.Path("/proc/cpuinfo")
+# By these, processors of one name differ in speed; the first that a processor has counts.
+_VECTORS = {"avx512f": "AVX-512", "avx2": "AVX2", "avx": "AVX"}
+
+
 def processor() -> str:
-    """The processor's name, as it gives it itself where the system tells."""
-    cpuinfo = pathlib.Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        models = re.findall(r"^model name\s*: (.+)$", cpuinfo.read_text(), re.MULTILINE)
-        if models:
-            return models[0].replace(" Processor", "").strip()
+    """The processor's name, as it gives it itself, and its vector extension, where the system tells."""
+    if _CPUINFO.exists():
+        told = dict(re.findall(r"^(model name|flags)\s*: (.+)$", _CPUINFO.read_text(), re.MULTILINE))
+        if "model name" in told:
+            flags = told.get("flags", "").split()
+            vectors = next((f" with {name}" for flag, name in _VECTORS.items() if flag in flags), "")
+            return told["model name"].replace(" Processor", "").strip() + vectors
     return platform.processor() or platform.machine()
 
 

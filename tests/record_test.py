@@ -1,6 +1,7 @@
-"""The run directory's files: configs through JSON and back, torn and superfluous lines."""
+"""The run directory's files: configs through JSON and back, torn and superfluous lines; and the machine that is recorded."""
 
 import json
+import platform
 
 import numpy as np
 import pytest
@@ -45,3 +46,22 @@ def test_peak_memory_is_of_this_process_alone_and_in_bytes(tmp_path, run_module)
         )
         peaks.append(int(run_module("peak", env={"PYTHONPATH": f"{tmp_path}:."}).stdout))
     assert peaks[1] - peaks[0] == pytest.approx(200_000_000, rel=0.1) and peaks[0] < ballast.nbytes
+
+
+@pytest.mark.parametrize(
+    "flags, expected",
+    [
+        ("fpu avx avx2 avx512f", "AMD EPYC with AVX-512"),
+        ("fpu avx avx2", "AMD EPYC with AVX2"),
+        ("fpu avx", "AMD EPYC with AVX"),
+        ("fpu sse2", "AMD EPYC"),
+    ],
+)
+def test_processors_of_one_name_are_told_apart_by_their_vectors(tmp_path, monkeypatch, flags, expected):
+    core = f"processor\t: 0\nmodel name\t: AMD EPYC Processor\nflags\t\t: {flags}\nbugs\t\t: none\n\n"
+    (tmp_path / "cpuinfo").write_text(core * 2)
+    monkeypatch.setattr(record, "_CPUINFO", tmp_path / "cpuinfo")
+    assert record.processor() == expected
+    # Others have no such name.
+    (tmp_path / "cpuinfo").write_text("processor\t: 0\nFeatures\t: fp asimd\n")
+    assert record.processor() == (platform.processor() or platform.machine())

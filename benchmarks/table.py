@@ -1,10 +1,13 @@
 """Renders the measurements in benchmarks/results/ into benchmarks/README.md. Runs and measures nothing.
 
-python -m benchmarks.table
+    python -m benchmarks.table
+
+The README.md of the folder above gets the short table, where it has a place for one.
 """
 
 import json
 import pathlib
+import re
 import sys
 from typing import Any
 
@@ -17,6 +20,7 @@ from digits.errors import UserError
 _FOLDER = pathlib.Path(__file__).resolve().parent
 _RESULTS = flags.DEFINE_string("results", str(_FOLDER / "results"), "The folder with the JSON files.")
 _README = flags.DEFINE_string("readme", str(_FOLDER / "README.md"), "The file to write.")
+_SHORT_TABLE = r"(?s)(?<=<!-- speed -->\n)(.*?)(?=<!-- /speed -->)"
 
 INTRODUCTION = """# How fast is it, beside others?
 
@@ -96,21 +100,38 @@ def _summary(peers: list[dict]) -> str:
         return "No measurements have been committed yet.\n"
     lines = []
     for measured in peers:
-        rows = _rows(measured)
-        ours = rows.get("digits")
-        torches = [name for name in rows if name.startswith("torch_") and rows[name]["ratio"]]
-        best = min(torches, key=lambda name: rows[name]["ratio"].median, default=None)
-        keras = rows.get("keras_tensorflow")
+        ours, best, torch, keras = _against(measured)
         lines.append([
             f"`{measured['model']}`{_differences(measured)}", measured["batch_size"],
             results.number(ours["images"].median) if ours else "-",
-            f"{rows[best]['ratio']} (`{best}`)" if best else "-",
-            str(keras["ratio"]) if keras and keras["ratio"] else "-",
-            _device(measured), measured["date"],
+            f"{torch} (`{best}`)" if torch else "-", keras or "-", _device(measured), measured["date"],
         ])  # fmt: skip
     headings = ["network", "batch", "digits, images/s", "against the best PyTorch", "against Keras on TensorFlow"]
     text = "How many times as fast as its peers `digits` trains; above 1 it is the faster one.\n\n"
     return text + _markdown([*headings, "device", "date"], lines)
+
+
+def short(files: list[dict[str, Any]]) -> str:
+    """The short table: the medians of the networks that were trained beside PyTorch and Keras, device by device."""
+    lines = []
+    for measured in files:
+        if measured["kind"] == "peers" and all(found := _against(measured)):
+            ours, _, *ratios = found
+            cells = [results.number(ours["images"].median), *(f"{ratio.median:.1f}" for ratio in ratios)]
+            lines.append(
+                [f"`{measured['model']}`", measured["batch_size"], *cells, _device(measured), measured["date"]]
+            )
+    headings = ["config", "batch", "images/s", "against PyTorch", "against Keras", "device", "date"]
+    return _markdown(headings, sorted(lines, key=lambda line: (line[5], line[0])))
+
+
+def _against(measured: dict) -> tuple[dict | None, str | None, results.Spread | None, results.Spread | None]:
+    """The row of digits, the name of the best PyTorch, and how many times as fast as it and as Keras digits is."""
+    rows = _rows(measured)
+    ratios = {name: row["ratio"] for name, row in rows.items() if row["ratio"]}
+    torches = [name for name in ratios if name.startswith("torch_")]
+    best = min(torches, key=lambda name: ratios[name].median, default=None)
+    return rows.get("digits"), best, ratios.get(best), ratios.get("keras_tensorflow")
 
 
 def _startup(startups: list[dict]) -> str:
@@ -289,7 +310,11 @@ def main(argv: list[str]) -> int:
     except KeyError as error:
         print(f"error: a file in {_RESULTS.value} has no {error}: measure it again.", file=sys.stderr)
         return 2
-    pathlib.Path(_README.value).write_text(page)
+    readme = pathlib.Path(_README.value)
+    readme.write_text(page)
+    above = readme.absolute().parent.parent / "README.md"
+    if above.exists() and len(parts := re.split(_SHORT_TABLE, above.read_text(encoding="utf-8"))) == 3:
+        above.write_text(parts[0] + short(files) + parts[2], encoding="utf-8")
     print(f"{_README.value}: {len(files)} measurements")
     return 0
 

@@ -101,6 +101,29 @@ def tiny_cnn(tiny):
     return tiny
 
 
+@pytest.fixture
+def mnist_dir(monkeypatch, tmp_path):
+    """Gives the test a cache, a home and a TFDS folder of its own; returns the folder with the real MNIST."""
+    given = os.environ.get("DIGITS_DATA_DIR")
+    monkeypatch.delenv("DIGITS_DATA_DIR", raising=False)
+    monkeypatch.delenv("DIGITS_WRITERS_DIR", raising=False)
+    monkeypatch.setenv("DIGITS_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "tfds"))
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    return given
+
+
+@pytest.fixture
+def no_tfds(monkeypatch):
+    """Makes asking TFDS an error: what is loaded must come from elsewhere."""
+    from digits import errors, sources
+
+    def refuse(name):
+        raise errors.UserError(f"TFDS was asked for {name}")
+
+    monkeypatch.setattr(sources, "read_tfds", refuse)
+
+
 @pytest.fixture(scope="session")
 def browser():
     """A headless Chromium, as Playwright drives it."""

@@ -4,6 +4,7 @@
 
 Documented: test accuracy 0.9945 (notebook 002, lines 104-109). Losses include the L2 penalty. The notebook declares
 augmentation but trains without; `plateau_cnn_as_written` has it.
+Reproduced: test accuracy 0.9954 ± 0.0010 (n = 3), 7828 s each on cpu (AMD EPYC, 2 cores).
 """
 
 from configs import base

@@ -31,7 +31,10 @@ ARMS = (
         "as run",
         documented="plateau_cnn",
         seeds=3,
-        note="Augmentation is declared in the notebook and not applied. Epochs 8 to 20 are lost.",
+        note=(
+            "Augmentation is declared in the notebook and not applied. Epochs 8 to 20 are lost. Seeds 0 and 1 were suspended "
+            "for a quarter of an hour, which their seconds include."
+        ),
     ),
     Arm("plateau_cnn_as_written", "plateau_cnn_as_written", "as written", seeds=3, note="With the augmentation."),
     Arm(FIRST, FIRST, "ours", seeds=5),

@@ -11,7 +11,9 @@ multiplications than the sum itself. Relative to the largest value of the result
 those of the stock operations, which are themselves within about 1e-6 of float64's.
 """
 
+from collections.abc import Iterator
 import concurrent.futures
+import contextlib
 import ctypes
 import functools
 import hashlib
@@ -90,8 +92,8 @@ def _loaded() -> tuple[ctypes.CDLL, ...] | str:
         paths = [_path(command) for command in commands]
         if not all(path.exists() for path in paths):
             print("compiling the convolutions for this processor, once ...", file=sys.stderr, flush=True)
-        with concurrent.futures.ThreadPoolExecutor() as pool:
-            libraries = tuple(pool.map(_library, commands, paths))
+            _build(commands, paths)
+        libraries = tuple(ctypes.CDLL(str(path)) for path in paths)
         for library, names in zip(libraries, _PARTS.values(), strict=True):
             for name in names:
                 jax.ffi.register_ffi_target(name, jax.ffi.pycapsule(getattr(library, name)), platform="cpu")
@@ -108,16 +110,35 @@ def _path(command: list[str]) -> Path:
     return data.cache_dir() / "native" / f"{hashlib.sha256(identity.encode()).hexdigest()[:16]}.so"
 
 
-def _library(command: list[str], path: Path) -> ctypes.CDLL:
-    """Loads a part of the source, and builds it if it has not been built for this machine before."""
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-            built = Path(folder) / path.name
-            command = [*command, f"-I{jax.ffi.include_dir()}", str(_SOURCE), "-o", str(built)]
-            subprocess.run(command, check=True, capture_output=True, timeout=_SECONDS_TO_BUILD)
-            os.replace(built, path)  # Whole or absent, also when two processes build at once.
-    return ctypes.CDLL(str(path))
+def _build(commands: list[list[str]], paths: list[Path]) -> None:
+    """Builds the libraries that are missing, at the same time; of several processes that lack them, one builds them."""
+    folder = paths[0].parent
+    folder.mkdir(parents=True, exist_ok=True)
+    with _locked(folder), concurrent.futures.ThreadPoolExecutor() as pool:
+        missing = [pair for pair in zip(commands, paths, strict=True) if not pair[1].exists()]
+        list(pool.map(lambda pair: _compile(*pair), missing))
+
+
+def _compile(command: list[str], path: Path) -> None:
+    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+        built = Path(folder) / path.name
+        command = [*command, f"-I{jax.ffi.include_dir()}", str(_SOURCE), "-o", str(built)]
+        subprocess.run(command, check=True, capture_output=True, timeout=_SECONDS_TO_BUILD)
+        os.replace(built, path)  # Whole or absent, also where nothing can be locked and two processes build.
+
+
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Holds the folder's lock, which ends with the process. Where the file system has none, goes on without."""
+    import fcntl  # Not on Windows, where nothing is built.
+
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
 
 
 def convolve(

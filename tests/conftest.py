@@ -1,6 +1,7 @@
 """What all tests share: the mark for real MNIST, a cache of their own, and small configs."""
 
 import functools
+import importlib.metadata
 import os
 import pathlib
 import signal
@@ -19,6 +20,11 @@ os.environ.setdefault("KERAS_BACKEND", "jax")
 # a third of such a test's time. Files that hold numerics against others' have all of them.
 _FEW_OPTIMIZATIONS = "JAX_DISABLE_MOST_OPTIMIZATIONS"
 os.environ.setdefault(_FEW_OPTIMIZATIONS, "1")
+# Of the two code generators that this XLA has for fused operations on the CPU, the older compiles in a third of the time.
+# An XLA that does not know an option ends the process.
+_FAST_TO_COMPILE = "--xla_cpu_use_fusion_emitters=false"
+if importlib.metadata.version("jaxlib").startswith("0.10.") and _FAST_TO_COMPILE not in os.environ.get("XLA_FLAGS", ""):
+    os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {_FAST_TO_COMPILE}".strip()
 OPTIMIZED = ("augment", "benchmarks", "evaluate", "keras_parity", "layers", "native", "optimizer", "products")
 
 

@@ -1,5 +1,6 @@
 """Tests of digits.native: the compiled convolution, bias, ReLU and pooling against the stock operations."""
 
+import concurrent.futures
 import functools
 import os
 from pathlib import Path
@@ -211,6 +212,19 @@ for (x, width), size in [(((3, 13, 12, 1), 5), 3), (((2, 12, 15, 5), 33), 2), ((
 """
 
 
+def test_of_several_that_lack_the_libraries_one_builds_them(tmp_path):
+    """With a compiler that notes every call and takes its time."""
+    compiler = tmp_path / "compiler"
+    compiler.write_text(f'#!/bin/sh\necho "$1" >> {tmp_path}/calls\nsleep 0.3\neval touch \\${{$#}}\n')
+    compiler.chmod(0o755)
+    paths = [tmp_path / "native" / name for name in ("one.so", "two.so")]
+    commands = [[str(compiler), path.stem] for path in paths]
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        list(pool.map(lambda _: native._build(commands, paths), range(3)))
+    assert sorted((tmp_path / "calls").read_text().split()) == ["one", "two"]
+    assert sorted((tmp_path / "native").iterdir()) == paths
+
+
 @needs_compiler
 @pytest.mark.skipif(os.uname().machine != "x86_64", reason="its instruction sets are x86's")
 @pytest.mark.skipif("DIGITS_SLOW_TESTS" not in os.environ, reason="a minute: only with DIGITS_SLOW_TESTS=1")
@@ -234,7 +248,7 @@ sharded = place(given[0], "data"), place(given[1]), place(given[2])
 static = ("same", jax.nn.relu, 2)
 t.assert_equal(t.value_and_gradients(*sharded, *static, "native"), t.stock_value_and_gradients(*given, *static))
 """
-    run(code, data.cache_dir(), XLA_FLAGS="--xla_force_host_platform_device_count=2")
+    run(code, data.cache_dir(), JAX_NUM_CPU_DEVICES="2")
 
 
 @pytest.mark.parametrize("compiler, reason", [("/nowhere/c++", "no C++ compiler"), ("false", "false failed")])

@@ -17,13 +17,12 @@ test: $(VENV)/.tests-installed
 	$(VENV)/bin/python -m pytest $(ARGS)
 
 # A stamp, so that nothing is installed twice; a changed requirements file installs again.
-# Compiling the bytecode of all that is never imported would take half of the time.
 $(VENV)/.installed: requirements.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "digits needs Python 3.11 or newer; name one with make PYTHON=python3.12 ...")'
 	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/python -m pip install --quiet --no-compile --disable-pip-version-check -r requirements.txt
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	touch $@
 
 $(VENV)/.tests-installed: $(VENV)/.installed tests/requirements.txt requirements-ray.txt
-	$(VENV)/bin/python -m pip install --quiet --no-compile --disable-pip-version-check -r tests/requirements.txt
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r tests/requirements.txt
 	touch $@

@@ -87,8 +87,9 @@ def claims(judgements: Sequence[Judgement]) -> bytes:
         axes.plot(100 * judgement.summary.mean, row, _MARKS[test.expected][0], color=colour, ms=5, zorder=3)
     axes.axvline(0, color=figures.DARK, lw=0.8, zorder=0)
     axes.set_xscale("symlog", linthresh=0.2)  # CNNs differ by tenths of a point, dense networks by points.
-    ends = axes.get_xlim()
-    ticks = [sign * value for sign in (-1, 1) for value in (0.1, 0.3, 1, 3, 10, 30)]
+    ends = [1.3 * end for end in axes.get_xlim()]  # Room for the marks at the ends.
+    axes.set_xlim(ends)
+    ticks = [sign * value for sign in (-1, 1) for value in (0.1, 0.3, 1, 3, 10, 30, 100)]
     axes.xaxis.set_major_locator(ticker.FixedLocator([0, *(tick for tick in ticks if ends[0] <= tick <= ends[1])]))
     axes.xaxis.set_minor_locator(ticker.NullLocator())
     axes.xaxis.set_major_formatter("{x:g}")

@@ -35,7 +35,7 @@ def arm(optimizer: str, rate: float) -> Arm:
     tuned = rate == TUNED[optimizer]
     note = "The rate at which the optimizers are compared." if tuned else ""
     if (optimizer, rate) == ("adam", 3e-4):
-        note += " Seeds 3 to 9 were trained beside other work, which took about half of their seconds."
+        note += " Seeds 3 to 9 were suspended at times and trained beside other work, which their seconds include."
     name = f"{optimizer},learning_rate={rate:g}"
     return Arm(name, "simple_cnn", "ours", overrides, seeds=10 if tuned else CANDIDATE_SEEDS, note=note)
 

@@ -32,11 +32,11 @@ VALUES = [
 @contextlib.contextmanager
 def code_for_users():
     """Compiles with XLA's own choice of code: that of tests/conftest.py adds in orders that differ more between programs."""
+    option = "xla_cpu_use_fusion_emitters"
+    given = {option: True} if option in os.environ.get("XLA_FLAGS", "") else {}  # Another XLA may not know it.
     with pytest.MonkeyPatch.context() as patch:
-        if "xla_cpu_use_fusion_emitters" in os.environ.get("XLA_FLAGS", ""):
-            for module in ("step", "program"):
-                options = lambda config: {"xla_cpu_use_fusion_emitters": True}
-                patch.setattr(f"digits.{module}.compiler_options", options)
+        for module in ("step", "program"):
+            patch.setattr(f"digits.{module}.compiler_options", lambda config: given)
         yield
 
 

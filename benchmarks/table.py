@@ -55,9 +55,9 @@ images: proof that they trained. They have not trained for the same number of st
 accuracy rises only after some hundred of them.
 
 **The columns**: *share of peak* is the rate of floating-point operations that training needs (forward, weight and input
-gradients of convolutions and dense layers, counted as matrix products) as a share of what PyTorch reaches in a product
-of two 2048x2048 float32 matrices on the same machine, in the same run; an algorithm that needs fewer operations may
-exceed 100%. *First step* is the time from the start of the process to the end of the first training step, with
+gradients of convolutions and dense layers, counted as matrix products) as a share of what a product of two 2048x2048
+float32 matrices reaches on the same machine, in the same run, PyTorch's or where it is the faster, as on AMD, NumPy's;
+an algorithm that needs fewer operations may exceed 100%. *First step* is the time from the start of the process to the end of the first training step, with
 compilation; `digits` may find compiled programs in its cache. *Peak* is the largest memory that the process had
 resident. On an accelerator all wait for the device at the end of each span, and each library multiplies in the
 precision that is its default there.

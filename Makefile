@@ -16,13 +16,19 @@ train: $(VENV)/.installed
 test: $(VENV)/.tests-installed
 	$(VENV)/bin/python -m pytest $(ARGS)
 
+# Bytecode is compiled on all cores; pip would use one. A file that cannot be compiled is left to whoever imports it.
+INSTALL = $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-compile
+COMPILE = $(VENV)/bin/python -m compileall -qq -j 0 $(VENV)/lib || true
+
 # A stamp, so that nothing is installed twice; a changed requirements file installs again.
 $(VENV)/.installed: requirements.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "digits needs Python 3.11 or newer; name one with make PYTHON=python3.12 ...")'
 	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	$(INSTALL) -r requirements.txt
+	@$(COMPILE)
 	touch $@
 
 $(VENV)/.tests-installed: $(VENV)/.installed tests/requirements.txt requirements-ray.txt
-	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r tests/requirements.txt
+	$(INSTALL) -r tests/requirements.txt
+	@$(COMPILE)
 	touch $@

@@ -49,7 +49,8 @@ ARMS = (
     *_pair(
         "two_conv",
         5,
-        "the notebook's last epoch is its best: 0.9928 one before, 0.9940 the mean of five",
+        "the notebook's last epoch is its best: 0.9928 one before, 0.9940 the mean of five. Our five agree in the last epoch "
+        "as they seldom do: their standard deviation over epochs 11 to 20 is 0.0009, by which 0.9951 would be inside",
     ),
     *_pair("five_conv", 5),
     *_pair(
@@ -67,7 +68,7 @@ _SEARCH = tuple(
         "notebook 001, lines 152-204 (B9, B10)",
         f"In five-fold cross-validation, kernels of 7x7 are more accurate than kernels of {size}x{size}.",
         Difference(searched(size), searched(7), VALIDATION_ACCURACY, "higher"),
-        note="The notebook's scores are lost. Folds share training images, so that the interval is too narrow.",
+        note="The notebook's scores are lost. Folds share training images; the interval allows for it.",
     )
     for size in KERNEL_SIZES
     if size != 7
@@ -237,10 +238,11 @@ STUDY = Study(
         "figure. Keep a result with the model that gave it: `six-conv-reaches-0.9951`.",
         "Two networks that differ by less than single runs of one network do need several seeds, or the choice between "
         "them is a coin's: `five-conv-better-than-two`, `five-conv-better-than-six`.",
-        "Overfitting and slow convergence are different things. A network without regularisation learns its training set "
-        "in fewer epochs; what it pays, it pays later: `plain-overfits`, `plain-converges-slowly`.",
-        "Look at the loss too: two optimizers can have nearly the same accuracy and be differently sure of their "
-        "mistakes: `rmsprop-same-accuracy`, `rmsprop-same-loss`.",
+        "Overfitting and slow convergence are different things. Here the network without regularisation is at a validation "
+        "accuracy of 0.99 in fewer epochs, the opposite of what is claimed, and ends higher above its lowest loss, though "
+        "five seeds settle neither: `plain-converges-slowly`, `plain-overfits`.",
+        "Look at the loss too: two optimizers can be as accurate as each other and differently sure of their mistakes. Where "
+        "neither equality nor difference is shown, more seeds are the answer: `rmsprop-same-accuracy`, `rmsprop-same-loss`.",
         "Training figures are measured with dropout on. A better figure on unseen images is then no riddle, whatever the "
         "activation: `tanh-better-on-test-than-train`.",
         "A test set that is looked at after every epoch is a validation set. The honest rows hold out training images "

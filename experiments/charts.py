@@ -1,6 +1,7 @@
 """The figures of the results page: documented figures and curves against reproduced ones, and what decides claims."""
 
 from collections.abc import Iterator, Mapping, Sequence
+import itertools
 import math
 from typing import Any
 
@@ -52,7 +53,12 @@ def deviations(comparisons: Sequence[Comparison]) -> bytes:
 
 # By the verdict, and by what was claimed.
 _COLOURS = {SUPPORTED: figures.BLUE, NOT_SUPPORTED: "#888888", CONTRADICTED: figures.VERMILLION}
-_MARKS = {"higher": (">", "higher"), "lower": ("<", "lower"), "same": ("s", "the same within the band")}
+_MARKS = {
+    "higher": (">", "higher"),
+    "lower": ("<", "lower"),
+    "same": ("s", "the same (band)"),
+    "not higher": ("v", "not higher (band)"),
+}
 
 
 def about_accuracy(judgements: Sequence[Judgement]) -> list[Judgement]:
@@ -80,15 +86,16 @@ def claims(judgements: Sequence[Judgement]) -> bytes:
     axes = figure.subplots()
     for row, judgement in enumerate(judgements):
         test, colour = judgement.claim.test, _COLOURS[judgement.verdict]
-        if test.margin:
-            band = [-100 * test.margin, 100 * test.margin]
-            axes.plot(band, [row, row], color=figures.SKY, lw=7, solid_capstyle="butt", alpha=0.5, zorder=1)
         axes.plot([100 * end for end in judgement.summary.interval()], [row, row], color=colour, lw=1.5, zorder=2)
         axes.plot(100 * judgement.summary.mean, row, _MARKS[test.expected][0], color=colour, ms=5, zorder=3)
     axes.axvline(0, color=figures.DARK, lw=0.8, zorder=0)
     axes.set_xscale("symlog", linthresh=0.2)  # CNNs differ by tenths of a point, dense networks by points.
     ends = [1.3 * end for end in axes.get_xlim()]  # Room for the marks at the ends.
     axes.set_xlim(ends)
+    for row, test in enumerate(judgement.claim.test for judgement in judgements):
+        if test.margin:
+            band = [-100 * test.margin if test.expected == "same" else ends[0], 100 * test.margin]
+            axes.plot(band, [row, row], color=figures.SKY, lw=7, solid_capstyle="butt", alpha=0.5, zorder=1)
     ticks = [sign * value for sign in (-1, 1) for value in (0.1, 0.3, 1, 3, 10, 30, 100)]
     axes.xaxis.set_major_locator(ticker.FixedLocator([0, *(tick for tick in ticks if ends[0] <= tick <= ends[1])]))
     axes.xaxis.set_minor_locator(ticker.NullLocator())
@@ -98,7 +105,7 @@ def claims(judgements: Sequence[Judgement]) -> bytes:
     axes.set_xlabel("difference of accuracy (percentage points), mean and 95% interval")
     claimed = [({"color": figures.DARK, "marker": mark, "ls": ""}, f"claimed {word}") for mark, word in _MARKS.values()]
     verdicts = [({"color": colour, "lw": 3}, verdict) for verdict, colour in _COLOURS.items()]
-    _legend(figure, [one for pair in zip(claimed, verdicts, strict=True) for one in pair], columns=3)
+    _legend(figure, [one for pair in itertools.zip_longest(claimed, verdicts) for one in pair if one], columns=4)
     return figures.png(figure)
 
 

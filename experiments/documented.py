@@ -6,7 +6,7 @@ import dataclasses
 from digits.documented import reported
 from digits.statistics import Summary, summarize
 from experiments.judging import prediction_interval
-from experiments.study import TEST_ACCURACY, Arm, Member, Metric, at
+from experiments.study import TEST_ACCURACY, TEST_LOSS, Arm, Member, Metric, at
 
 
 @dataclasses.dataclass(frozen=True)
@@ -14,7 +14,7 @@ class Comparison:
     """A documented figure beside those of an arm's members.
 
     `metric` is the test accuracy; where the notebook lost that, the last validation or else training accuracy that it
-    printed.
+    printed; or the test loss.
     """
 
     arm: Arm
@@ -43,3 +43,11 @@ def compare(arm: Arm, members: Sequence[Member]) -> Comparison:
         epoch, value = [(e, v) for e, v in enumerate(figures["history"][column], start=1) if v is not None][-1]
         metric = at(column, epoch)
     return Comparison(arm, figures["notebook"], metric, value, members)
+
+
+def compare_test_loss(arm: Arm, members: Sequence[Member]) -> Comparison | None:
+    """The documented test loss of an arm beside its members; None where the notebook's is lost."""
+    figures = reported()[arm.documented]
+    if figures["test_loss"] is None:
+        return None
+    return Comparison(arm, figures["notebook"], TEST_LOSS, figures["test_loss"], members)

@@ -8,16 +8,6 @@ from experiments.study import Member, Metric
 EPOCHS_TRAINED = Metric("epochs trained", "epochs", lambda member: len(member.history))
 
 
-def mean_over_epochs(column: str, name: str, unit: str = "nats") -> Metric:
-    """The mean of a column over all epochs: how high its whole curve lies."""
-
-    def find(member: Member) -> float | None:
-        values = _values(member, column)
-        return sum(values) / len(values) if values else None
-
-    return Metric(f"{name}, mean over the epochs", unit, find)
-
-
 def fluctuation(epochs: int) -> Metric:
     """The mean size of the validation loss's step from epoch to epoch, over the last `epochs` of them.
 
@@ -42,7 +32,13 @@ def _validation_lead(member: Member) -> float | None:
     return accuracies[-1] - _values(member, "accuracy")[-1] if accuracies else None
 
 
+def _loss_gap(member: Member) -> float | None:
+    losses = _values(member, "val_loss")
+    return losses[-1] - _values(member, "loss")[-1] if losses else None
+
+
 VALIDATION_LEAD = Metric("validation accuracy above training accuracy, last epoch", "fraction", _validation_lead)
+LOSS_GAP = Metric("validation loss above training loss, last epoch", "nats", _loss_gap)
 
 
 def _values(member: Member, column: str) -> list[float]:

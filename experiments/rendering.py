@@ -10,9 +10,10 @@ from digits import files, tables
 from digits.documented import reported
 from digits.statistics import Summary, summarize
 from experiments import charts, collected, docstrings
-from experiments.documented import Comparison, compare
+from experiments.documented import Comparison, compare, compare_test_loss
 from experiments.judging import (
     CONTRADICTED,
+    NOT_RUN,
     NOT_SUPPORTED,
     SUPPORTED,
     UNDECIDABLE,
@@ -42,24 +43,33 @@ Written by `python -m experiments.reproduce --render` from the files in `results
 **How to read it.** A reproduced figure is mean ± standard deviation over n seeds. A *documented* figure is one that a
 notebook printed, of a single run without a seed: its test accuracy or, where that is lost, the last validation or else
 training accuracy printed. It is *inside* where it lies in the 95% prediction interval of a single run, mean ± t s
-sqrt(1 + 1/n): there, chance alone explains that it is not the mean. *Seconds* are the median of the runs, each from its
-start to its result; several may share the device, so that one alone is faster, and figures of different devices are not
-comparable. The last column trains one seed alone: its figure lies in the prediction interval, 19 times of 20.
+sqrt(1 + 1/n): there, chance alone can explain that it is not the mean. One of twenty such figures would be outside by
+chance, too; and with three or five seeds the interval is itself a rough guess. *Seconds* are the median of the runs, each
+from its start to its result; several may share the device, so that one alone is faster, and figures of different devices
+are not comparable. The last column trains the member with seed 0: again with the same figure on the same kind of
+processor with the same versions, elsewhere as another draw, which lies in the prediction interval 19 times out of 20.
 
 *As run* is what a notebook's code did, *as written* what it said it did, *honest* the same with a validation set held
-out of training and the test set opened once, *ours* what no notebook ran. Where validation was the test set, as in two
-of the notebooks, a table says so: such a figure is not of unseen images wherever it chose an epoch or an architecture.
+out of training and the test set opened once, *ours* what no notebook ran. Where validation was the test set, as in
+notebook 001, a table says so: such a figure is not of unseen images wherever it chose an epoch or an architecture.
 
 A *claim* is a sentence of a notebook, in our words, with what decides it: the mean difference of two arms, paired by
 seed, or of an arm and a number that the notebook states, and its 95% interval by Student's t. With p corrected by Holm
-within the study it is *supported* or *contradicted* below 0.05, and otherwise *not supported*: the members do not tell
-the difference from none. A claim of "the same" is supported where the interval lies within the margin given.
+for all claims of the study it is *supported* or *contradicted* below 0.05, and otherwise *not supported*: the members do
+not tell the difference from none or, where a margin is given for "the same" or "not higher", from that margin. The
+interval, like p, is of the claim alone: it may leave out zero or the margin, and the claim be not supported beside its many
+neighbours. *Undecidable* is what training decides nothing about, for the reason given, and *not run* what it would.
 """
 
 
 _CLAIMS_FIGURE = """\
 Every claim that compares the accuracies of two arms. The tables of the studies below say of which, and have all other
 claims. The axis is linear within 0.2 percentage points of zero, and logarithmic beyond."""
+
+
+_LOSSES = """\
+The documented test loss, where a notebook printed one, beside the reproduced ones. Two networks can be as accurate as each
+other and differ in how sure they are of their mistakes; the table above compares one figure of each run."""
 
 
 _README_TABLE = r"(?s)(?<=<!-- results -->\n)(.*?)(?=\n<!-- /results -->)"
@@ -180,20 +190,22 @@ def _with_curves(study: Study, found: Results) -> list[Comparison]:
 def _summary(studies: Sequence[Study], found: Results, judged: Mapping[str, list[Judgement]]) -> str:
     comparisons = _compared(studies, found)
     known = [comparison.inside for comparison in comparisons if comparison.inside is not None]
+    losses = [loss.inside for c in comparisons if (loss := compare_test_loss(c.arm, c.members)) and loss.members]
     verdicts = collections.Counter(judgement.verdict for of_study in judged.values() for judgement in of_study)
     counts = ", ".join(
-        f"{verdicts[verdict]} {verdict}" for verdict in (SUPPORTED, NOT_SUPPORTED, CONTRADICTED, UNDECIDABLE)
+        f"{verdicts[verdict]} {verdict}" for verdict in (SUPPORTED, NOT_SUPPORTED, CONTRADICTED, UNDECIDABLE, NOT_RUN)
     )
     return (
         f"**In short.** Of {len(comparisons)} documented runs, {len(known)} were reproduced with two seeds or more, "
-        f"and {sum(known)} of their documented figures are inside. Of {verdicts.total()} claims: {counts}."
+        f"and {sum(known)} of their documented figures are inside; so are {sum(losses)} of {len(losses)} documented test "
+        f"losses. Of {verdicts.total()} claims: {counts}."
     )
 
 
 def _documented(studies: Sequence[Study], found: Results) -> list[str]:
     rows = []
     for comparison in _compared(studies, found):
-        summary, interval = comparison.summary, prediction_interval(comparison.summary)
+        summary = comparison.summary
         rows.append(
             {
                 "run": f"`{comparison.arm.name}`",
@@ -202,13 +214,37 @@ def _documented(studies: Sequence[Study], found: Results) -> list[str]:
                 "documented": f"{comparison.documented:.4f}",
                 "reproduced": str(summary) or "not run",
                 "n": _n(comparison.arm, summary),
-                "95% of single runs": f"{interval[0]:.4f} to {interval[1]:.4f}" if interval else "",
+                "95% of single runs": _single_runs(comparison),
                 "inside": _INSIDE[comparison.inside],
             }
             | _rest(comparison.arm, found)
         )
     picture = "![Documented figures minus the mean of the reproduced ones](figures/documented.png)"
-    return [_lines(rows), *([picture] if _comparable(studies, found) else [])]
+    losses = ["### Their test losses", _LOSSES, _lines(map(_loss_row, _compared(studies, found)))]
+    return [_lines(rows), *([picture] if _comparable(studies, found) else []), *losses]
+
+
+def _single_runs(comparison: Comparison) -> str:
+    """The prediction interval, an accuracy's up to 1."""
+    if (interval := prediction_interval(comparison.summary)) is None:
+        return ""
+    low, high = interval
+    return f"{low:.4f} to {min(high, 1.0) if comparison.metric.unit == 'fraction' else high:.4f}"
+
+
+def _loss_row(comparison: Comparison) -> dict[str, str]:
+    row = {
+        "run": f"`{comparison.arm.name}`",
+        "test accuracy": str(summarize(map(TEST_ACCURACY.of, comparison.members))) or "not run",
+        "test loss": str(summarize(map(TEST_LOSS.of, comparison.members))) or "not run",
+        "documented": "",
+        "95% of single runs": "",
+        "inside": "",
+    }
+    if loss := compare_test_loss(comparison.arm, comparison.members):
+        row |= {"documented": f"{loss.documented:.4f}", "95% of single runs": _single_runs(loss)}
+        row["inside"] = _INSIDE[loss.inside]
+    return row
 
 
 def _others(study: Study, found: Results) -> str:
@@ -264,6 +300,7 @@ def _claim_row(judgement: Judgement) -> dict[str, str]:
         "difference": "" if summary.mean is None else format(summary.mean, form),
         "95% interval": _interval(summary, form),
         "n": str(summary.n or ""),
+        "p": "" if judgement.p is None else _p(judgement.p),
         "p (Holm)": "" if judgement.adjusted is None else _p(judgement.adjusted),
         "verdict": f"**{judgement.verdict}**" + f": {judgement.reason}" * bool(judgement.reason),
         "source": claim.source,
@@ -275,7 +312,8 @@ def _compared_words(test) -> str:
     if not isinstance(test, (Difference, Level)):
         return ""
     what = f"`{test.second}` − `{test.first}`" if isinstance(test, Difference) else f"`{test.arm}` − {test.value:g}"
-    expected = f"the same within ±{test.margin:g}" if test.expected == "same" else test.expected
+    margins = {"same": f"the same within ±{test.margin:g}", "not higher": f"not higher by {test.margin:g} or more"}
+    expected = margins.get(test.expected, test.expected)
     return f"{what}, {test.metric.name} ({test.metric.unit}): claimed {expected}"
 
 

@@ -111,7 +111,10 @@ def epochs_to(accuracy: float, column: str = "accuracy") -> Metric:
 
 
 def rise_after_minimum(column: str) -> Metric:
-    """By how much a loss lies above its minimum at the end: what overfitting costs."""
+    """By how much a loss lies above its minimum at the end: what overfitting costs.
+
+    Never negative: a curve that only goes up and down from epoch to epoch has some of it too.
+    """
     name, unit = _COLUMNS[column]
 
     def find(member: Member) -> float | None:
@@ -127,13 +130,13 @@ def _column(member: Member, column: str) -> list[float | None]:
 
 @dataclasses.dataclass(frozen=True)
 class Difference:
-    """The second arm's figure minus the first's, paired by seed, is `expected` "higher", "lower" or "same"."""
+    """The second arm's figure minus the first's, paired by seed, is `expected` "higher", "lower", "same" or "not higher"."""
 
     first: str
     second: str
     metric: Metric
     expected: str
-    margin: float = 0.0  # "same": differences up to this count as none; the claim's note gives the reason.
+    margin: float = 0.0  # Of "same" and "not higher": up to this counts as none; the claim's note gives the reason.
 
     def __post_init__(self):
         _check_expected(self)
@@ -151,7 +154,7 @@ class Difference:
 
 @dataclasses.dataclass(frozen=True)
 class Level:
-    """The mean of an arm's figure is `expected` "higher" or "lower" than a number, or the "same"."""
+    """The mean of an arm's figure is `expected` "higher", "lower" or "not higher" than a number, or the "same"."""
 
     arm: str
     metric: Metric
@@ -172,10 +175,12 @@ class Level:
 
 
 def _check_expected(test: Difference | Level) -> None:
-    if test.expected not in ("higher", "lower", "same"):
-        raise ValueError(f"{test.expected!r} is expected, but it must be higher, lower or same.")
-    if (test.margin > 0) != (test.expected == "same"):
-        raise ValueError(f"The margin is {test.margin}, but it must be above 0 for same, and is not for others.")
+    if test.expected not in ("higher", "lower", "same", "not higher"):
+        raise ValueError(f"{test.expected!r} is expected, but it must be higher, lower, same or not higher.")
+    if (test.margin > 0) != (test.expected in ("same", "not higher")):
+        raise ValueError(
+            f"The margin is {test.margin}, but it must be above 0 for same and not higher, and 0 for others."
+        )
 
 
 @dataclasses.dataclass(frozen=True)

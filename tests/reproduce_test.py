@@ -280,6 +280,26 @@ def test_inside_is_the_interval_of_a_single_run(shift, word):
     assert short["documented"] == "0.9354" and short["inside 95% of single runs"] == word
 
 
+@pytest.mark.parametrize("shift, word, short", [(0.0, "yes", "so are 1 of 1"), (0.05, "**no**", "so are 0 of 1")])
+def test_documented_test_losses_are_compared_too(shift, word, short):
+    """Three members 0.01 apart around the documented 0.2154: the interval reaches 4.303 x 0.01 x sqrt(4/3) = 0.0497."""
+    arms = [Arm(name, name, documented=name) for name in ("dense_sgd_momentum", "dense_32_32")]
+    members = {arm.name: made_up(3) for arm in arms}
+    for member in members["dense_sgd_momentum"]:
+        member.result["test_loss"] = 0.2154 + shift + 0.01 * (member.seed - 1)
+    page = rendering.render(
+        [Study("s", "S", "?", tuple(arms), (), ())], rendering.Results(members, dict.fromkeys(members, []))
+    )
+    first, rest = page.split("### Their test losses")
+    row, lost = (row_of(rest, f"`{arm.name}`") for arm in arms)
+    assert (
+        row["documented"] == "0.2154" and row["test loss"] == f"{0.2154 + shift:.4f} ± 0.0100" and row["inside"] == word
+    )
+    assert row["95% of single runs"] == f"{0.1657 + shift:.4f} to {0.2651 + shift:.4f}"
+    assert lost["test accuracy"] and lost["documented"] == lost["inside"] == ""  # The notebook's is lost.
+    assert short in first
+
+
 def test_validation_on_the_test_set_is_said():
     arm = Arm("five_conv", "five_conv", documented="five_conv", note="Last epoch.")
     members = made_up(2)

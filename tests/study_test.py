@@ -60,6 +60,10 @@ def test_a_mean_difference_by_hand():
         ("same", 0.01, (0.910, 0.911, 0.912), "not supported"),
         ("same", 0.01, (0.880, 0.900, 0.920), "not supported"),
         ("same", 0.01, (0.9, 0.9, 0.9), "supported"),  # The same bits leave no doubt.
+        ("not higher", 0.005, (0.910, 0.911, 0.912), "contradicted"),
+        ("not higher", 0.02, (0.910, 0.911, 0.912), "supported"),
+        ("not higher", 0.005, (0.888, 0.889, 0.890), "supported"),  # Lower by twice the margin.
+        ("not higher", 0.01, (0.910, 0.911, 0.912), "not supported"),
         ("higher", 0.0, (0.9, 0.9, 0.9), "not supported"),
     ],
 )
@@ -99,11 +103,11 @@ def test_members_are_paired_by_seed():
 
 
 @pytest.mark.parametrize(
-    "arms, reason", [({"a": [], "b": SECOND}, "`a` not run"), ({"a": FIRST, "b": SECOND[:1]}, "fewer than two seeds")]
+    "arms, reason", [({"a": [], "b": SECOND}, "`a`"), ({"a": FIRST, "b": SECOND[:1]}, "fewer than two seeds")]
 )
 def test_too_few_members_decide_nothing(arms, reason):
     found = judged(Difference("a", "b", TEST_ACCURACY, "higher"), **arms)
-    assert (found.verdict, found.reason, found.p) == ("undecidable", reason, None)
+    assert (found.verdict, found.reason, found.p) == ("not run", reason, None)
 
 
 def test_what_no_run_decides_says_why():
@@ -115,6 +119,8 @@ def test_holm_by_hand():
     # 4 x 0.005, 3 x 0.01, 2 x 0.03, and 1 x 0.04, which is not below the one before.
     assert judging.holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
     assert judging.holm([0.5, 0.9]) == [1.0, 1.0] and judging.holm([]) == []
+    # Of five, one is not known yet: 5 x 0.005, 4 x 0.01, 3 x 0.03.
+    assert judging.holm([0.01, 0.04, 0.03, 0.005], 5) == pytest.approx([0.04, 0.09, 0.09, 0.025])
 
 
 def test_claims_of_a_study_are_corrected_together():
@@ -127,6 +133,33 @@ def test_claims_of_a_study_are_corrected_together():
     assert 0.025 < alone.p < 0.05 and alone.verdict == "supported"
     assert first.p == alone.p and first.adjusted == pytest.approx(2 * alone.p) and first.verdict == "not supported"
     assert second.adjusted == pytest.approx(1.0) and third.adjusted is None
+    # Nor does it where the other's arm is still to be trained.
+    first, second, _ = judging.judge(one, arms | {"c": []})
+    assert first.adjusted == pytest.approx(2 * alone.p) and (second.verdict, second.adjusted) == ("not run", None)
+
+
+def test_folds_vary_more_than_their_scores_by_nadeau_and_bengio():
+    folds = tuple(Arm(name, "two_conv", repeats="data.fold", seeds=3) for name in "ab")
+    test = Difference("a", "b", TEST_ACCURACY, "higher")
+    found, *_ = judging.judge(Study("s", "S", "?", folds, (claim(test),), ()), {"a": FIRST, "b": SECOND})
+    # s^2 (1 / 3 + 1 / 2) instead of s^2 / 3.
+    t = 0.02 / (0.01 * math.sqrt(1 / 3 + 1 / 2))
+    assert found.p == pytest.approx(1 - t / math.sqrt(2 + t * t))
+    low, high = found.summary.interval()
+    assert (high - 0.02) / (0.02 - low) == pytest.approx(1)
+    assert high - 0.02 == pytest.approx(4.302653 * 0.01 * math.sqrt(5 / 6), rel=1e-6)  # t(0.975), 2 degrees: any table.
+
+
+def test_equal_counts_of_epochs_are_not_certain():
+    """Three members that are all one epoch later: rounding alone, of two arms, has a standard deviation of 0.41."""
+    late = {"a": [member(seed, 0.9, accuracy=[0.5, 0.9]) for seed in range(3)],
+            "b": [member(seed, 0.9, accuracy=[0.5, 0.6, 0.9]) for seed in range(3)]}  # fmt: skip
+    found = judged(Difference("a", "b", study.epochs_to(0.9), "higher"), **late)
+    t = 1 / (math.sqrt(2 / 12) / math.sqrt(3))
+    assert found.summary.mean == 1 and found.p == pytest.approx(1 - t / math.sqrt(2 + t * t))
+    assert found.verdict == "not supported"
+    found = judged(Level("a", study.epochs_to(0.9), "lower", 3), a=late["a"])
+    assert found.summary.std == pytest.approx(math.sqrt(1 / 12))
 
 
 def test_prediction_interval_by_hand():

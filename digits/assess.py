@@ -281,3 +281,9 @@ def _main(_: list[str]) -> int:
     assessment = assess(workdir, _SPLIT.value, _DATA_DIR.value, figures, robustness_images)
     print(json.dumps(assessment, indent=2) if _JSON.value else text(assessment))
     return 0
+
+
+if __name__ == "__main__":  # A likely slip, which would do nothing and say nothing.
+    from digits.commands import UserError, refuse
+
+    raise SystemExit(refuse(UserError("digits.assess is no command: python -m digits.evaluate is.")))

@@ -5,7 +5,7 @@ import sys
 
 from absl import flags
 
-from digits.errors import UserError
+from digits.errors import UserError, paths
 
 
 def run(argv: list[str], module: str, own: flags.FlagValues, body: Callable[[list[str]], int], files: str = "") -> int:
@@ -30,10 +30,13 @@ def run(argv: list[str], module: str, own: flags.FlagValues, body: Callable[[lis
         try:
             rest = own(argv)[1:]
         except flags.Error as error:
-            raise UserError(str(error).replace(" ?", "?")) from error
+            hint = f"; name {files} without a flag." if files and "flag 'workdir'" in str(error) else ""
+            raise UserError(str(error).replace(" ?", "?") + hint) from error
         if rest and not files:
-            raise UserError(f"{rest[0]!r} is no flag: flags start with --.")
-        return body(rest)
+            hint = f"; did you mean --workdir={rest[0]}?" if "workdir" in own and not own["workdir"].present else "."
+            raise UserError(f"{rest[0]!r} is no flag: flags start with --{hint}")
+        with paths():
+            return body(rest)
     except UserError as error:
         return refuse(error)
 

@@ -210,9 +210,14 @@ def normalize(images: "jax.Array", kind: str) -> "jax.Array":
 
     Returns:
       float32 (float64 stays), Nx28x28x1.
+
+    Raises:
+      UserError: there is no such kind.
     """
     import jax.numpy as jnp
 
+    if kind not in NORMALIZATIONS:
+        raise UserError(f"kind is {kind!r}, but it must be one of {', '.join(NORMALIZATIONS)}.")
     x = images.astype(jnp.promote_types(images.dtype, jnp.float32))
     # The channel is added last: XLA's CPU backend vectorises over the last axis, ten times slower if that has length 1.
     x = x.reshape(x.shape[0], SIDE, SIDE)
@@ -244,7 +249,20 @@ def load(name: str, data_dir: str | None = None) -> Dataset:
     if not re.fullmatch(r"\w+", name):
         accepted = "mnist, optdigits, the name of a TFDS set, a path to a .npz file, or a path (with a /) to a folder"
         raise UserError(f"config.data.name is {name!r}, but it must be {accepted}.")
+    if name == "optdigits" and data_dir and not os.path.isdir(data_dir):
+        raise UserError(f"--data_dir is {data_dir!r}, but there is no such folder; optdigits needs none.")
     data_dir = data_dir or os.environ.get("DIGITS_DATA_DIR")
+    try:
+        return _named(name, data_dir)
+    except UserError as error:
+        if name in ("mnist", "optdigits") or not path.is_dir():
+            raise
+        sentence = f"{str(error).rstrip('.')}; for the folder of that name here, write ./{name}."
+        raise UserError(sentence) from error
+
+
+def _named(name: str, data_dir: str | None) -> Dataset:
+    """A dataset that has a name and not a path, see `load`."""
     if data_dir and name != "optdigits":
         folder = pathlib.Path(data_dir)
         folder = folder / name if (folder / name).is_dir() else folder
@@ -252,7 +270,8 @@ def load(name: str, data_dir: str | None = None) -> Dataset:
         dataset = _dataset(name, sources.read_idx(folder), str(folder), os.path.abspath(data_dir))
         if name != "mnist" and dataset.digest() == MNIST_DIGEST:
             raise UserError(
-                f"{folder} holds MNIST, but config.data.name is {name!r}: name mnist or give its own files."
+                f"{folder}, of --data_dir or DIGITS_DATA_DIR, holds MNIST, but config.data.name is {name!r}: name mnist or "
+                "give its own files."
             )
         # Other sets have no known digest: a folder given today must not stand in for them tomorrow.
         return _keep(dataset) if name == "mnist" and not _cache_file(name).exists() else dataset

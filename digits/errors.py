@@ -1,5 +1,8 @@
 """What a user did wrong, as one sentence."""
 
+from collections.abc import Iterator
+import contextlib
+import errno
 from typing import Any
 
 
@@ -13,6 +16,21 @@ class Diverged(UserError):
 
 class OutOfMemory(UserError):
     """A run does not fit into the device's memory."""
+
+
+# What the system says of a path that a user has named, or of the disk it lies on.
+_OF_PATHS = {errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.ENOTDIR, errno.ELOOP, errno.EROFS, errno.ENOSPC}
+
+
+@contextlib.contextmanager
+def paths() -> Iterator[None]:
+    """Raises UserError for a path that the system refuses: without permission, too long, through a file, full."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _OF_PATHS or error.filename is None:
+            raise
+        raise UserError(f"{error.filename} cannot be used ({error.strerror}).") from error
 
 
 def require(ok: bool, field: str, value: Any, accepted: str) -> None:

@@ -131,7 +131,9 @@ def read_records(path: pathlib.Path) -> dict[int, dict[str, Any]]:
             if not is_a(record["epoch"], int) or not all(v is None or is_a(v, (int, float)) for v in record.values()):
                 raise ValueError(f"what should be numbers is {record!r:.200}")
         return {record["epoch"]: record for record in records}
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({error.strerror}).") from error
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise UserError(f"{path} is damaged: a line before the last is no record of an epoch ({error!r}).") from error
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 import contextlib
 import json
 import os
+import re
 import sys
 import traceback
 from typing import Any
@@ -43,6 +44,8 @@ def join(coordinator: str | None, count: int | None, index: int | None) -> None:
         raise UserError(
             f"--process_id is {index}, but it must be from 0 to {count - 1}, one less than --num_processes."
         )
+    if coordinator is not None and not re.fullmatch(r".+:\d+", coordinator):
+        raise UserError(f"--coordinator is {coordinator!r}, but it must be HOST:PORT of the first process.")
     try:
         jax.distributed.initialize(coordinator, count, index)
     except Exception as error:  # What JAX, gRPC and the schedulers' clients raise.

@@ -16,7 +16,7 @@ from ml_collections import ConfigDict
 import numpy as np
 
 from digits import checkpoint, evaluate, models, record, results
-from digits.errors import UserError
+from digits.errors import UserError, paths
 from digits.files import is_a, refuse_links
 
 if typing.TYPE_CHECKING:
@@ -71,11 +71,24 @@ class Run:
 
     def logits(self, images: np.ndarray, batch_size: int = 1000) -> np.ndarray:
         """What the softmax turns into probabilities; arguments, shapes and errors as of `predict`."""
-        images = np.asarray(images)
+        try:
+            images = np.asarray(images)
+        except ValueError as error:  # Lists of different lengths.
+            raise UserError("images are no array, but must have the shape (28, 28) or (N, 28, 28).") from error
         single = images.shape in ((28, 28), (28, 28, 1))
-        if not single and images.shape[1:] not in ((28, 28), (28, 28, 1)):
+        if not images.size or (not single and images.shape[1:] not in ((28, 28), (28, 28, 1))):
             raise UserError(f"images have the shape {images.shape}, but it must be (28, 28) or (N, 28, 28).")
-        pixels = images * 255.0 if np.issubdtype(images.dtype, np.floating) else images
+        floats = np.issubdtype(images.dtype, np.floating)
+        if not floats and images.dtype != bool and not np.issubdtype(images.dtype, np.integer):
+            raise UserError(
+                f"images are of type {images.dtype}, but must be whole numbers from 0 to 255 or floats from 0 to 1."
+            )
+        low, high = images.min(), images.max()
+        slack = 1e-3 if floats else 0  # What arithmetic leaves of a 1.
+        if not -slack <= low <= high <= (1 if floats else 255) + slack:
+            accepted = "floats must be from 0 to 1" if floats else "whole numbers must be from 0 to 255"
+            raise UserError(f"images have values from {low:g} to {high:g}, but {accepted}.")
+        pixels = images * 255.0 if floats or images.dtype == bool else images
         pixels = pixels.reshape(-1, 28, 28)
         # Bytes become float32 on the device: a quarter to copy.
         pixels = pixels if pixels.dtype == np.uint8 else pixels.astype(np.float32)
@@ -94,7 +107,7 @@ class Run:
           float32, K for one image, NxK for several.
 
         Raises:
-          UserError: the images have another shape.
+          UserError: the images have another shape, type or range.
         """
         logits = self.logits(images, batch_size)
         exponentials = np.exp(logits - logits.max(-1, keepdims=True))
@@ -146,7 +159,14 @@ def load(workdir: str | os.PathLike | Sequence[str | os.PathLike], which: str = 
     """
     if which not in ("best", "latest"):
         raise UserError(f"which is {which!r}, but it must be 'best' or 'latest'.")
+    with paths():
+        return _load(workdir, which)
+
+
+def _load(workdir: str | os.PathLike | Sequence[str | os.PathLike], which: str) -> Run | Ensemble:
     if not isinstance(workdir, (str, os.PathLike)):
+        if not isinstance(workdir, Sequence) or not all(isinstance(path, (str, os.PathLike)) for path in workdir):
+            raise UserError(f"workdir is {workdir!r}, but it must be a run's or a sweep's folder, or a list of runs'.")
         several = [record.Workdir(path) for path in workdir]
         for files in several:
             if not (files.path / "config.json").exists() and files.failure() is None:
@@ -187,7 +207,8 @@ def _no_run(files: record.Workdir) -> UserError:
 
 def _contents(path: pathlib.Path) -> str:
     if not path.exists():
-        return "there is nothing of that name"
+        there = sorted(run.parent.name for kind in ("config", "sweep") for run in path.parent.glob(f"*/{kind}.json"))
+        return "there is nothing of that name" + f" beside {', '.join(there[:10])}" * bool(there)
     if not path.is_dir():
         return "it is a file"
     entries = sorted(entry.name + "/" * entry.is_dir() for entry in path.iterdir())

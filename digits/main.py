@@ -6,6 +6,9 @@
 Every field of configs/base.py can be changed after --config. Runs are kept in runs/; the same command goes on with one.
 """
 
+import importlib.machinery
+import importlib.util
+import itertools
 import pathlib
 import re
 import sys
@@ -14,8 +17,9 @@ import traceback
 from absl import app, flags
 from ml_collections import ConfigDict, config_flags
 
+from configs import base
 from digits import commands
-from digits.errors import UserError
+from digits.errors import UserError, paths
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "The experiment: a file of configs/.")
 _WORKDIR = flags.DEFINE_string(
@@ -40,35 +44,83 @@ def read_config(argv: list[str]) -> tuple[ConfigDict, dict]:
         rest = flags.FLAGS(argv)
         if len(rest) > 1:
             raise UserError(f"{rest[1]!r} is no flag: flags start with --, fields with --config.")
-        config = _CONFIG.value
-        if config is None:
+        config, file = _CONFIG.value, _config_file(argv)
+        if not file:
             raise UserError("--config is missing: name an experiment, such as --config=configs/quickstart.py.")
-        if not isinstance(config, ConfigDict):  # ml_collections hands out a stand-in for a file that is not there.
-            raise UserError(f"--config is {flags.FLAGS['config'].config_filename!r}, but there is no such file.")
+        if not isinstance(config, ConfigDict):
+            if pathlib.Path(file).is_file():
+                raise UserError(
+                    f"get_config() of {file} must return a config, as base.get_config() of configs/ makes it."
+                )
+            # ml_collections hands out a stand-in for a file that is not there.
+            raise UserError(f"--config is {file!r}, but there is no such file.")
+        if missing := sorted(set(base.get_config()) - set(config)):
+            raise UserError(
+                f"The config of {file} has no field {missing[0]!r}: begin with base.get_config() of configs/."
+            )
     except flags.Error as error:
-        raise UserError(_flag_mistake(str(error))) from error
+        raise UserError(_flag_mistake(str(error), argv)) from error
     except UserError:
         raise
     except Exception as error:  # Whatever a config file raises, and AttributeError for an unknown field.
-        raise UserError(_config_mistake(error)) from error
+        raise UserError(_config_mistake(error, argv)) from error
     flag = flags.FLAGS["config"]
     overrides = config_flags.get_override_values(flag)
     return config, {"config_file": config_flags.get_config_filename(flag), "overrides": overrides}
 
 
-def _flag_mistake(message: str) -> str:
+def _config_file(argv: list[str]) -> str | None:
+    """What --config names, also where it cannot be read; None if it is missing."""
+    values = [argument.partition("=")[2] for argument in argv if re.match("--?config=", argument)]
+    values += [after for before, after in itertools.pairwise(argv) if before in ("--config", "-config")]
+    return values[0] if values else None
+
+
+def _flag_mistake(message: str, argv: list[str]) -> str:
     if match := re.match(r"flag --(config\.\S+?)=(.*?): (.*)", message, re.DOTALL):
-        accepted = next((name for hint, name in _TYPES.items() if hint in match[3]), match[3])
+        accepted = next((name for hint, name in _TYPES.items() if hint in match[3]), None)
+        if accepted is None and (sentence := _override_mistake(argv)):
+            return sentence
+        accepted = accepted or match[3].splitlines()[0].rstrip(".")
         return f"{match[1]} is {match[2]!r}, but it must be {accepted}."
     if "Error whilst parsing config file" in message:  # A TypeError or ValueError in it; the traceback is in the text.
-        file, line = re.findall(r'File "(.*)", line (\d+), in get_config', message)[-1]
-        return f"{file}, line {line}: {message.strip(' .').splitlines()[-1]}."
+        frames = re.findall(r'File "(.*)", line (\d+), in (?:get_config|<module>)', message)
+        frames = [frame for frame in frames if "ml_collections" not in frame[0] and frame[0][0] != "<"]
+        where = "{}, line {}".format(*frames[-1]) if frames else "--config"
+        return f"{where}: {message.strip(' .').splitlines()[-1]}."
+    if "is defined twice" in message:
+        return "--config is given twice: name one experiment, and change its fields behind it."
     return message.rstrip(" .?") + ("?" if message.rstrip().endswith("?") else ".")
 
 
-def _config_mistake(error: Exception) -> str:
+def _override_mistake(argv: list[str]) -> str | None:
+    """A sentence for the first override that names no field, or has no value for it; None if there is none.
+
+    Asked only where ml_collections has refused one and speaks of its own parsing.
+    """
+    from digits import points
+
+    try:
+        loader = importlib.machinery.SourceFileLoader("config_alone", _config_file(argv))
+        module = importlib.util.module_from_spec(importlib.util.spec_from_loader(loader.name, loader))
+        loader.exec_module(module)
+        config = module.get_config()
+    except Exception:  # Then that is the mistake.
+        return None
+    for argument in argv:
+        if match := re.match(r"--?config\.([^=]+)=(.*)", argument, re.DOTALL):
+            try:
+                points.convert(config, match[1], match[2], "config")
+            except UserError as error:
+                return str(error)
+    return None
+
+
+def _config_mistake(error: Exception, argv: list[str]) -> str:
     """A sentence for an error in a config file, with its line, or for an override of a field that does not exist."""
-    message = str(error)
+    message, file = str(error), _config_file(argv)
+    if message.endswith("has no attribute 'get_config'"):
+        return f"{file} has no function get_config(), which must return the config."
     if unknown := re.search(r'Did you mean "(\w+)" instead of "(\w+)"', message):
         message = f"there is no field {unknown[2]!r}; did you mean {unknown[1]!r}?"
     elif unknown := re.match(r"[\"'\\]*(?:Key \")?(\w+)", message) if isinstance(error, AttributeError) else None:
@@ -76,12 +128,15 @@ def _config_mistake(error: Exception) -> str:
     else:
         message = f"{type(error).__name__}: {message.splitlines()[0] if message else ''}"
     if isinstance(error, SyntaxError):
-        return f"{error.filename}, line {error.lineno}: {error.msg}."
+        return f"{error.filename or file}, line {error.lineno or 1}: {error.msg}."
     config_files = [
-        f for f in traceback.extract_tb(error.__traceback__) if f.name == "get_config" or "/configs/" in f.filename
+        f
+        for f in traceback.extract_tb(error.__traceback__)
+        if f.name == "get_config" or "/configs/" in f.filename or f.filename == file
     ]
-    where = f"{config_files[-1].filename}, line {config_files[-1].lineno}" if config_files else "--config"
-    return f"{where}: {message}"
+    if not config_files:
+        return _override_mistake(argv) or f"--config: {message}"
+    return f"{config_files[-1].filename}, line {config_files[-1].lineno}: {message}"
 
 
 def default_workdir(config_file: str, overrides: dict) -> str:
@@ -110,7 +165,7 @@ def main(argv: list[str]) -> int:
     except UserError as error:
         return commands.refuse(error)
     try:
-        with hosts.company():
+        with hosts.company(), paths():
             train.train_and_evaluate(config, folder, origin=origin, start=start, profile=_PROFILE.value)
     except UserError as error:
         return commands.refuse(error)
@@ -140,6 +195,13 @@ def workdir() -> str | None:
 def data_dir() -> str | None:
     """The value of --data_dir."""
     return _DATA_DIR.value
+
+
+def refuse_flags_of_one_run() -> None:
+    """Raises UserError if a flag is given that a sweep would ignore."""
+    for flag in (_COORDINATOR, _NUM_PROCESSES, _PROCESS_ID, _PROFILE, _REPORT):
+        if flag.present:
+            raise UserError(f"--{flag.name} is for one run: leave it out, or train that run with digits.main.")
 
 
 def flags_help() -> str:

@@ -19,6 +19,9 @@ from digits.errors import UserError
 
 # Fields whose values repeat a point instead of making another.
 REPETITIONS = ("seed", "data.fold")
+# No sweep needs more, and one that was meant to have a hundredth of it would be planned for hours.
+_MOST = 10_000
+_WIDEST = 1e18  # Below what 64 bits hold.
 _NUMBER = r"\s*([-+]?[\d.]+(?:[eE][-+]?\d+)?)\s*"
 
 
@@ -54,10 +57,14 @@ def parse(field: str, text: str) -> list[str] | Range:
             raise UserError(
                 f"--sweep.{field} is {text!r}, but its first number must be below its second, and above 0 for log."
             )
+        if high - low > _WIDEST or max(-low, high) > _WIDEST:
+            raise UserError(f"--sweep.{field} is {text!r}, but its numbers must be finite, below {_WIDEST:g}.")
         return Range(match[1], low, high)
     if match := re.fullmatch(r"\s*(-?\d+):(-?\d+)(?::(\d+))?\s*", text):
         step = int(match[3] or 1)
-        values = [str(i) for i in range(int(match[1]), int(match[2]), step)] if step else []
+        numbers = range(int(match[1]), int(match[2]), step) if step else ()
+        _limit(f"--sweep.{field} is {text!r}, which has {len(numbers):,} values", len(numbers))
+        values = list(map(str, numbers))
     else:
         # Commas within brackets belong to a value.
         values, depth = [""], 0
@@ -75,7 +82,12 @@ def parse(field: str, text: str) -> list[str] | Range:
     return values
 
 
-def field_type(config: ConfigDict, field: str) -> type:
+def _limit(what: str, count: int) -> None:
+    if count > _MOST:
+        raise UserError(f"{what}: a sweep may have at most {_MOST:,} runs.")
+
+
+def field_type(config: ConfigDict, field: str, flag: str = "sweep") -> type:
     """The type of a field, `object` where it takes one value or a tuple; UserError with the nearest name if unknown."""
     node, path = config, field.split(".")
     for depth, name in enumerate(path):
@@ -84,17 +96,17 @@ def field_type(config: ConfigDict, field: str) -> type:
             near = difflib.get_close_matches(name, siblings, 1)
             prefix = "".join(f"{part}." for part in path[:depth])
             hint = f"did you mean {prefix}{near[0]}?" if near else "configs/base.py lists them all."
-            raise UserError(f"--sweep.{field}: there is no field {field!r}; {hint}")
+            raise UserError(f"--{flag}.{field}: there is no field {field!r}; {hint}")
         node, section = node[name], node
     if isinstance(node, ConfigDict):
-        raise UserError(f"--sweep.{field}: {field!r} is a section; name one of its fields: {', '.join(node)}.")
+        raise UserError(f"--{flag}.{field}: {field!r} is a section; name one of its fields: {', '.join(node)}.")
     return section.get_type(path[-1])
 
 
-def convert(config: ConfigDict, field: str, value: Any) -> Any:
-    """A value for a field, of the field's type, from text or from a `sweep()`; UserError if it is of another."""
-    wanted = field_type(config, field)
-    mistake = lambda accepted: UserError(f"--sweep.{field} has the value {value!r}, but it must be {accepted}.")
+def convert(config: ConfigDict, field: str, value: Any, flag: str = "sweep") -> Any:
+    """A value for a field, of the field's type, from text or from a `sweep()`; UserError, of the flag, otherwise."""
+    wanted = field_type(config, field, flag)
+    mistake = lambda accepted: UserError(f"--{flag}.{field} has the value {value!r}, but it must be {accepted}.")
     given = value
     if isinstance(value, str) and wanted is not str:
         with contextlib.suppress(ValueError, SyntaxError):
@@ -141,6 +153,8 @@ def combine(
         )
     if sample is not None and not drawn:
         raise UserError(f"--sample is {sample}, but nothing is drawn: give a field a range such as log(1e-4,1e-1).")
+    count = len(listed) * (sample or 1) * math.prod(map(len, crossed.values()))
+    _limit(f"The sweep has {count:,} points", count)
     rng = np.random.default_rng(sample_seed)
     pick = lambda value: value.draw(rng) if isinstance(value, Range) else value[rng.integers(len(value))]
     draws = [{field: pick(value) for field, value in drawn.items()} for _ in range(sample or 1)]

@@ -69,7 +69,7 @@ class Workdir:
                 raise UserError(f"--workdir is {self.path}, which holds files but no run: name a new or empty folder.")
             return
         before, now = (
-            scalars.flat(files.read_json(self.path / "config.json")["config"]),
+            scalars.flat(files.read_object(self.path / "config.json", config=dict)["config"]),
             scalars.flat(config_to_json(config)),
         )
         # How a run shares its device, and what others printed of theirs, is not part of what it is.
@@ -102,10 +102,11 @@ class Workdir:
         except OSError as error:
             raise self._cannot_be_written(error) from error
         if (self.path / "config.json").exists():
-            before, now = files.read_json(self.path / "config.json")["data"]["digest"], about["data"]["digest"]
+            before = files.read_object(self.path / "config.json", data=dict)["data"].get("digest")
+            now = about["data"]["digest"]
             if before != now:
                 raise UserError(
-                    f"{self.path} holds a run on other data of the name {config.data.name!r} (SHA-256 {before[:12]}..., "
+                    f"{self.path} holds a run on other data of the name {config.data.name!r} (SHA-256 {before!s:.12}..., "
                     f"now {now[:12]}...): give another --workdir, or the same data."
                 )
         try:

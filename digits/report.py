@@ -103,6 +103,8 @@ def main(argv: list[str]) -> int:
 
 
 def _main(workdirs: list[str]) -> int:
+    if _OUTPUT.value == "":
+        raise UserError("--output is empty: name the page to write, such as --output=report.html.")
     if not workdirs:
         raise UserError("no run is named: give the folder of one or several, such as runs/simple_cnn.")
     folder, output = pathlib.Path(workdirs[0]).expanduser(), _OUTPUT.value

@@ -32,7 +32,7 @@ def sheet(
       HxWx3, uint8.
 
     Raises:
-      UserError: there are no images.
+      UserError: there are no images, or no such colour map.
     """
     from PIL import Image, ImageDraw, ImageFont
 
@@ -52,6 +52,8 @@ def sheet(
     if colormap:
         import matplotlib
 
+        if colormap not in matplotlib.colormaps:
+            raise UserError(f"colormap is {colormap!r}, but it must be one of matplotlib's, such as viridis.")
         colours = matplotlib.colormaps[colormap](ink, bytes=True)[..., :3]
     else:
         colours = 255 - ink

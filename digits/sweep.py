@@ -12,6 +12,7 @@ log(a,b), uniform(a,b), int(a,b). A config file may instead, or besides, define 
 
 import collections
 import dataclasses
+import importlib.machinery
 import importlib.util
 import inspect
 import pathlib
@@ -26,7 +27,7 @@ from ml_collections import ConfigDict
 
 from digits import commands, files
 from digits import main as digits_main
-from digits.errors import UserError
+from digits.errors import UserError, paths
 
 _SAMPLE = flags.DEFINE_integer("sample", None, "Random search: this many draws from the fields' ranges and lists.", 1)
 _SAMPLE_SEED = flags.DEFINE_integer("sample_seed", 0, "Which draws --sample makes.", 0)
@@ -66,6 +67,7 @@ def read_plan(argv: list[str]) -> Plan:
     """Parses the command line; UserError for any mistake in it, or in the points."""
     swept = [argument.removeprefix("--sweep.") for argument in argv if argument.startswith("--sweep.")]
     config, origin = digits_main.read_config([a for a in argv if not a.startswith("--sweep.")])
+    digits_main.refuse_flags_of_one_run()
     from digits import points  # Imports NumPy.
 
     fields = {}
@@ -93,9 +95,9 @@ def read_plan(argv: list[str]) -> Plan:
 
 def _listed(config_file: str, config: ConfigDict) -> list[dict[str, Any]] | None:
     """The points of the config file's `sweep()`; None if it has none."""
-    spec = importlib.util.spec_from_file_location("swept_config", config_file)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    loader = importlib.machinery.SourceFileLoader("swept_config", config_file)  # Whatever its name ends with.
+    module = importlib.util.module_from_spec(importlib.util.spec_from_loader(loader.name, loader))
+    loader.exec_module(module)
     if not hasattr(module, "sweep"):
         return None
     # A sweep() that depends on the config, overridden or not, takes it.
@@ -177,7 +179,7 @@ def write_plan(plan: Plan) -> None:
         ],
     }
     if path.exists():
-        before = files.read_json(path)
+        before = files.read_object(path, config_file=str, overrides=dict, fields=list)
         for key in ("config_file", "overrides", "fields"):
             if before.get(key) != content[key]:
                 raise UserError(
@@ -337,7 +339,8 @@ def main(argv: list[str], help_text: str = __doc__) -> int:
     from digits.interrupt import Interrupted
 
     try:
-        return run(plan, digits_main.data_dir(), "digits.sweep", argv[1:])
+        with paths():
+            return run(plan, digits_main.data_dir(), "digits.sweep", argv[1:])
     except UserError as error:
         return commands.refuse(error)
     except Interrupted as interrupted:

@@ -414,3 +414,9 @@ class Training:
         names = self.examples.class_names
         if worst := measures.measure(self.program.logits(self.state, images), labels, names)["mistakes"]:
             self.events.picture(epoch, "mistakes", lambda: sheet.examples(worst, images, names))
+
+
+if __name__ == "__main__":  # A likely slip, which would do nothing and say nothing.
+    from digits.commands import UserError, refuse
+
+    raise SystemExit(refuse(UserError("digits.train is no command: python -m digits.main is.")))

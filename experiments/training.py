@@ -91,9 +91,12 @@ class Reproduction:
         for member in (member for members in populations.values() for member in members):
             checks.check(member.config)
             member.files.check(member.config)
+        sources = {self.configs[name].data.name for name in populations}
+        starts, failures = {source: startup.Start(source, data_dir) for source in sources}, []
+        for start in starts.values():
+            start.dataset(keep=True)  # What cannot be read is refused before anything is written.
         _make(self.workdir, "--workdir")
         _make(self.folder / "results", "--results")
-        starts, failures = {}, []
         order = sorted(populations, key=lambda name: (not self.arms[name].documented, _work(self.configs[name])))
         with Listener() as listener:
             for place, name in enumerate(order):
@@ -102,10 +105,8 @@ class Reproduction:
                 members = populations[name]
                 progress = f"[{place + 1}/{len(order)}] {name}: {len(members)} to train"
                 print(progress + self._expected(order[place:]), flush=True)
-                source = self.configs[name].data.name
-                start = starts.setdefault(source, startup.Start(source, data_dir))
                 try:
-                    _train(members, start, listener, command)
+                    _train(members, starts[self.configs[name].data.name], listener, command)
                 finally:
                     self._keep(name, members)
                 failures += [

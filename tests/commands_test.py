@@ -27,12 +27,30 @@ def test_flags_are_parsed_anew_and_may_stand_behind_files():
 
 
 @pytest.mark.parametrize(
-    "argument, words", [("--cuont=3", "'cuont'"), ("--count=x", "x"), ("a.png", "'a.png' is no flag")]
+    "argument, words",
+    [("--cuont=3", "'cuont'"), ("--count=x", "x"), ("a.png", "'a.png' is no flag: flags start with --.")],
 )
 def test_a_mistake_is_one_sentence_and_exit_code_2(argument, words, capsys):
     assert call(argument) == (2, [])
     out, err = capsys.readouterr()
     assert out == "" and err.startswith("error: ") and words in err and err.count("\n") == 1
+
+
+def test_a_workdir_without_its_flag_and_with_one_too_many(capsys):
+    own = flags.FlagValues()
+    flags.DEFINE_string("workdir", None, "A run.", flag_values=own)
+    assert commands.run(["program", "runs/a"], __name__, own, len) == 2
+    assert capsys.readouterr().err.endswith("; did you mean --workdir=runs/a?\n")
+    assert call("--workdir=runs/a", files="runs") == (2, [])
+    assert capsys.readouterr().err == "error: Unknown command line flag 'workdir'; name runs without a flag.\n"
+
+
+def test_a_path_that_the_system_refuses_is_a_mistake(capsys, tmp_path):
+    long = tmp_path / ("x" * 300)
+    assert commands.run(["program"], __name__, OWN, lambda _: long.stat()) == 2
+    assert capsys.readouterr().err == f"error: {long} cannot be used (File name too long).\n"
+    with pytest.raises(FileNotFoundError):  # A file of the program's own that is gone is no mistake of the user's.
+        commands.run(["program"], __name__, OWN, lambda _: (tmp_path / "gone").stat())
 
 
 def test_what_the_work_refuses_is_a_mistake_too(capsys):

@@ -95,6 +95,9 @@ def test_unknown_normalization_is_refused(kind):
     message = str(error.value)
     assert "config.data.normalization" in message and repr(kind) in message and "column_l2, unit" in message
 
+    with pytest.raises(UserError, match=f"kind is {kind!r}, but it must be one of unit, column_l2"):
+        data.normalize(np.zeros((1, 28, 28)), kind)
+
 
 # MNIST from its files.
 
@@ -142,6 +145,15 @@ def test_mnist_under_another_name_is_refused(mnist_dir):
     with pytest.raises(UserError) as error:
         data.load("fashion_mnist", mnist_dir)
     assert mnist_dir in str(error.value) and "holds MNIST" in str(error.value) and "fashion_mnist" in str(error.value)
+
+
+def test_a_folder_here_that_is_named_without_a_slash_is_pointed_at(tmp_path, monkeypatch):
+    (tmp_path / "mine").mkdir()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=r"; for the folder of that name here, write \./mine\.$"):
+        data.load("mine", str(tmp_path / "nowhere"))
+    with pytest.raises(UserError, match=r"four\.$"):
+        data.load("yours", str(tmp_path / "nowhere"))
 
 
 # Other sets from IDX files.

@@ -87,6 +87,7 @@ def test_a_signal_to_one_stops_both_and_what_the_first_refuses_all_refuse(tmp_pa
     [
         (("here:1", None, None), "--coordinator is here:1, but --num_processes and --process_id must be given with it"),
         ((None, 2, 0), "--num_processes is 2, but --coordinator must be given with it"),
+        (("here", 2, 0), "--coordinator is 'here', but it must be HOST:PORT"),
         (("here:1", 2, 2), "--process_id is 2, but it must be from 0 to 1"),
     ],
 )

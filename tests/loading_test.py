@@ -64,6 +64,31 @@ def test_an_ensemble_of_a_sweep_predicts_the_mean_of_its_finished_members(sweep,
         ensemble.predict(np.zeros((5, 27, 28)))
 
 
+@pytest.mark.parametrize(
+    "wrong, words",
+    [
+        (np.full((2, 28, 28), 255.0), "values from 255 to 255, but floats must be from 0 to 1"),
+        (np.full((28, 28), -0.5), "values from -0.5 to -0.5"),
+        (np.full((28, 28), np.nan), "values from nan to nan"),
+        (np.full((28, 28), 256), "whole numbers must be from 0 to 255"),
+        (np.full((28, 28), -1), "whole numbers must be from 0 to 255"),
+        (np.zeros((0, 28, 28)), r"shape \(0, 28, 28\)"),
+        (np.full((28, 28), "a"), "type <U1"),
+        ([[1], [2, 3]], "no array"),
+    ],
+)
+def test_images_that_are_none_are_refused(wrong, words, sweep):
+    with pytest.raises(errors.UserError, match=words):
+        digits.load(sweep / "a").predict(wrong)
+
+
+def test_images_in_black_and_white_or_with_a_rounding_error_are_images(sweep, images):
+    run = digits.load(sweep / "a")
+    white = images[0] > 127
+    np.testing.assert_allclose(run.predict(white), run.predict(np.uint8(255) * white), atol=1e-6)
+    np.testing.assert_allclose(run.predict(white * np.float32(1.0000001)), run.predict(white), atol=1e-5)
+
+
 def test_a_list_of_runs_is_an_ensemble_without_those_that_are_not_finished(sweep):
     ensemble = digits.load([sweep / "c", str(sweep / "d"), sweep / "e", sweep / "a"], "latest")
     assert [run.result["seed"] for run in ensemble.runs] == [2, 0]
@@ -99,6 +124,19 @@ def test_what_makes_no_ensemble_says_why(sweep, tmp_path):
         loading.Ensemble((run, dataclasses.replace(run, class_names=("cat", "dog"))))
     with pytest.raises(errors.UserError, match="finished run"):
         loading.Ensemble(())
+
+
+@pytest.mark.parametrize("wrong", [5, None, [None], {"a": 1}])
+def test_what_names_no_folder_is_refused(wrong):
+    with pytest.raises(errors.UserError, match="must be a run's or a sweep's folder"):
+        digits.load(wrong)
+
+
+def test_a_name_that_is_too_long_is_refused_and_a_wrong_one_gets_its_neighbours(sweep):
+    with pytest.raises(errors.UserError, match="File name too long"):
+        digits.load(sweep / ("x" * 300))
+    with pytest.raises(errors.UserError, match="nothing of that name beside a, b, c"):
+        digits.load(sweep / "aa")
 
 
 def test_load_is_where_it_was_before():

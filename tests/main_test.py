@@ -61,8 +61,19 @@ def test_quick_start_trains_prints_and_records(tmp_path, run_module):
     [
         ([], ["--config is missing"]),
         (["--config=configs/nope.py"], ["configs/nope.py", "no such file"]),
-        (["--config=configs/quickstart.py", "--config.bach_size=3"], ["'bach_size'", "'batch_size'"]),
-        (["--config=configs/quickstart.py", "--config.model.hiden=3"], ["'hiden'", "'hidden'"]),
+        (["--config=configs/quickstart.py", "--config.bach_size=3"], ["'bach_size'", "did you mean batch_size?"]),
+        (["--config=configs/quickstart.py", "--config.model.hiden=3"], ["'model.hiden'", "did you mean model.hidden?"]),
+        (["--config=configs/quickstart.py", "--config.epochs.x=1"], ["there is no field 'epochs.x'"]),
+        (["--config=configs/quickstart.py", "--config.model=cnn"], ["'model' is a section", "kernel_size"]),
+        (
+            ["--config=configs/quickstart.py", "--config.model.blocks=((32,),(64"],
+            ["config.model.blocks", "'((32,),(64'", "a tuple"],
+        ),
+        (
+            ["--config=configs/quickstart.py", "--config=configs/deep_cnn.py", "--config.seed=1"],
+            ["--config is given twice"],
+        ),
+        (["--config=configs/quickstart.py", "--data_dir=/nowhere"], ["/nowhere", "no such folder"]),
         (["--config=configs/quickstart.py", "--config.epochs=3.5"], ["config.epochs", "'3.5'", "whole number"]),
         (
             ["--config=configs/quickstart.py", "--config.optimizer.learning_rate=x"],
@@ -103,7 +114,7 @@ def test_mistakes_give_one_sentence_and_exit_code_2(args, words, tmp_path, run_m
         ("config.epochs = = 3", ["line 4", "invalid syntax"]),
     ],
 )
-def test_mistakes_in_a_config_file_name_file_and_line(body, words, tmp_path, run_module):
+def test_mistakes_within_get_config_name_file_and_line(body, words, tmp_path, run_module):
     path = tmp_path / "mine.py"
     path.write_text(
         f"from configs import base\ndef get_config():\n    config = base.get_config()\n    {body}\n    return config\n"
@@ -112,6 +123,36 @@ def test_mistakes_in_a_config_file_name_file_and_line(body, words, tmp_path, run
     assert done.returncode == 2 and done.stderr.count("\n") == 1 and str(path) in done.stderr
     for word in words:
         assert word in done.stderr
+
+
+@pytest.mark.parametrize(
+    "content, words",
+    [
+        ("def get_config():\n    return {'epochs': 3}\n", ["get_config() of", "must return a config"]),
+        ("def config():\n    pass\n", ["has no function get_config()"]),
+        ("X = int('x')\ndef get_config():\n    pass\n", ["line 1: ValueError: invalid literal"]),
+        ("import nothing_of_that_name\n", ["line 1: ModuleNotFoundError"]),
+        ("\0", ["line 1", "null bytes"]),
+        (
+            "from ml_collections import ConfigDict\ndef get_config():\n    return ConfigDict({'epochs': 3})\n",
+            ["has no field 'augment'", "base.get_config()"],
+        ),
+    ],
+)
+def test_what_is_no_config_file_is_said(content, words, tmp_path, run_module):
+    path = tmp_path / "mine.py"
+    path.write_text(content)
+    done = run_module("digits.main", f"--config={path}", f"--workdir={tmp_path}/run")
+    assert done.returncode == 2 and done.stderr.count("\n") == 1 and str(path) in done.stderr
+    assert all(word in done.stderr for word in words), done.stderr
+
+
+def test_modules_that_are_no_command_name_the_one_that_is(run_module):
+    for module, command in (("digits.train", "digits.main"), ("digits.assess", "digits.evaluate")):
+        done = run_module(module, "--config=configs/quickstart.py")
+        assert done.returncode == 2 and done.stderr == f"error: {module} is no command: python -m {command} is.\n"
+    done = run_module("digits")
+    assert done.returncode == 0 and "python -m digits.main " in done.stdout
 
 
 @pytest.mark.parametrize("damage", ["truncated", "magic", "counts", "missing"])

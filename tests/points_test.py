@@ -37,6 +37,20 @@ def test_ranges_must_have_a_length(text):
         points.parse("f", text)
 
 
+@pytest.mark.parametrize("text", ["int(0,1e30)", "uniform(0,1e400)", "uniform(-1e300,1e308)"])
+def test_ranges_must_end_somewhere(text):
+    with pytest.raises(UserError, match=r"numbers must be finite, below 1e\+18"):
+        points.parse("f", text)
+
+
+def test_more_runs_than_anybody_wants_are_refused_at_once():
+    with pytest.raises(UserError, match="'0:1000000000000', which has 1,000,000,000,000 values"):
+        points.parse("seed", "0:1000000000000")
+    fields = {"seed": points.parse("seed", "0:1000"), "epochs": points.parse("epochs", "1:1000")}
+    with pytest.raises(UserError, match="The sweep has 999,000 points: a sweep may have at most 10,000 runs"):
+        points.combine(base.get_config(), fields)
+
+
 def test_a_value_twice_is_refused():
     with pytest.raises(UserError, match="has a value twice"):
         points.parse("seed", "1,2,1")

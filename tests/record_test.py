@@ -35,6 +35,13 @@ def test_unreadable_json_names_the_file(tmp_path):
         record.Workdir(tmp_path).check(base.get_config())
 
 
+@pytest.mark.parametrize("content", ["{}", "[1, 2]", '{"config": 3}'])
+def test_a_config_json_of_something_else_is_damaged(content, tmp_path):
+    (tmp_path / "config.json").write_text(content)
+    with pytest.raises(errors.UserError, match="config.json is damaged: it has no valid 'config'"):
+        record.Workdir(tmp_path).check(base.get_config())
+
+
 def test_peak_memory_is_of_this_process_alone_and_in_bytes(tmp_path, run_module):
     """The process that starts the others, this one, has had more than the 200 MB that one of them takes."""
     ballast = np.ones(400_000_000, np.uint8)

@@ -286,6 +286,8 @@ def test_what_is_missing_or_damaged_is_named(break_it, words, folder, tmp_path):
     [
         ([], "no run is named"),
         (["--otput=x", "{a}"], "'otput'"),
+        (["--workdir={a}"], "name runs and sweeps without a flag"),
+        (["{a}", "--output="], "--output is empty"),
         (["{a}", "{a}"], "given twice"),
         (["{a}", "{a}/../nothing"], "is no run"),
         (["{a}"] * 9, "9 runs are given"),

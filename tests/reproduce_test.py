@@ -135,6 +135,14 @@ def test_an_arm_of_two_studies_is_trained_once(trained, tmp_path, capsys):
     assert "to train" not in capsys.readouterr().out
 
 
+def test_data_that_cannot_be_read_leaves_nothing_behind(tmp_path, monkeypatch):
+    monkeypatch.delenv("DIGITS_DATA_DIR", raising=False)
+    mnist = Arm("dense", "dense_32_32", "ours", seeds=1)
+    with pytest.raises(UserError, match="/nowhere has no file"):
+        run(tmp_path, (Study("s", "S", "?", (mnist,), (), ()),), "--data_dir=/nowhere")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_members_of_another_config_are_not_mixed(trained, tmp_path):
     collected.save(STUDY, trained_copy(trained, tmp_path), kept(trained))
     before = collected.path(STUDY, tmp_path / "experiments").read_bytes()

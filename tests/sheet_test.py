@@ -53,3 +53,5 @@ def test_a_png_holds_the_picture_and_no_images_are_refused():
     np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(sheet.png(picture)))), picture)
     with pytest.raises(errors.UserError, match="at least one image"):
         sheet.sheet(np.zeros((0, 28, 28)))
+    with pytest.raises(errors.UserError, match="colormap is 'nope', but it must be one of matplotlib's"):
+        sheet.sheet(np.zeros((1, 28, 28)), colormap="nope")

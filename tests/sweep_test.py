@@ -105,6 +105,7 @@ BAD = {
     "wrong type": (["--sweep.optimizer.learning_rate=1e-3,fast"], "has the value 'fast', but it must be a number"),
     "range without draws": (["--sweep.optimizer.learning_rate=log(1e-4,1e-1)"], "--sample=50"),
     "nothing swept": ([], "Nothing is swept"),
+    "a flag of one run": (["--sweep.seed=0:2", "--profile"], "--profile is for one run"),
     "given twice": (["--sweep.seed=1", "--sweep.seed=2"], "given twice"),
     "a batch too large": (["--sweep.batch_size=50,5000"], "batch_size=5000 cannot be trained: config.batch_size is 5000"),
     "a kernel too large": (
@@ -124,6 +125,13 @@ def test_mistakes_get_a_sentence_before_anything_is_written(mistake, tmp_path):
     assert done.returncode == 2 and done.stdout == ""
     assert done.stderr.startswith("error: ") and sentence in done.stderr and done.stderr.count("\n") == 1
     assert not (tmp_path / "sweep").exists()
+
+
+def test_a_config_file_may_have_any_name(tmp_path):
+    path = tmp_path / "mine.txt"
+    path.write_text((ROOT / "configs" / "quickstart.py").read_text() + "\n\ndef sweep():\n    yield {'epochs': 0}\n")
+    done = run([f"--config={path}", f"--workdir={tmp_path / 'sweep'}"])
+    assert done.returncode == 2 and "epochs=0 cannot be trained: config.epochs is 0" in done.stderr
 
 
 def test_help_shows_how_to_sweep_and_imports_no_jax():

@@ -5,6 +5,7 @@
 Documented: about 0.991 in the text, without any code (notebook 002, lines 125-131); network and settings are ours. The
 four narrative configs differ in what the log's step adds and in nothing else, and this one has about as many parameters
 as `narrative_dense`.
+Reproduced: test accuracy 0.9909 ± 0.0013 (n = 5), 392 s each on cpu (AMD EPYC with AVX2, 2 cores).
 """
 
 from configs import base

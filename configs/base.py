@@ -25,7 +25,7 @@ def get_config() -> config_dict.ConfigDict:
     config.monitor = "val_loss"  # loss, accuracy, val_loss or val_accuracy: what "best" means.
 
     data = config.data = config_dict.ConfigDict()
-    # mnist, optdigits (embedded), any TFDS set of 28x28 images, FILE.npz, or a folder of images per class.
+    # mnist, optdigits (embedded), any TFDS set of 28x28 images, FILE.npz, or ./FOLDER with one of images per class.
     data.name = "mnist"
     # none | last(10000) | random(0.175, 0): fraction and seed, as scikit-learn's train_test_split
     # | folds(5): contiguous, as scikit-learn's KFold | writer_folds(5): of whole writers, as its GroupKFold; mnist only

@@ -1,6 +1,6 @@
 """Trains the members that studies lack, and keeps their figures."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 import errno
 import functools
 import importlib
@@ -71,12 +71,13 @@ class Reproduction:
             members.append(population.Member(config, self.workdir / name / points.name(values), origin))
         return members
 
-    def train(self, data_dir: str | None, command: str) -> list[str]:
-        """Trains what is missing and keeps the figures of each arm when it ends.
+    def train(self, names: Collection[str], data_dir: str | None, command: str) -> list[str]:
+        """Trains what some arms lack and keeps the figures of each when it ends.
 
         Documented arms come first and then the cheapest, so that a stop leaves as much of the first table as can be.
 
         Args:
+          names: of the arms.
           data_dir: see `data.load`.
           command: what goes on with it.
 
@@ -87,7 +88,7 @@ class Reproduction:
           UserError: before anything was trained.
           Interrupted: every run was saved, and the figures of the finished ones are kept.
         """
-        populations = {name: members for name in self.arms if (members := self.population(name))}
+        populations = {name: members for name in self.arms if name in names and (members := self.population(name))}
         for member in (member for members in populations.values() for member in members):
             checks.check(member.config)
             member.files.check(member.config)

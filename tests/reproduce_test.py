@@ -106,6 +106,16 @@ def test_only_what_is_missing_is_trained(trained, tmp_path, monkeypatch, capsys)
     assert "[1/2] tiny: 1 to train, about" in capsys.readouterr().out
 
 
+def test_arms_are_trained_by_name_for_every_study_that_has_them(trained, tmp_path, capsys):
+    other = dataclasses.replace(STUDY, name="other_study", arms=(OURS,), claims=(), lessons=())
+    (tmp_path / "runs").symlink_to(trained / "runs")
+    assert run(tmp_path, (STUDY, other), "tiny,wide") == 0
+    assert "[1/1] tiny,wide: 2 to train" in capsys.readouterr().out
+    assert kept(tmp_path) == kept(tmp_path, "other_study") == {"tiny,wide": kept(trained)["tiny,wide"]}
+    with pytest.raises(UserError, match="'tiny,narrow' is no study"):
+        run(tmp_path, (STUDY, other), "tiny,narrow")
+
+
 def test_documented_arms_come_first_and_then_the_cheapest(tmp_path, monkeypatch):
     order = []
     monkeypatch.setattr(
@@ -388,6 +398,7 @@ def test_arms_and_claims_are_unique_in_the_project():
     "arguments, words",
     [
         (["dens_study"], "'dens_study' is no study, which must be one of"),
+        (["five_conv,honst"], "no arm that RESULTS.md names; did you mean 'five_conv,honest'?"),
         (["--render", "dense_study"], "--render renders all studies"),
         (["--seeds=0"], "seeds"),
         (["--sedes=1"], "seeds"),

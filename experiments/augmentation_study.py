@@ -212,6 +212,8 @@ STUDY = Study(
         "augmented image: `augmentation-improves, as run`, `augmentation-improves, as written`.",
         "Add one thing at a time and keep the rest; then each step has a figure of its own: `cnn-improves`, "
         "`regularisation-improves`, `augmentation-improves, step by step`.",
+        "Let the learning rate fall before adding more to a network: it costs neither a parameter nor time: "
+        "`reduced-rate-helps`.",
         "Check the unit of a setting: a shear of 0.05 is in degrees here, and does nothing: `shear-adds-variety`.",
         "A safety net that never catches anything did not prevent a fall. Look whether early stopping stopped: "
         "`early-stopping-stops, as run`, `early-stopping-stops, as written`.",

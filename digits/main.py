@@ -35,6 +35,7 @@ _PROFILE = flags.DEFINE_bool(
     "profile", False, "Write a trace of the training around the end of an epoch to WORKDIR/profile."
 )
 _REPORT = flags.DEFINE_bool("report", True, "Write report.html and figures/ into the run's folder at its end.")
+_OF_ONE_RUN = (_COORDINATOR, _NUM_PROCESSES, _PROCESS_ID, _PROFILE, _REPORT)
 _TYPES = {"int()": "a whole number", "to float": "a number", "boolean": "true or false"}
 
 
@@ -199,14 +200,18 @@ def data_dir() -> str | None:
 
 def refuse_flags_of_one_run() -> None:
     """Raises UserError if a flag is given that a sweep would ignore."""
-    for flag in (_COORDINATOR, _NUM_PROCESSES, _PROCESS_ID, _PROFILE, _REPORT):
+    for flag in _OF_ONE_RUN:
         if flag.present:
             raise UserError(f"--{flag.name} is for one run: leave it out, or train that run with digits.main.")
 
 
-def flags_help() -> str:
-    """The flags that every command that trains has."""
-    return flags.FLAGS.module_help(sys.modules[__name__])
+def flags_help(of_one_run: bool = True) -> str:
+    """The flags that every command that trains has; with or without those that a sweep refuses."""
+    shown, hidden = flags.FlagValues(), set() if of_one_run else {flag.name for flag in _OF_ONE_RUN}
+    for flag in flags.FLAGS.get_key_flags_for_module(sys.modules[__name__]):
+        if flag.name not in hidden:
+            flags.DEFINE_flag(flag, shown, module_name="digits.main")
+    return shown.module_help("digits.main")
 
 
 if __name__ == "__main__":

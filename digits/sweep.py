@@ -330,7 +330,7 @@ def main(argv: list[str], help_text: str = __doc__) -> int:
     """Runs the command line; returns the exit code: 1 if a run failed, otherwise as digits.main."""
     app.define_help_flags()
     if commands.asks_for_help(argv):
-        print(f"{help_text}\n{flags.FLAGS.module_help(sys.modules[__name__])}\n{digits_main.flags_help()}")
+        print(f"{help_text}\n{flags.FLAGS.module_help(sys.modules[__name__])}\n{digits_main.flags_help(of_one_run=False)}")
         return 0
     try:
         plan = read_plan(argv)

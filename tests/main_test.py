@@ -185,7 +185,7 @@ def test_default_workdir_is_named_after_config_and_overrides():
 
 def test_help_is_quick_to_import(run_module):
     done = run_module("digits.main", "--help", python=("-X", "importtime"))
-    assert done.returncode == 0 and "--workdir" in done.stdout
+    assert done.returncode == 0 and "--workdir" in done.stdout and "--coordinator" in done.stdout
     for heavy in ("jax", "flax", "orbax", "tensorflow"):
         assert f" {heavy}\n" not in done.stderr
 

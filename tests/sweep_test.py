@@ -138,6 +138,7 @@ def test_help_shows_how_to_sweep_and_imports_no_jax():
     command = [sys.executable, "-X", "importtime", "-m", "digits.sweep", "--help"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     assert "--sweep.seed=0:10" in done.stdout and "--sample" in done.stdout and "--workdir" in done.stdout
+    assert "--coordinator" not in done.stdout and "report" not in done.stdout  # They are refused.
     assert " jax" not in done.stderr and " numpy" not in done.stderr
 
 

@@ -14,7 +14,7 @@ _GAP, _LINE = 8, 15  # Pixels between cells, and of a caption's line.
 
 def sheet(
     images: np.ndarray,
-    captions: Sequence[str] = (),
+    captions: Sequence[Any] = (),
     columns: int | None = None,
     scale: int = 3,
     colormap: str | None = None,
@@ -22,8 +22,8 @@ def sheet(
     """Draws digits dark on white, as on paper, row by row.
 
     Args:
-      images: NxHxW, white on black like MNIST: uint8, or floats from 0 to 1.
-      captions: one an image, of one or several lines; none by default.
+      images: NxHxW, white on black like MNIST: whole numbers from 0 to 255, or floats from 0 to 1.
+      captions: one an image, of one or several lines, such as the labels; none by default.
       columns: images a row; by default about as many as rows, and at most 10.
       scale: pixels a side of an image's pixel.
       colormap: the name of a colour map of matplotlib's to draw them in instead.
@@ -32,14 +32,19 @@ def sheet(
       HxWx3, uint8.
 
     Raises:
-      UserError: there are no images, or no such colour map.
+      UserError: there are no images, not as many captions, or no such colour map.
     """
     from PIL import Image, ImageDraw, ImageFont
 
-    images = np.asarray(images)
+    images, captions = np.asarray(images), [str(caption) for caption in captions]
     if not len(images):
         raise UserError("a sheet of images needs at least one image, but there is none.")
-    ink = images if images.dtype == np.uint8 else np.round(np.clip(images, 0, 1) * 255).astype(np.uint8)
+    if captions and len(captions) != len(images):
+        raise UserError(
+            f"a sheet of {len(images)} images has {len(captions)} captions, but it must have as many, or none."
+        )
+    whole = np.issubdtype(images.dtype, np.integer)
+    ink = np.round(np.clip(images, 0, 255) if whole else np.clip(images, 0, 1) * 255).astype(np.uint8)
     font = ImageFont.load_default(12)
     columns = min(columns or min(10, math.ceil(math.sqrt(len(ink)))), len(ink))
     height, width = (side * scale for side in ink.shape[1:3])

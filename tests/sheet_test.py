@@ -19,7 +19,8 @@ def test_digits_lie_row_by_row_dark_on_white():
         top, left = 8 + i // 3 * 64, 8 + i % 3 * 64
         cell = picture[top : top + 56, left : left + 56]
         assert (cell[2 * i : 2 * i + 2, 2 * i : 2 * i + 2] == 0).all() and (cell == 0).all(-1).sum() == 4
-    np.testing.assert_array_equal(picture, sheet.sheet(images / 255, columns=3, scale=2))
+    for other in (images / 255, images.astype(np.int64)):
+        np.testing.assert_array_equal(picture, sheet.sheet(other, columns=3, scale=2))
 
 
 def test_captions_get_the_room_they_need():
@@ -29,6 +30,9 @@ def test_captions_get_the_room_they_need():
     assert plain.shape[0] < one.shape[0] < two.shape[0] and plain.shape[1] == one.shape[1] < two.shape[1]
     below = one[8 + 84 + 2 :]
     assert (below < 128).any()  # The text is there.
+    np.testing.assert_array_equal(one, sheet.sheet(images, np.array([1, 2]), columns=2))  # Labels are as good.
+    with pytest.raises(errors.UserError, match="2 images has 3 captions"):
+        sheet.sheet(images, ["1", "2", "3"])
 
 
 def test_a_colour_map_draws_as_matplotlib_does():

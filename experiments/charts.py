@@ -10,11 +10,12 @@ from digits.documented import reported
 from digits.statistics import summarize
 from experiments.documented import Comparison
 from experiments.judging import CONTRADICTED, NOT_SUPPORTED, SUPPORTED, Judgement, prediction_interval
-from experiments.study import Difference, Member, at
+from experiments.study import TEST_ACCURACY, Difference, Member, at
 
 # What a column is, its line's style and colour, and the mark of what the notebook printed of it.
 _TRAINING = ("training", "--", figures.BLUE, "x")
 _VALIDATION = ("validation", "-", figures.VERMILLION, "o")
+_FEW = 3  # Members whose band would fill a panel.
 _ACCURACIES = {"accuracy": _TRAINING, "val_accuracy": _VALIDATION}
 _LOSSES = {"loss": _TRAINING, "val_loss": _VALIDATION}
 
@@ -39,9 +40,10 @@ def deviations(comparisons: Sequence[Comparison]) -> bytes:
         colour, mark = (figures.DARK, "o") if comparison.inside else (figures.VERMILLION, "D")
         axes.plot(points(comparison.documented), row, mark, color=colour, ms=5, zorder=3)
     axes.axvline(0, color=figures.BLUE, lw=0.8)
-    axes.set_yticks(range(len(comparisons)), [f"{c.arm.name} (n = {c.summary.n})" for c in comparisons])
+    of = lambda metric: "" if metric is TEST_ACCURACY else f", {metric.name.split()[0]}"
+    axes.set_yticks(range(len(comparisons)), [f"{c.arm.name}{of(c.metric)} (n = {c.summary.n})" for c in comparisons])
     axes.invert_yaxis()
-    axes.set_xlabel("accuracy minus the mean of the reproduced runs (percentage points)")
+    axes.set_xlabel("accuracy (test, if not named) minus its reproduced mean (% points)")
     _legend(figure, [
         ({"color": figures.DARK, "marker": "o", "ls": ""}, "documented, inside"),
         ({"color": figures.VERMILLION, "marker": "D", "ls": ""}, "documented, outside"),
@@ -111,7 +113,9 @@ def claims(judgements: Sequence[Judgement]) -> bytes:
 
 @figures.styled
 def curves(comparisons: Sequence[Comparison]) -> bytes:
-    """Error and loss over the epochs, documented ones as marks, reproduced ones as geometric means with bands, as a PNG file.
+    """Error and loss over the epochs, documented ones as marks, reproduced ones as geometric means, as a PNG file.
+
+    Around these are bands or, of so few members that a band would fill the panel, the members themselves.
 
     Args:
       comparisons: each with a member; a row of panels each.
@@ -128,9 +132,17 @@ def curves(comparisons: Sequence[Comparison]) -> bytes:
     for axes in figure.axes[-2:]:
         axes.set_xlabel("epoch")
     styles = []
+    few = {len(comparison.members) <= _FEW for comparison in comparisons}
+    around = {(True,): "the runs", (False,): "95% of single runs"}.get(
+        tuple(few), f"95% of single runs, or the {_FEW} runs"
+    )
+    on_test = any(member.result["validation_is_test"] for comparison in comparisons for member in comparison.members)
     for name, line, colour, mark in (_TRAINING, _VALIDATION):
-        styles.append(({"color": colour, "ls": line}, f"{name}, geometric mean and 95% of single runs"))
-        styles.append(({"color": figures.DARK, "marker": mark, "ls": "", "mfc": "none"}, f"documented, {name}"))
+        if not any(drawn.get_color() == colour for axes in figure.axes for drawn in axes.lines):
+            continue
+        what = f"{name} (on the test set)" if on_test and name == "validation" else name
+        styles.append(({"color": colour, "ls": line}, f"{what}, geometric mean and {around}"))
+        styles.append(({"color": figures.DARK, "marker": mark, "ls": "", "mfc": "none"}, f"documented, {what}"))
     _legend(figure, styles, columns=2)
     return figures.png(figure)
 
@@ -143,7 +155,12 @@ def _panel(axes: Any, members: Sequence[Member], history: Mapping, lines: Mappin
         if bands:
             epochs, low, middle, high = zip(*bands)
             axes.plot(epochs, middle, ls=line, lw=1.2, color=colour)
-            axes.fill_between(epochs, low, high, color=colour, alpha=0.18, lw=0)
+            if len(members) > _FEW:
+                axes.fill_between(epochs, low, high, color=colour, alpha=0.18, lw=0)
+            for member in members if len(members) <= _FEW else ():
+                found = [at(column, epoch).of(member) for epoch in epochs]
+                values = [math.nan if value is None else shown(value) for value in found]
+                axes.plot(epochs, values, ls=line, lw=0.6, color=colour, alpha=0.5)
         documented = [(epoch, shown(v)) for epoch, v in enumerate(history.get(column, ()), start=1) if v is not None]
         if documented:
             axes.plot(*zip(*documented), mark, color=figures.DARK, ms=4, mfc="none", mew=0.8)

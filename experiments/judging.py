@@ -14,8 +14,8 @@ notebook states. With their mean d, its standard error e = s / sqrt(n) and Stude
 
 Two kinds of differences vary more than their s says. The folds of a cross-validation share training images, so that their
 variance is s^2 (1 / n + 1 / (n - 1)) in place of s^2 / n (Nadeau and Bengio 2003, "Inference for the generalization error",
-Machine Learning 52, 239-281: plus the ratio of test to training images). Counts of epochs are rounded up: s is taken to be
-at least the standard deviation of a rounding error, sqrt(1 / 12) for each arm.
+Machine Learning 52, 239-281: plus the ratio of test to training images). Epochs until something are rounded up: s is taken
+to be at least the standard deviation of a rounding error, sqrt(1 / 12) for each arm.
 
 The p-values of a study's claims are corrected together (`holm`), for all that can be tested, whether their arms were
 trained or not: otherwise a verdict would change when others become known.
@@ -30,7 +30,7 @@ from experiments.study import Claim, Difference, Level, Member, Study, Undecidab
 
 SUPPORTED, NOT_SUPPORTED, CONTRADICTED = "supported", "not supported", "contradicted"
 UNDECIDABLE, NOT_RUN = "undecidable", "not run"
-_LEVEL = 0.05
+LEVEL = 0.05
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,7 +73,7 @@ def judge(study: Study, members: Mapping[str, Sequence[Member]]) -> list[Judgeme
     testable = sum(not isinstance(claim.test, Undecidable) for claim in study.claims)
     adjusted = holm([p for _, _, p in tested], testable)
     for (claim, summary, p), corrected in zip(tested, adjusted, strict=True):
-        verdict = _verdict(claim.test, summary.mean) if corrected < _LEVEL else NOT_SUPPORTED
+        verdict = _verdict(claim.test, summary.mean) if corrected < LEVEL else NOT_SUPPORTED
         judgements[claim.name] = Judgement(claim, verdict, summary, p, corrected)
     return [judgements[claim.name] for claim in study.claims]
 
@@ -95,7 +95,7 @@ def _differences(test: Difference | Level, members: Mapping[str, Sequence[Member
     if summary.std is None:
         return summary
     std = summary.std * (math.sqrt(1 + summary.n / (summary.n - 1)) if folds else 1.0)
-    if test.metric.unit == "epochs":
+    if test.metric.rounded:
         std = max(std, math.sqrt(len(test.arms) / 12))
     return dataclasses.replace(summary, std=std)
 

@@ -45,6 +45,8 @@ def arm(optimizer: str, rate: float) -> Arm:
             "`simple_cnn` by another name, trained on another processor, whose rounding makes another sample of it. Over ten "
             "seeds, its validation accuracy is not below that of the rate that three chose."
         )
+    if (optimizer, rate) == ("sgd", 0.03):
+        note = "Ten seeds, because it was taken for the best rate before all seeds that choose had been trained."
     name = f"{optimizer},learning_rate={rate:g}"
     return Arm(name, "simple_cnn", "ours", overrides, seeds=10 if tuned else CANDIDATE_SEEDS, note=note)
 
@@ -81,21 +83,21 @@ def _against_adam(optimizer: str, title: str) -> tuple[Claim, ...]:
         Claim(
             f"{optimizer}-as-accurate-as-adam",
             EASY,
-            f"On data as easy as these, {title} in place of Adam leaves the test accuracy as it is.",
+            f"On data as easy as these, {title} in place of Adam, each at its own rate, leaves the test accuracy as it is.",
             Difference(*arms, TEST_ACCURACY, "same", 0.002),
             note=f"{said} {SAME_ACCURACY}".strip(),
         ),
         Claim(
             f"{optimizer}-same-loss-as-adam",
             EASY,
-            f"On data as easy as these, {title} in place of Adam leaves the test loss as it is.",
+            f"On data as easy as these, {title} in place of Adam, each at its own rate, leaves the test loss as it is.",
             Difference(*arms, TEST_LOSS, "same", 0.004),
             note=f"{said} {SAME_LOSS}".strip(),
         ),
         Claim(
             f"{optimizer}-as-fast-as-adam",
             "notebook 001, line 1494 (B18)",
-            f"On data as easy as these, {title} converges as fast as Adam.",
+            f"On data as easy as these, {title} converges as fast as Adam, each at its own rate.",
             Difference(*arms, fast, "same", 1),
             note=f"{said} The margin is one epoch.".strip(),
         ),
@@ -126,7 +128,8 @@ STUDY = Study(
     lessons=(
         "Tune each candidate alike before comparing them, on held-out images: `rmsprop-as-accurate-as-adam`, "
         "`sgd-as-accurate-as-adam`. And say by how many seeds: three do not tell Adam at 0.0003 from Adam at 0.001, whose "
-        "validation accuracy over ten is no lower.",
+        "validation accuracy over ten is no lower. Beside that one, SGD takes 0.8 epochs more to a training accuracy of 0.99 in "
+        "place of 1.2 fewer: `sgd-as-fast-as-adam`.",
         "What a learning rate that is too high costs depends on the optimizer: at ten times its own, SGD with momentum "
         "learns nothing, and what Adam and RMSprop lose in accuracy is too little for three seeds to show: "
         "`rate-matters-to-adam`, `rate-matters-to-sgd`, `rate-matters-to-rmsprop`. Their test losses, in the table above, "

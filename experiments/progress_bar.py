@@ -5,8 +5,8 @@
 
 The bar shows the mean, over the steps so far, of a metric that is a mean since the epoch's beginning itself
 (github.com/keras-team/keras, issues 19934, 20788 and 21301), and so counts an epoch's first steps many times: in the first
-epoch they are its worst, in later ones its best, because the images of the epoch before are still remembered. The
-notebook's histories are lost; its training losses and accuracies are those of the bar.
+epoch they are its worst, in later ones, unless dropout is on, often its best, because the images of the epoch before are
+still remembered. The notebook's histories are lost; its training losses and accuracies are those of the bar.
 """
 
 from collections.abc import Iterator

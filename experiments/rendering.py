@@ -1,10 +1,12 @@
 """experiments/RESULTS.md and its figures, from the collected results alone. Needs no JAX."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 import collections
 import dataclasses
 import pathlib
 import re
+
+import numpy as np
 
 from digits import files, tables
 from digits.documented import reported
@@ -13,6 +15,7 @@ from experiments import charts, collected, docstrings
 from experiments.documented import Comparison, compare, compare_test_loss
 from experiments.judging import (
     CONTRADICTED,
+    LEVEL,
     NOT_RUN,
     NOT_SUPPORTED,
     SUPPORTED,
@@ -53,12 +56,14 @@ processor with the same versions, elsewhere as another draw, which lies in the p
 out of training and the test set opened once, *ours* what no notebook ran. Where validation was the test set, as in
 notebook 001, a table says so: such a figure is not of unseen images wherever it chose an epoch or an architecture.
 
-A *claim* is a sentence of a notebook, in our words, with what decides it: the mean difference of two arms, paired by
-seed, or of an arm and a number that the notebook states, and its 95% interval by Student's t. With p corrected by Holm
-for all claims of the study it is *supported* or *contradicted* below 0.05, and otherwise *not supported*: the members do
-not tell the difference from none or, where a margin is given for "the same" or "not higher", from that margin. The
-interval, like p, is of the claim alone: it may leave out zero or the margin, and the claim be not supported beside its many
-neighbours. *Undecidable* is what training decides nothing about, for the reason given, and *not run* what it would.
+A *claim* is a sentence of a notebook, or what its code takes for granted, in our words; a note says where we carry one over
+to another network. What decides it is the mean difference of two arms, paired by seed, or of an arm and a number, with its
+95% interval by Student's t. With p corrected by Holm it is *supported* or *contradicted* below 0.05, and otherwise *not
+supported*: the members do not tell the difference from none or, where a margin is given for "the same" or "not higher",
+from that margin. The correction is for all claims of the study but the undecidable ones, trained or not. The interval, like
+p, is of the claim alone: it may leave out zero or the margin, and the claim be not supported beside its many neighbours. The
+epochs until something are whole numbers, so that their standard deviation counts as at least that of rounding.
+*Undecidable* is what these runs do not decide, for the reason given, and *not run* what more of them would.
 """
 
 
@@ -69,7 +74,10 @@ claims. The axis is linear within 0.2 percentage points of zero, and logarithmic
 
 _LOSSES = """\
 The documented test loss, where a notebook printed one, beside the reproduced ones. Two networks can be as accurate as each
-other and differ in how sure they are of their mistakes; the table above compares one figure of each run."""
+other and differ in how sure they are of their mistakes; the table above compares one figure of each run. Losses that
+include an L2 penalty, as Keras's do, are not to be compared with those that include none."""
+
+_PENALISED = "losses include the L2 penalty"
 
 
 _README_TABLE = r"(?s)(?<=<!-- results -->\n)(.*?)(?=\n<!-- /results -->)"
@@ -77,10 +85,15 @@ _README_TABLE = r"(?s)(?<=<!-- results -->\n)(.*?)(?=\n<!-- /results -->)"
 
 @dataclasses.dataclass(frozen=True)
 class Results:
-    """What was collected, by the names of arms: members, and the seeds of those that diverged."""
+    """What was collected, by the names of arms: members, and the seeds of those that diverged.
+
+    Attributes:
+      penalised: the arms whose losses include an L2 penalty.
+    """
 
     members: Mapping[str, Sequence[Member]]
     diverged: Mapping[str, Sequence[int]]
+    penalised: Collection[str] = ()
 
 
 def write(studies: Sequence[Study], folder: pathlib.Path) -> str:
@@ -111,15 +124,16 @@ def write(studies: Sequence[Study], folder: pathlib.Path) -> str:
 
 def read(studies: Sequence[Study], folder: pathlib.Path) -> Results:
     """The collected results of all arms; UserError if a file is damaged."""
-    members, diverged = {}, {}
+    members, diverged, penalised = {}, {}, set()
     for study in studies:
         arms = collected.read(study, folder)
+        penalised |= {name for name, entry in arms.items() if np.any(entry["config"].get("model.hidden_l2"))}
         there = collected.members(arms)
         for arm in study.arms:
             # One that two studies share was trained once; the file that was written last has the most of it.
             members[arm.name] = max(members.get(arm.name, []), there.get(arm.name, []), key=len)
             diverged[arm.name] = max(diverged.get(arm.name, []), arms.get(arm.name, {}).get("diverged", []), key=len)
-    return Results(members, diverged)
+    return Results(members, diverged, penalised)
 
 
 def render(studies: Sequence[Study], found: Results) -> str:
@@ -198,7 +212,20 @@ def _summary(studies: Sequence[Study], found: Results, judged: Mapping[str, list
     return (
         f"**In short.** Of {len(comparisons)} documented runs, {len(known)} were reproduced with two seeds or more, "
         f"and {sum(known)} of their documented figures are inside; so are {sum(losses)} of {len(losses)} documented test "
-        f"losses. Of {verdicts.total()} claims: {counts}."
+        f"losses. Of {verdicts.total()} claims: {counts}. {_about_not_supported(judged)}"
+    )
+
+
+def _about_not_supported(judged: Mapping[str, list[Judgement]]) -> str:
+    """That it is not the same as refuted, with numbers."""
+    open_ = [one for of_study in judged.values() for one in of_study if one.verdict == NOT_SUPPORTED]
+    alone = sum(one.p < LEVEL for one in open_)
+    same = [one for one in open_ if one.claim.test.expected == "same"]
+    wide = sum((ends := one.summary.interval())[1] - ends[0] >= 2 * one.claim.test.margin for one in same)
+    return (
+        f"*Not supported* is not refuted: for {alone} of these {len(open_)}, p is below {LEVEL} before it is corrected, in "
+        f"favour or against; and of the {len(same)} that claim to be the same, {wide} have an interval wider than the margin "
+        "to both sides, which more seeds would narrow."
     )
 
 
@@ -220,7 +247,7 @@ def _documented(studies: Sequence[Study], found: Results) -> list[str]:
             | _rest(comparison.arm, found)
         )
     picture = "![Documented figures minus the mean of the reproduced ones](figures/documented.png)"
-    losses = ["### Their test losses", _LOSSES, _lines(map(_loss_row, _compared(studies, found)))]
+    losses = ["### Their test losses", _LOSSES, _lines(_loss_row(one, found) for one in _compared(studies, found))]
     return [_lines(rows), *([picture] if _comparable(studies, found) else []), *losses]
 
 
@@ -232,7 +259,7 @@ def _single_runs(comparison: Comparison) -> str:
     return f"{low:.4f} to {min(high, 1.0) if comparison.metric.unit == 'fraction' else high:.4f}"
 
 
-def _loss_row(comparison: Comparison) -> dict[str, str]:
+def _loss_row(comparison: Comparison, found: Results) -> dict[str, str]:
     row = {
         "run": f"`{comparison.arm.name}`",
         "test accuracy": str(summarize(map(TEST_ACCURACY.of, comparison.members))) or "not run",
@@ -244,7 +271,7 @@ def _loss_row(comparison: Comparison) -> dict[str, str]:
     if loss := compare_test_loss(comparison.arm, comparison.members):
         row |= {"documented": f"{loss.documented:.4f}", "95% of single runs": _single_runs(loss)}
         row["inside"] = _INSIDE[loss.inside]
-    return row
+    return row | {"note": _PENALISED if comparison.arm.name in found.penalised else ""}
 
 
 def _others(study: Study, found: Results) -> str:
@@ -276,10 +303,12 @@ def _rest(arm: Arm, found: Results) -> dict[str, str]:
     members, diverged = found.members[arm.name], found.diverged[arm.name]
     failed = f"diverged: {arm.repeats} {', '.join(map(str, diverged))}" if diverged else ""
     on_test = "validation was the test set" if any(member.result["validation_is_test"] for member in members) else ""
+    penalised = _PENALISED if arm.name in found.penalised else ""
+    more = "; ".join(filter(None, [on_test, penalised, failed]))
     return {
         "seconds": median_seconds(members),
         "device": devices(members),
-        "note": "; ".join(filter(None, [arm.note, on_test, failed])),
+        "note": "; ".join(filter(None, [arm.note.removesuffix("." * bool(more)), more])),
         "one run alone": f"`{collected.command(arm, 0)}`",
     }
 

@@ -55,11 +55,17 @@ class Member:
 
 @dataclasses.dataclass(frozen=True)
 class Metric:
-    """A number of one member, None where it has none; `unit` is "fraction", "nats", "epochs", "s", ..."""
+    """A number of one member, None where it has none.
+
+    Attributes:
+      unit: "fraction", "nats", "epochs", "s", ...
+      rounded: whether it is what was looked for, rounded up to a whole number.
+    """
 
     name: str
     unit: str
     of: Callable[[Member], float | None]
+    rounded: bool = False
 
 
 TEST_ACCURACY = Metric("test accuracy", "fraction", lambda member: member.result["test_accuracy"])
@@ -107,7 +113,7 @@ def epochs_to(accuracy: float, column: str = "accuracy") -> Metric:
         reached = (epoch for epoch, value in enumerate(values, start=1) if value is not None and value >= accuracy)
         return next(reached, len(values) + 1) if values else None
 
-    return Metric(f"epochs to a {_COLUMNS[column][0]} of {accuracy:g}", "epochs", find)
+    return Metric(f"epochs to a {_COLUMNS[column][0]} of {accuracy:g}", "epochs", find, rounded=True)
 
 
 def rise_after_minimum(column: str) -> Metric:

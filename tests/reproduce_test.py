@@ -325,7 +325,32 @@ def test_validation_on_the_test_set_is_said():
         member.result["validation_is_test"] = True
     found = rendering.Results({"five_conv": members}, {"five_conv": []})
     row = row_of(rendering.render([Study("s", "S", "?", (arm,), (), ())], found), "`five_conv`")
-    assert row["note"] == "Last epoch.; validation was the test set"
+    assert row["note"] == "Last epoch; validation was the test set"
+
+
+def test_losses_with_a_penalty_are_marked():
+    arms = [Arm(name, name, documented=name, note="A note.") for name in ("dense_sgd_momentum", "dense_32_32")]
+    members = {arm.name: made_up(3) for arm in arms}
+    found = rendering.Results(members, dict.fromkeys(members, []), {"dense_32_32"})
+    first, losses = rendering.render([Study("s", "S", "?", tuple(arms), (), ())], found).split("### Their test losses")
+    for page, note in ((first, "A note; losses include the L2 penalty"), (losses, "losses include the L2 penalty")):
+        assert row_of(page, "`dense_32_32`")["note"] == note
+    assert row_of(first, "`dense_sgd_momentum`")["note"] == "A note."
+    assert row_of(losses, "`dense_sgd_momentum`")["note"] == ""
+
+
+def test_not_supported_is_told_from_refuted():
+    """Of three claims to be the same that nothing decides, two have intervals of 0.0078 where the margins allow 0.002."""
+    same = lambda name, value, margin: Claim(
+        name, "notebook 999, line 4", "S.", Level("a", TEST_ACCURACY, "same", value, margin)
+    )
+    claims = same("at", 0.9354, 0.001), same("near", 0.9358, 0.001), same("far", 0.9384, 0.005)
+    study = Study("s", "S", "?", (Arm("a", "x"),), claims, ())
+    page = rendering.render([study], rendering.Results({"a": made_up(5)}, {"a": []}))
+    assert "0 supported, 3 not supported" in page
+    assert (
+        "for 1 of these 3, p is below 0.05" in page and "of the 3 that claim to be the same, 2 have an interval" in page
+    )
 
 
 def test_figures_draw_the_documented_marks_and_the_band():

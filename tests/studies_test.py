@@ -4,6 +4,7 @@ import importlib
 import json
 import pathlib
 import re
+import statistics
 
 import pytest
 
@@ -173,6 +174,26 @@ def test_tuned_rates_are_those_with_the_best_validation_accuracy():
     if missing := optimizer_study.untried(found):
         pytest.skip(f"experiments/results has too few members of {', '.join(missing)}")
     assert optimizer_study.best_rates(found) == optimizer_study.TUNED
+
+
+def test_figures_in_notes_are_those_of_the_results():
+    found = {}
+    for one in ALL:
+        found |= collected.members(collected.read(one, collected.FOLDER))
+    accuracies = [record["val_accuracy"] for each in found["two_conv"] for record in each.history]
+    note = f"none of our {len(accuracies)} epochs is above {max(accuracies):.4f}"
+    assert note in ARMS["two_conv"].note
+    late = [statistics.variance(each.history[e]["val_accuracy"] for each in found["two_conv"]) for e in range(10, 20)]
+    assert f"over epochs 11 to 20 is {statistics.mean(late) ** 0.5:.4f}" in ARMS["two_conv"].note
+    stuck = [each.seed for each in found["plateau_cnn"] if each.history[-1]["learning_rate"] == 0.001]
+    assert stuck == [0] and "The rate of seed 0 was never reduced" in ARMS["plateau_cnn"].note
+    fast = {
+        rate: study.Difference(f"adam,learning_rate={rate}", "sgd,learning_rate=0.01", study.epochs_to(0.99), "lower")
+        for rate in ("0.0003", "0.001")
+    }
+    own, other = (statistics.mean(difference.differences(found)) for difference in fast.values())
+    lesson = next(lesson for lesson in optimizer_study.STUDY.lessons if "Beside that one" in lesson)
+    assert f"takes {other:.1f} epochs more" in lesson and f"in place of {-own:.1f} fewer" in lesson
 
 
 def member(seed=0, **columns):

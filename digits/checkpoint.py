@@ -7,6 +7,7 @@ wrong bits would otherwise go on training, or be somebody's accuracy.
 from collections.abc import Sequence
 import concurrent.futures
 import contextlib
+import errno
 import functools
 import gc
 import hashlib
@@ -52,6 +53,8 @@ def _one_error():
 # Files of a few bytes may declare arrays of terabytes: more than this much, and a hundred times the files, is refused.
 _MOST_BYTES = 2**30
 _KEPT = 2  # The latest, and one to go back to.
+# What a file that is whole can fail with too, and may not the next time.
+_OF_THE_MACHINE = {errno.EACCES, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ESTALE, errno.ETIMEDOUT}
 
 
 class Damaged(Exception):
@@ -148,14 +151,17 @@ class Checkpoints:
 
         Raises:
           Damaged: it is not what was saved, or not like `like`.
+          OSError, MemoryError: the machine does not let it be read now.
         """
         self._wait()
         try:
             with _one_error():
                 return self._restore(step, like)
-        except Damaged:
+        except (Damaged, MemoryError):
             raise
         except Exception as error:  # Whatever Orbax and its storage raise for what is missing, cut short or nonsense.
+            if isinstance(error, OSError) and error.errno in _OF_THE_MACHINE:
+                raise
             lines = str(error).strip().splitlines()
             raise Damaged(f"{type(error).__name__}: {lines[0][:200]}" if lines else type(error).__name__) from error
 
@@ -219,12 +225,3 @@ def digest(state: Any) -> str:
         sha.update(f"{name} {array.dtype.str} {array.shape}\n".encode())
         sha.update(np.ascontiguousarray(array).data)
     return sha.hexdigest()
-
-
-def __getattr__(name: str):
-    # They were here before they had a module of their own, which imports this one.
-    if name in ("Run", "load"):
-        from digits import loading
-
-        return getattr(loading, name)
-    raise AttributeError(f"module 'digits.checkpoint' has no attribute {name!r}")

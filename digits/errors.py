@@ -14,6 +14,10 @@ class Diverged(UserError):
     """The loss of a run is no longer a finite number."""
 
 
+class Busy(UserError):
+    """Another process trains in the folder."""
+
+
 class OutOfMemory(UserError):
     """A run does not fit into the device's memory."""
 

@@ -14,7 +14,7 @@ import time
 from typing import Any
 import zlib
 
-from digits.errors import UserError
+from digits.errors import Busy, UserError
 
 _CHECK = "check"
 _MOST_BYTES = 2**28  # A record is 250 bytes: a million epochs.
@@ -157,7 +157,7 @@ class Lock:
         self._folder, self._file = folder, None
 
     def acquire(self) -> None:
-        """Takes it; UserError, which names the holder, if another has it."""
+        """Takes it; Busy, which names the holder, if another has it."""
         try:
             import fcntl
         except ImportError:
@@ -171,7 +171,7 @@ class Lock:
             holder = file.read(200).strip() or "another process"
             file.close()
             if isinstance(error, BlockingIOError):
-                raise UserError(
+                raise Busy(
                     f"{self._folder} is being trained by {holder}: wait until that has ended, or give another --workdir."
                 ) from error
             return

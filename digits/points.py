@@ -36,12 +36,12 @@ class Range:
     def draw(self, rng: np.random.Generator) -> float | int:
         """One value, to four digits: as it will stand in names and tables."""
         if self.kind == "int":
-            return int(rng.integers(int(self.low), int(self.high), endpoint=True))
+            return int(rng.integers(math.ceil(self.low), math.floor(self.high), endpoint=True))
         if self.kind == "log":
             value = math.exp(rng.uniform(math.log(self.low), math.log(self.high)))
         else:
             value = rng.uniform(self.low, self.high)
-        return float(f"{value:.4g}")
+        return min(max(float(f"{value:.4g}"), self.low), self.high)
 
 
 def parse(field: str, text: str) -> list[str] | Range:
@@ -59,12 +59,15 @@ def parse(field: str, text: str) -> list[str] | Range:
             )
         if high - low > _WIDEST or max(-low, high) > _WIDEST:
             raise UserError(f"--sweep.{field} is {text!r}, but its numbers must be finite, below {_WIDEST:g}.")
+        if match[1] == "int" and math.ceil(low) > math.floor(high):
+            raise UserError(f"--sweep.{field} is {text!r}, but there must be a whole number between its two.")
         return Range(match[1], low, high)
     if match := re.fullmatch(r"\s*(-?\d+):(-?\d+)(?::(\d+))?\s*", text):
         step = int(match[3] or 1)
-        numbers = range(int(match[1]), int(match[2]), step) if step else ()
-        _limit(f"--sweep.{field} is {text!r}, which has {len(numbers):,} values", len(numbers))
-        values = list(map(str, numbers))
+        first, stop = int(match[1]), int(match[2])
+        count = max(0, -(-(stop - first) // step)) if step else 0  # The length of a range has an end.
+        _limit(f"--sweep.{field} is {text!r}, which has {count:,} values", count)
+        values = list(map(str, range(first, stop, step))) if step else []
     else:
         # Commas within brackets belong to a value.
         values, depth = [""], 0

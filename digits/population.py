@@ -4,7 +4,7 @@ Every member is a run like any other: a directory with its own records, checkpoi
 There are two ways to share a device (`config.population.sharing`):
 
 mapped: the members call the single run's own program, several at a time in threads, spread over the local devices.
-    Their results have the same bits as single runs.
+    Their results have the same bits as single runs on one device.
 batched: the members are a leading axis of one program (`jax.vmap`), sharded over the local devices. Their results are
     those of single runs up to rounding, which training in float32 enlarges as it does between two kinds of device.
 """
@@ -25,7 +25,7 @@ import jax
 from ml_collections import ConfigDict
 
 from digits import batch, points, record, scalars, startup, terminal
-from digits.errors import Diverged, OutOfMemory, UserError
+from digits.errors import Busy, Diverged, OutOfMemory, UserError
 from digits.interrupt import Interrupted, Listener
 from digits.program import Shared, prepare_jax
 from digits.checks import check
@@ -231,9 +231,11 @@ class _Population:
         except Exception as error:
             kinds = {Diverged: "diverged", OutOfMemory: "out of memory"}
             message = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+            failure = {"kind": kinds.get(type(error), "error"), "message": message}
             for member in (member for member in members if not member.ended):
-                member.files.write_failure(kinds.get(type(error), "error"), message)
-                self.watcher.finished(member, None, member.files.failure())
+                if not isinstance(error, Busy):  # It is no failure of the run, which another process trains.
+                    member.files.write_failure(**failure)
+                self.watcher.finished(member, None, failure)
 
     # Batched
 

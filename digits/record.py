@@ -64,8 +64,9 @@ class Workdir:
                 f"--workdir is {self.path}, which is a file: name a new or empty folder, or a run to go on with."
             )
         if not (self.path / "config.json").exists():
-            # Hidden files do not count: a kill while config.json was written leaves its temporary one.
-            if self.path.is_dir() and any(not entry.name.startswith(".") for entry in self.path.iterdir()):
+            # A kill while config.json was written leaves its temporary file, a run that failed before it a failure.json.
+            there = {entry.name for entry in self.path.iterdir()} if self.path.is_dir() else set()
+            if any(not name.startswith(".") for name in there - {"failure.json"}):
                 raise UserError(f"--workdir is {self.path}, which holds files but no run: name a new or empty folder.")
             return
         before, now = (
@@ -256,9 +257,12 @@ def _peak_memory() -> int | None:
 
 
 def _git_commit() -> str | None:
-    """The commit of the checkout that this code runs from; None outside one."""
+    """The commit of the checkout that this code runs from; None outside one, or where git is not installed."""
     root = pathlib.Path(__file__).resolve().parent.parent
     if not (root / ".git").exists():
         return None
     command = ["git", "-C", str(root), "rev-parse", "--verify", "--quiet", "HEAD"]
-    return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip() or None
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip() or None
+    except OSError:  # A checkout that was copied to where there is no git.
+        return None

@@ -12,6 +12,7 @@ log(a,b), uniform(a,b), int(a,b). A config file may instead, or besides, define 
 
 import collections
 import dataclasses
+import functools
 import importlib.machinery
 import importlib.util
 import inspect
@@ -152,7 +153,8 @@ def check(plan: Plan, datasets: dict[str, Any]) -> tuple[list[int], int]:
             checks.check_batch(config, counts[key])
             structure = scalars.structure(config), counts[key]
             if structure not in checked:
-                nnx.eval_shape(lambda: models.build(config.model, len(dataset.class_names), jax.random.key(0)))
+                build = functools.partial(models.build, config.model, len(dataset.class_names), jax.random.key(0))
+                models.check_size(nnx.eval_shape(build))
                 checked.add(structure)
         except UserError as error:
             raise UserError(f"The point {name} cannot be trained: {error}") from error
@@ -186,10 +188,12 @@ def write_plan(plan: Plan) -> None:
                     f"{plan.workdir} holds a sweep with other {key.replace('_', ' ')} ({before.get(key)!r}, now "
                     f"{content[key]!r}): give another --workdir, or the same."
                 )
-    elif plan.workdir.is_dir() and any(plan.workdir.iterdir()):
+    # Hidden files do not count: a kill while sweep.json was written leaves its temporary one.
+    elif plan.workdir.is_dir() and any(not entry.name.startswith(".") for entry in plan.workdir.iterdir()):
         raise UserError(f"--workdir is {plan.workdir}, which holds files but no sweep: name a new or empty folder.")
     try:
         plan.workdir.mkdir(parents=True, exist_ok=True)
+        files.remove_temporaries(plan.workdir, ["sweep.json"])
         files.write_json(path, content)
     except OSError as error:
         raise UserError(f"--workdir is {plan.workdir}, which cannot be written ({error.strerror}).") from error
@@ -330,7 +334,9 @@ def main(argv: list[str], help_text: str = __doc__) -> int:
     """Runs the command line; returns the exit code: 1 if a run failed, otherwise as digits.main."""
     app.define_help_flags()
     if commands.asks_for_help(argv):
-        print(f"{help_text}\n{flags.FLAGS.module_help(sys.modules[__name__])}\n{digits_main.flags_help(of_one_run=False)}")
+        print(
+            f"{help_text}\n{flags.FLAGS.module_help(sys.modules[__name__])}\n{digits_main.flags_help(of_one_run=False)}"
+        )
         return 0
     try:
         plan = read_plan(argv)

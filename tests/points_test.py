@@ -46,6 +46,9 @@ def test_ranges_must_end_somewhere(text):
 def test_more_runs_than_anybody_wants_are_refused_at_once():
     with pytest.raises(UserError, match="'0:1000000000000', which has 1,000,000,000,000 values"):
         points.parse("seed", "0:1000000000000")
+    with pytest.raises(UserError, match="which has 100,000,000,000,000,000,000 values"):
+        points.parse("seed", "0:100000000000000000000")
+    assert points.parse("seed", "3:10:4") == ["3", "7"]
     fields = {"seed": points.parse("seed", "0:1000"), "epochs": points.parse("epochs", "1:1000")}
     with pytest.raises(UserError, match="The sweep has 999,000 points: a sweep may have at most 10,000 runs"):
         points.combine(base.get_config(), fields)
@@ -65,6 +68,11 @@ def test_draws_lie_in_their_range_and_log_spreads_over_orders():
         assert abs(sum(low <= v < 10 * low for v in log) - 200) < 5 * math.sqrt(600 / 3 * 2 / 3)
     assert {points.parse("f", "int(1,3)").draw(rng) for _ in range(50)} == {1, 2, 3}
     assert all(0.5 <= points.parse("f", "uniform(0.5,0.7)").draw(rng) <= 0.7 for _ in range(50))
+    # Four digits round some of these to 1.
+    assert all(0.999 <= points.parse("f", "uniform(0.999,0.99999)").draw(rng) <= 0.99999 for _ in range(200))
+    assert {points.parse("f", "int(1.5,2.5)").draw(rng) for _ in range(20)} == {2}
+    with pytest.raises(UserError, match=r"is 'int\(1.2,1.8\)', but there must be a whole number between its two"):
+        points.parse("f", "int(1.2,1.8)")
 
 
 @pytest.mark.parametrize(

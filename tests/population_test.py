@@ -14,8 +14,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import digits
 from configs import five_conv, simple_cnn
-from digits import batch, checkpoint, models, population, record, scalars, step, train
+from digits import batch, files, models, population, record, scalars, step, train
 from digits.errors import UserError
 from digits.interrupt import Interrupted, Listener
 from digits.points import with_values
@@ -68,7 +69,7 @@ def members(config, folder, values=VALUES, **forced):
 
 
 def arrays(workdir, which="latest"):
-    run = checkpoint.load(workdir, which)
+    run = digits.load(workdir, which)
     return jax.tree.leaves(models.split(run.model)[1:])
 
 
@@ -103,6 +104,22 @@ def single(tmp_path_factory):
     for index, values in enumerate(VALUES):
         train.train_and_evaluate(with_values(config, values), folder / str(index))
     return folder
+
+
+@pytest.mark.parametrize("sharing", ["mapped", "batched"])
+def test_a_member_that_another_process_trains_has_not_failed(tiny, tmp_path, sharing):
+    tiny.epochs, tiny.augment.rotation, tiny.model.hidden = 1, 0.0, ()
+    watcher = Watcher()
+    held = files.Lock(tmp_path / "0")
+    (tmp_path / "0").mkdir()
+    held.acquire()
+    results = population.train_members(
+        members(tiny, tmp_path, [{"seed": 0}, {"seed": 1}], sharing=sharing), watcher=watcher
+    )
+    held.release()
+    assert results[0] is None and results[1]["epochs"] == 1
+    assert sorted(watcher.ended) == [("0", "error"), ("1", "finished")]
+    assert not (tmp_path / "0" / "failure.json").exists()
 
 
 @pytest.mark.parametrize("sharing", ["mapped", "batched"])
@@ -253,11 +270,17 @@ def test_several_devices_share_the_members(folds, single, tmp_path):
     """Two simulated devices, in a process of their own: two members each, one of them a copy."""
     code = (
         "import sys; from tests import population_test as t; from digits import population, record; import json, pathlib\n"
+        "from digits.train import Training; called, places = Training._call, set()\n"
+        "def call(self, order):\n"
+        "    places.add((*order.devices(), *self.state.step.devices()))\n"
+        "    return called(self, order)\n"
+        "Training._call = call\n"
         "config = record.config_from_json(json.loads(sys.argv[1]))\n"
         "for sharing in ('mapped', 'batched'):\n"
         "    everyone = t.members(config, pathlib.Path(sys.argv[2]) / sharing, sharing=sharing)\n"
         "    with t.code_for_users():\n"
         "        assert all(population.train_members(everyone))\n"
+        "assert len(places) == 2 and all(order == state for order, state in places), places\n"
     )
     devices = {"JAX_NUM_CPU_DEVICES": "2"}
     command = [sys.executable, "-c", code, json.dumps(record.config_to_json(folds)), str(tmp_path)]

@@ -29,6 +29,21 @@ def test_a_torn_last_line_is_dropped_and_later_epochs_are_cut(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["metrics.jsonl"]
 
 
+def test_a_folder_with_what_a_kill_or_a_failure_left_is_free(tmp_path):
+    files, config = record.Workdir(tmp_path), base.get_config()
+    (tmp_path / ".config.json.123").write_text("{")
+    files.write_failure("out of memory", "It was too large.")
+    files.check(config)
+    (tmp_path / "thesis.tex").write_text("")
+    with pytest.raises(errors.UserError, match="which holds files but no run"):
+        files.check(config)
+
+
+def test_a_checkout_where_git_is_not_installed_has_no_commit(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert record.environment()["commit"] is None
+
+
 def test_unreadable_json_names_the_file(tmp_path):
     (tmp_path / "config.json").write_text("{")
     with pytest.raises(errors.UserError, match="config.json cannot be read as JSON"):

@@ -112,6 +112,7 @@ BAD = {
         ["--config.model.family=cnn", "--config.model.blocks=((4,),)", "--sweep.model.kernel_size=3,40"],
         "model.kernel_size=40 cannot be trained: config.model.kernel_size is 40, but nothing is left of a 28x28 image",
     ),
+    "too many parameters": (["--sweep.model.hidden=(8,),(20000,20000)"], "cannot be trained: config.model describes a"),
     "a fold that is none": (["--config.data.validation=folds(3)", "--sweep.data.fold=0:4"], "from 0 to 2"),
     "a value out of range": (["--sweep.model.hidden_dropout=0.5,1.5"], "model.hidden_dropout is 1.5"),
     "unknown flag": (["--sweeps.seed=1"], "Unknown command line flag 'sweeps.seed'"),

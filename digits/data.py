@@ -90,7 +90,7 @@ def check(config: ConfigDict) -> None:
 
 def _parse_split(text: str) -> tuple[str, list]:
     for kind, pattern in _SPLITS.items():
-        if match := re.fullmatch(pattern, text.strip()):
+        if match := re.fullmatch(pattern, text):
             arguments = [float(g) if "." in g else int(g) for g in match.groups()]
             if kind != "random" or arguments[1] < 2**32:  # What NumPy takes as a seed.
                 return kind, arguments
@@ -154,7 +154,7 @@ def split(dataset: Dataset, config: ConfigDict) -> Splits:
     test = dataset.test_images, dataset.test_labels
     train, held = indices(dataset, config)
     images, labels = dataset.train_images, dataset.train_labels
-    if config.validation.strip() == "test":
+    if config.validation == "test":
         validation = test
     else:
         validation = (_take(images, held), _take(labels, held)) if len(held) else None

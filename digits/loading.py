@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from ml_collections import ConfigDict
 import numpy as np
 
-from digits import checkpoint, evaluate, models, record, results
+from digits import checkpoint, evaluate, models, native, record, results
 from digits.errors import UserError, paths
 from digits.files import is_a, refuse_links
 
@@ -281,5 +281,8 @@ def _first_line(error: Exception) -> str:
 @functools.lru_cache(maxsize=64)
 def _structure(model: str, classes: int) -> tuple[nnx.GraphDef, dict, dict]:
     """The abstract network of a `config.model`, as JSON: to trace it takes as long as to read its weights."""
-    config = record.config_from_json(json.loads(model))
+    fields = json.loads(model)
+    if fields.get("convolution") == "native" and not native.available():  # It was trained on another machine.
+        fields["convolution"] = "auto"
+    config = record.config_from_json(fields)
     return models.split(nnx.eval_shape(lambda: models.build(config, classes, jax.random.key(0))))

@@ -32,7 +32,7 @@ class Shard:
 
     @property
     def rows(self) -> int:
-        """Of each device. The last ones of the last device may be filling."""
+        """Of each device. The last ones may be filling, of the last device or of several."""
         return -(-self.batch // self.devices)
 
     @property

@@ -116,6 +116,7 @@ class Training:
         self.first_step = {"seconds_to_first_step": None, "compile_seconds": None}
         self.profile = profile.Profile(files.path / "profile" if profiled and hosts.first() else None)
         self.checkpoints = checkpoint.Checkpoints(files.checkpoints) if hosts.first() else checkpoint.NoCheckpoints()
+        self.device = jax.config.jax_default_device  # Where members of a population are spread over several.
         # For what must not keep the training thread waiting.
         self.background = concurrent.futures.ThreadPoolExecutor(1)
 
@@ -176,6 +177,11 @@ class Training:
         """The order of the examples in the epoch `ahead` of the last whole one."""
         return self.program.order(self.config.seed, self.epoch + ahead)
 
+    def _next_order_on(self, device: jax.Device | None) -> jax.Array:
+        """`next_order` for the epoch after next, in another thread, which has not this one's default device."""
+        with jax.default_device(device):
+            return self.next_order(2)
+
     def _saved(self) -> dict[str, Any]:
         # The scalars are the config's, and no step is lost in what is saved.
         train = {name: value for name, value in vars(self.state).items() if name != "scalars"}
@@ -231,7 +237,7 @@ class Training:
         order = self.order
         # On two cores it takes a tenth of a short epoch to shuffle: the next order is made beside this epoch.
         # Several processes must give their devices everything in the same order, and wait for it.
-        following = None if hosts.several() else self.background.submit(self.next_order, 2)
+        following = None if hosts.several() else self.background.submit(self._next_order_on, self.device)
         done = min(self.step_in_epoch * config.batch_size, self.count)
         progress = self.terminal.progress(number, config.epochs, self.count, done)
         while self.step_in_epoch < self.steps_per_epoch:
@@ -311,6 +317,7 @@ class Training:
         self.epoch, self.step_in_epoch, self.seconds = self.epoch + 1, 0, 0.0
         with phase("evaluate"):
             metrics = self._metrics()
+        self._check_finite("validation loss", metrics["val_loss"])
         with phase("record"):
             line = {
                 "epoch": self.epoch,
@@ -338,12 +345,19 @@ class Training:
 
     def _check_loss(self, stop: int) -> None:
         """Raises Diverged if the loss was no finite number in a step of this epoch before `stop`."""
-        if not (lost := int(self.totals["lost"])):
-            return
+        if lost := int(self.totals["lost"]):
+            where = f"in epoch {self.epoch + 1}, step {stop - lost + 1} of {self.steps_per_epoch}"
+            raise self._diverged("loss", float(self.totals["loss"]), where)
+
+    def _check_finite(self, what: str, loss: float | None) -> None:
+        """Raises Diverged for a loss that shows what the last step of an epoch did: its own was that before the step."""
+        if loss is not None and not np.isfinite(loss):
+            raise self._diverged(what, loss, f"after epoch {self.epoch}")
+
+    def _diverged(self, what: str, loss: float, where: str) -> Diverged:
         kept = [step // self.steps_per_epoch for step in self.checkpoints.steps()]
-        raise Diverged(
-            f"The loss became {float(self.totals['loss'])} in epoch {self.epoch + 1}, step {stop - lost + 1} of "
-            f"{self.steps_per_epoch}, at a learning rate of {self.program.learning_rate(self.state):g}: try a "
+        return Diverged(
+            f"The {what} became {loss} {where}, at a learning rate of {self.program.learning_rate(self.state):g}: try a "
             f"config.optimizer.learning_rate below {self.config.optimizer.learning_rate:g}, or "
             f"config.optimizer.clip_norm=1. {self.files.path} keeps "
             + (f"the checkpoint of epoch {kept[0]}." if kept else "no checkpoint, for it had none yet.")
@@ -373,6 +387,7 @@ class Training:
             self._restore(self._find_best)
             self.say(f"testing the weights of epoch {tested_epoch}, the best by {config.monitor}")
         test = self._evaluate(self.put(self.examples.test))
+        self._check_finite("test loss", test["loss"])
         tested = {
             "test_loss": test["loss"],
             "test_accuracy": test["accuracy"],
@@ -407,7 +422,7 @@ class Training:
 
     def _show_test(self, result: dict[str, Any]) -> None:
         """The test figures and the worst mistakes, for TensorBoard."""
-        if not self.config.tensorboard or not np.isfinite(result["test_loss"]):
+        if not self.config.tensorboard:
             return
         epoch, (images, labels) = result["tested_epoch"], map(np.asarray, self.examples.test)
         self.events.metrics(epoch, {name: result[name] for name in ("test_loss", "test_accuracy")})

@@ -72,8 +72,35 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_it_taken(whole, copy, 
 def test_without_a_whole_checkpoint_it_stops(copy):
     for path in (copy / "checkpoints").glob("*/about/metadata"):
         path.write_text("{}")
-    with pytest.raises(UserError, match="has no checkpoint left that is whole"):
+    before = {path: path.read_bytes() for path in (copy / "checkpoints").rglob("*") if path.is_file()}
+    with pytest.raises(UserError, match="has no checkpoint that is whole"):
         train.train_and_evaluate(faults.config(), copy)
+    assert {path: path.read_bytes() for path in (copy / "checkpoints").rglob("*") if path.is_file()} == before
+
+
+def test_records_that_are_gone_take_no_checkpoint_with_them(whole, copy):
+    """What was lost may be found again, and then the run goes on."""
+    records = (copy / "metrics.jsonl").rename(copy.parent / "aside")
+    with pytest.raises(
+        UserError, match="has no checkpoint that is whole .* metrics.jsonl has no record of some of its"
+    ):
+        train.train_and_evaluate(faults.config(), copy)
+    records.rename(copy / "metrics.jsonl")
+    train.train_and_evaluate(faults.config(), copy)
+    assert_same_bits(whole, copy)
+
+
+@pytest.mark.parametrize("error", [OSError(errno.EIO, os.strerror(errno.EIO)), MemoryError()])
+def test_a_machine_that_cannot_read_a_checkpoint_does_not_cost_it(whole, copy, monkeypatch, error):
+    def fail(self, step, like):
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint.Checkpoints, "_restore", fail)
+        with pytest.raises(type(error)):
+            train.train_and_evaluate(faults.config(), copy)
+    train.train_and_evaluate(faults.config(), copy)
+    assert_same_bits(whole, copy)
 
 
 def test_other_weights_in_a_checkpoint_are_found(copy):
@@ -227,6 +254,19 @@ def test_the_loss_that_is_no_number_is_named_with_its_step_and_rate(tiny, tmp_pa
         Diverged, match=r"became (nan|inf) in epoch 1, step [2-9] of 23, at a learning rate of 1e\+25: try"
     ):
         train.train_and_evaluate(tiny, tmp_path / "run")
+
+
+def test_a_last_step_that_destroys_the_weights_is_no_result(tiny, tmp_path):
+    """Its own loss was that before it; only what comes after shows it."""
+    tiny.optimizer.name, tiny.optimizer.learning_rate, tiny.augment.rotation = "sgd", 1e36, 0.0
+    tiny.model.hidden_batch_norm, tiny.epochs, tiny.monitor = False, 1, "loss"
+    for validation, what, images in (("last(100)", "validation", 1337), ("none", "test", 1437)):
+        tiny.data.validation, tiny.batch_size = validation, images
+        with pytest.raises(
+            Diverged, match=f"^The {what} loss became (nan|inf) after epoch 1, at a learning rate of 1e"
+        ):
+            train.train_and_evaluate(tiny, tmp_path / what)
+        assert not (tmp_path / what / "result.json").exists()
 
 
 # Runs of others

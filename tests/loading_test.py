@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import digits
-from digits import checkpoint, data, errors, evaluate, loading, models, population
+from digits import data, errors, evaluate, loading, models, native, population, record
 from digits.points import with_values
 from tests.conftest import tiny_config
 
@@ -139,5 +139,17 @@ def test_a_name_that_is_too_long_is_refused_and_a_wrong_one_gets_its_neighbours(
         digits.load(sweep / "aa")
 
 
-def test_load_is_where_it_was_before():
-    assert checkpoint.load is digits.load is loading.load and checkpoint.Run is loading.Run
+def test_a_network_of_compiled_convolutions_can_be_had_where_they_cannot_be_compiled(monkeypatch):
+    """Its weights are the same; a run that was trained so elsewhere must load."""
+    monkeypatch.setattr(native, "available", lambda: False)
+    monkeypatch.setattr(native, "problem", lambda: "no C++ compiler was found")
+    config = tiny_config()
+    config.model.family, config.model.blocks, config.model.kernel_size = "cnn", ((4,),), 3
+    found = []
+    for convolution in ("native", "dot"):
+        config.model.convolution = convolution
+        found.append(loading._structure(json.dumps(record.config_to_json(config)["model"]), 10)[1:])
+    assert jax.tree.map(lambda array: array.shape, found[0]) == jax.tree.map(lambda array: array.shape, found[1])
+    config.model.convolution = "native"
+    with pytest.raises(errors.UserError, match="it must be auto, stock or dot here"):
+        models.check(config.model)  # To train it there is refused.

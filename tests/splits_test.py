@@ -95,7 +95,8 @@ def test_every_documented_split_passes_the_check():
     ["", "None", "nonetheless", "last", "last()", "last(-1)", "last(0.1)", "last(10", "random(0.1)", "random(1.5, 0)"]
     + ["random(1.0, 0)", "random(0, 0)", "random(1, 0)", "random(0.1, -1)", "random(0.1, 0.5)", "random(0.1; 0)"]
     + ["random(nan, 0)", "folds", "folds(-5)", "folds(2.5)", "fold(5)", "train[:80%]", "random(0.1, 0) last(3)"]
-    + ["writer_folds", "writer_folds(-5)", "writer_folds(2.5)", "writer folds(5)"],
+    + ["writer_folds", "writer_folds(-5)", "writer_folds(2.5)", "writer folds(5)"]
+    + [" test", "none ", "folds(5)\n"],  # What is recorded must be what is compared.
 )
 def test_bad_split_is_refused_with_what_is_accepted(text):
     with pytest.raises(UserError) as error:

@@ -5,6 +5,7 @@ import collections
 import dataclasses
 import pathlib
 import re
+import shlex
 
 import numpy as np
 
@@ -45,12 +46,12 @@ Written by `python -m experiments.reproduce --render` from the files in `results
 
 **How to read it.** A reproduced figure is mean ± standard deviation over n seeds. A *documented* figure is one that a
 notebook printed, of a single run without a seed: its test accuracy or, where that is lost, the last validation or else
-training accuracy printed. It is *inside* where it lies in the 95% prediction interval of a single run, mean ± t s
+training accuracy printed, which is named then. It is *inside* where it lies in the 95% prediction interval of a single run, mean ± t s
 sqrt(1 + 1/n): there, chance alone can explain that it is not the mean. One of twenty such figures would be outside by
 chance, too; and with three or five seeds the interval is itself a rough guess. *Seconds* are the median of the runs, each
 from its start to its result; several may share the device, so that one alone is faster, and figures of different devices
-are not comparable. The last column trains the member with seed 0: again with the same figure on the same kind of
-processor with the same versions, elsewhere as another draw, which lies in the prediction interval 19 times out of 20.
+are not comparable. The commands below a table train the member with seed 0: again with the same figure on the same kind
+of processor with the same versions, elsewhere as another draw, which lies in the prediction interval 19 times out of 20.
 
 *As run* is what a notebook's code did, *as written* what it said it did, *honest* the same with a validation set held
 out of training and the test set opened once, *ours* what no notebook ran. Where validation was the test set, as in
@@ -74,10 +75,7 @@ claims. The axis is linear within 0.2 percentage points of zero, and logarithmic
 
 _LOSSES = """\
 The documented test loss, where a notebook printed one, beside the reproduced ones. Two networks can be as accurate as each
-other and differ in how sure they are of their mistakes; the table above compares one figure of each run. Losses that
-include an L2 penalty, as Keras's do, are not to be compared with those that include none."""
-
-_PENALISED = "losses include the L2 penalty"
+other and differ in how sure they are of their mistakes; the table above compares one figure of each run."""
 
 
 _README_TABLE = r"(?s)(?<=<!-- results -->\n)(.*?)(?=\n<!-- /results -->)"
@@ -151,9 +149,9 @@ def render(studies: Sequence[Study], found: Results) -> str:
         trains = f"`python -m experiments.reproduce {study.name}` trains what is missing here."
         parts += [f"## {study.title}", study.question, trains]
         if others := _others(study, found):
-            parts += ["### What else was trained", others]
+            parts += ["### What else was trained", *others]
         if study.claims:
-            parts += ["### Claims", _lines(map(_claim_row, judged[study.name]))]
+            parts += ["### Claims", _lines(map(_claim_row, judged[study.name])), _claim_notes(judged[study.name])]
         if _with_curves(study, found):
             parts += ["### Curves", f"![Documented curves against reproduced ones](figures/{study.name}.png)"]
         if study.lessons:
@@ -173,12 +171,16 @@ def readme_table(studies: Sequence[Study], found: Results) -> str:
     }
     rows = []
     for comparison in _compared(studies, found):
-        which = "" if comparison.metric is TEST_ACCURACY else f" ({comparison.metric.name})"
-        documented = f"{comparison.documented:.4f}{which}"
-        rows.append(short(comparison.arm, comparison.summary, documented, _INSIDE[comparison.inside]))
+        documented, inside = _documented_figure(comparison), _INSIDE[comparison.inside]
+        rows.append(short(comparison.arm, comparison.summary, documented, inside))
     for arm in {arm.name: arm for study in studies for arm in study.arms if arm.kind == "as written"}.values():
         rows.append(short(arm, summarize(map(TEST_ACCURACY.of, found.members[arm.name]))))
     return _lines(rows)
+
+
+def _documented_figure(comparison: Comparison) -> str:
+    """With its name, unless it is the test accuracy."""
+    return f"{comparison.documented:.4f}" + f" ({comparison.metric.name})" * (comparison.metric is not TEST_ACCURACY)
 
 
 _INSIDE = {True: "yes", False: "**no**", None: ""}
@@ -237,18 +239,22 @@ def _documented(studies: Sequence[Study], found: Results) -> list[str]:
             {
                 "run": f"`{comparison.arm.name}`",
                 "notebook": comparison.notebook,
-                "figure": comparison.metric.name,
-                "documented": f"{comparison.documented:.4f}",
+                "documented": _documented_figure(comparison),
                 "reproduced": str(summary) or "not run",
                 "n": _n(comparison.arm, summary),
                 "95% of single runs": _single_runs(comparison),
                 "inside": _INSIDE[comparison.inside],
+                "seconds": median_seconds(comparison.members),
             }
-            | _rest(comparison.arm, found)
         )
+    arms = [comparison.arm for comparison in _compared(studies, found)]
     picture = "![Documented figures minus the mean of the reproduced ones](figures/documented.png)"
-    losses = ["### Their test losses", _LOSSES, _lines(_loss_row(one, found) for one in _compared(studies, found))]
-    return [_lines(rows), *([picture] if _comparable(studies, found) else []), *losses]
+    losses = ["### Their test losses", _LOSSES, _lines(map(_loss_row, _compared(studies, found)))]
+    if penalised := [f"`{arm.name}`" for arm in arms if arm.name in found.penalised]:
+        losses[1] += (
+            f" {', '.join(penalised)}: with the L2 penalty, as Keras has it, and not to be compared with the others."
+        )
+    return [_lines(rows), *_below(arms, found), *([picture] if _comparable(studies, found) else []), *losses]
 
 
 def _single_runs(comparison: Comparison) -> str:
@@ -256,10 +262,10 @@ def _single_runs(comparison: Comparison) -> str:
     if (interval := prediction_interval(comparison.summary)) is None:
         return ""
     low, high = interval
-    return f"{low:.4f} to {min(high, 1.0) if comparison.metric.unit == 'fraction' else high:.4f}"
+    return f"{low:.4f}–{min(high, 1.0) if comparison.metric.unit == 'fraction' else high:.4f}"
 
 
-def _loss_row(comparison: Comparison, found: Results) -> dict[str, str]:
+def _loss_row(comparison: Comparison) -> dict[str, str]:
     row = {
         "run": f"`{comparison.arm.name}`",
         "test accuracy": str(summarize(map(TEST_ACCURACY.of, comparison.members))) or "not run",
@@ -271,13 +277,13 @@ def _loss_row(comparison: Comparison, found: Results) -> dict[str, str]:
     if loss := compare_test_loss(comparison.arm, comparison.members):
         row |= {"documented": f"{loss.documented:.4f}", "95% of single runs": _single_runs(loss)}
         row["inside"] = _INSIDE[loss.inside]
-    return row | {"note": _PENALISED if comparison.arm.name in found.penalised else ""}
+    return row
 
 
-def _others(study: Study, found: Results) -> str:
+def _others(study: Study, found: Results) -> list[str]:
     """The arms without a documented figure."""
-    rows = []
-    for arm in (arm for arm in study.arms if not arm.documented):
+    rows, arms = [], [arm for arm in study.arms if not arm.documented]
+    for arm in arms:
         there = found.members[arm.name]
         over = lambda metric, there=there: summarize(map(metric.of, there))
         accuracy = over(TEST_ACCURACY)
@@ -292,25 +298,39 @@ def _others(study: Study, found: Results) -> str:
                 "test loss": str(over(TEST_LOSS)),
                 "validation accuracy": str(summarize(map(VALIDATION_ACCURACY.of, unseen))),
                 "n": _n(arm, accuracy),
+                "seconds": median_seconds(there),
             }
-            | _rest(arm, found)
         )
-    return _lines(rows)
+    return [_lines(rows), *_below(arms, found)] if arms else []
 
 
-def _rest(arm: Arm, found: Results) -> dict[str, str]:
-    """The columns that all tables of arms end with."""
-    members, diverged = found.members[arm.name], found.diverged[arm.name]
-    failed = f"diverged: {arm.repeats} {', '.join(map(str, diverged))}" if diverged else ""
-    on_test = "validation was the test set" if any(member.result["validation_is_test"] for member in members) else ""
-    penalised = _PENALISED if arm.name in found.penalised else ""
-    more = "; ".join(filter(None, [on_test, penalised, failed]))
-    return {
-        "seconds": median_seconds(members),
-        "device": devices(members),
-        "note": "; ".join(filter(None, [arm.note.removesuffix("." * bool(more)), more])),
-        "one run alone": f"`{collected.command(arm, 0)}`",
-    }
+def _below(arms: Sequence[Arm], found: Results) -> list[str]:
+    """What would make a table of arms too wide to be read: notes, devices, and the commands of single runs."""
+    lines = [f"`{arm.name}`: {note}" for arm in arms if (note := _note(arm, found))]
+    alike = collections.defaultdict(list)
+    for arm in arms:
+        members, name = found.members[arm.name], f"`{arm.name}`"
+        if any(member.result["validation_is_test"] for member in members):
+            alike["Validation was the test set"].append(name)
+        if arm.name in found.penalised:
+            alike["Losses include the L2 penalty"].append(name)
+        if there := devices(members):
+            alike[f"On {there}"].append(name)
+    lines += [f"{what}: {', '.join(names)}." for what, names in sorted(alike.items(), reverse=True)]
+    commands = "\n".join(f"# {arm.name}\n{collected.command(arm, 0)}" for arm in arms)
+    folded = f"<details>\n<summary>Commands of single runs</summary>\n\n```\n{commands}\n```\n\n</details>"
+    return [*filter(None, ["\n".join(f"- {line}" for line in lines)]), folded]
+
+
+def _note(arm: Arm, found: Results) -> str:
+    notes, diverged = [arm.note] if arm.note else [], found.diverged[arm.name]
+    count = len(found.members[arm.name])
+    if diverged:
+        notes.append(f"Diverged: {arm.repeats} {', '.join(map(str, diverged))}.")
+    if count + len(diverged) < arm.seeds:
+        how = shlex.join(["python", "-m", "experiments.reproduce", arm.name])
+        notes.append(f"{'The others' if count else 'Not run'}: `{how}`.")
+    return " ".join(notes)
 
 
 def _n(arm: Arm, summary: Summary) -> str:
@@ -322,19 +342,30 @@ def _claim_row(judgement: Judgement) -> dict[str, str]:
     form = ""
     if isinstance(claim.test, (Difference, Level)):
         form = "+.4f" if claim.test.metric.unit in ("fraction", "nats") else "+.3g"
+    interval, claimed = _interval(summary, form), f"`{claim.name}`: {claim.sentence} *{_lines_of(claim.source)}*"
     return {
-        "claim": f"`{claim.name}`: {claim.sentence}",
-        "variant": claim.variant,
-        "compared": _compared_words(claim.test),
-        "difference": "" if summary.mean is None else format(summary.mean, form),
-        "95% interval": _interval(summary, form),
+        "claim": "<br>".join(filter(None, [claimed, _compared_words(claim.test)])),
+        "difference (95% interval)": interval and f"{summary.mean:{form}} ({interval})",
         "n": str(summary.n or ""),
         "p": "" if judgement.p is None else _p(judgement.p),
         "p (Holm)": "" if judgement.adjusted is None else _p(judgement.adjusted),
-        "verdict": f"**{judgement.verdict}**" + f": {judgement.reason}" * bool(judgement.reason),
-        "source": claim.source,
-        "note": claim.note,
+        "verdict": f"**{judgement.verdict}**",
     }
+
+
+def _lines_of(source: str) -> str:
+    """Of "notebook 003, line 259 (D1, D2)" what a reader can look up."""
+    return source.split(" (")[0].capitalize()
+
+
+def _claim_notes(judgements: Sequence[Judgement]) -> str:
+    """What would make the table of claims too wide: why nothing was tested, and the claims' notes."""
+    notes = []
+    for one in judgements:
+        reason = f"Not run: {one.reason}." if one.verdict == NOT_RUN else one.reason
+        if text := " ".join(filter(None, [reason, one.claim.note])):
+            notes.append(f"- `{one.claim.name}`: {text}")
+    return "\n".join(notes)
 
 
 def _compared_words(test) -> str:

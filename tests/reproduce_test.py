@@ -4,6 +4,7 @@ import dataclasses
 import json
 import math
 import pathlib
+import re
 import shlex
 
 import pytest
@@ -178,7 +179,7 @@ def test_one_that_diverges_is_said_and_not_tried_again(tmp_path, capsys):
     capsys.readouterr()
     assert run(tmp_path, studies) == 0
     assert "to train" not in capsys.readouterr().out
-    assert "diverged: seed 0" in (tmp_path / "experiments" / "RESULTS.md").read_text()
+    assert "Diverged: seed 0" in (tmp_path / "experiments" / "RESULTS.md").read_text()
 
 
 def test_what_was_finished_is_kept_when_it_is_interrupted(trained, tmp_path, monkeypatch, capsys):
@@ -253,19 +254,31 @@ def row_of(page, start):
     return dict(zip(split(lines[head]), split(lines[index]), strict=True))
 
 
+def notes_of(page, name):
+    """What the list below a table of the page says of an arm or a claim."""
+    return [line.removeprefix(f"- `{name}`: ") for line in page.splitlines() if line.startswith(f"- `{name}`: ")]
+
+
 def test_rows_say_what_the_members_did(trained):
     page = (trained / "experiments" / "RESULTS.md").read_text()
     arms = kept(trained)
     a, b = ([member["result"]["test_accuracy"] for member in arms[name]["members"]] for name in ("tiny", "tiny,wide"))
     row = row_of(page, "`tiny`")
-    assert row["documented"] == "0.9370" and row["n"] == "2" and row["figure"] == "test accuracy"
+    assert row["documented"] == "0.9370" and row["n"] == "2"
     assert row["reproduced"].startswith(f"{sum(a) / 2:.4f} ± ")
-    assert row["one run alone"] == f"`{arms['tiny']['members'][0]['command']}`"
-    assert row_of(page, "`tiny,wide`")["note"] == "A note."
+    for name in ("tiny", "tiny,wide"):
+        member = arms[name]["members"][0]
+        assert f"\n# {name}\n{member['command']}\n" in page
+        assert re.search(f"^- On {re.escape(member['result']['device'])}: `{name}`.$", page, re.MULTILINE)
+    assert notes_of(page, "tiny,wide") == ["A note."] and notes_of(page, "tiny") == []
     claim = row_of(page, "`wider-higher`")
-    assert claim["difference"] == f"{(sum(b) - sum(a)) / 2:+.4f}" and claim["n"] == "2"
-    assert claim["claim"] == "`wider-higher`: Width helps ¦ hurts."
-    assert row_of(page, "`lost`")["verdict"] == "**undecidable**: no times were printed"
+    assert claim["difference (95% interval)"].startswith(f"{(sum(b) - sum(a)) / 2:+.4f} (") and claim["n"] == "2"
+    assert claim["claim"] == (
+        "`wider-higher`: Width helps ¦ hurts. *Notebook 999, line 1*<br>`tiny,wide` − `tiny`, test accuracy (fraction): "
+        "claimed higher"
+    )
+    assert row_of(page, "`lost`")["verdict"] == "**undecidable**"
+    assert notes_of(page, "lost") == ["no times were printed"]
     verdict = claim["verdict"].strip("*")
     assert f"- Look: `wider-higher` ({verdict})." in page and "- All.\n" in page
 
@@ -292,8 +305,11 @@ def test_inside_is_the_interval_of_a_single_run(shift, word):
     arm = Arm("dense_sgd_momentum", "dense_sgd_momentum", documented="dense_sgd_momentum", seeds=9)
     study = Study("s", "S", "?", (arm,), (), ())
     members = rendering.Results({arm.name: made_up(5, shift=shift)}, {arm.name: [7]})
-    row = row_of(rendering.render([study], members), "`dense_sgd_momentum`")
-    assert row["inside"] == word and row["n"] == "5 of 9" and row["note"] == "diverged: seed 7"
+    page = rendering.render([study], members)
+    row = row_of(page, "`dense_sgd_momentum`")
+    assert row["inside"] == word and row["n"] == "5 of 9"
+    goes_on = "The others: `python -m experiments.reproduce dense_sgd_momentum`."
+    assert notes_of(page, "dense_sgd_momentum") == [f"Diverged: seed 7. {goes_on}"]
     short = row_of(rendering.readme_table([study], members), "`dense_sgd_momentum`")
     assert short["documented"] == "0.9354" and short["inside 95% of single runs"] == word
 
@@ -313,19 +329,20 @@ def test_documented_test_losses_are_compared_too(shift, word, short):
     assert (
         row["documented"] == "0.2154" and row["test loss"] == f"{0.2154 + shift:.4f} ± 0.0100" and row["inside"] == word
     )
-    assert row["95% of single runs"] == f"{0.1657 + shift:.4f} to {0.2651 + shift:.4f}"
+    assert row["95% of single runs"] == f"{0.1657 + shift:.4f}–{0.2651 + shift:.4f}"
     assert lost["test accuracy"] and lost["documented"] == lost["inside"] == ""  # The notebook's is lost.
     assert short in first
 
 
 def test_validation_on_the_test_set_is_said():
-    arm = Arm("five_conv", "five_conv", documented="five_conv", note="Last epoch.")
+    arm = Arm("five_conv", "five_conv", documented="five_conv", seeds=2, note="Last epoch.")
     members = made_up(2)
     for member in members:
         member.result["validation_is_test"] = True
     found = rendering.Results({"five_conv": members}, {"five_conv": []})
-    row = row_of(rendering.render([Study("s", "S", "?", (arm,), (), ())], found), "`five_conv`")
-    assert row["note"] == "Last epoch; validation was the test set"
+    page = rendering.render([Study("s", "S", "?", (arm,), (), ())], found)
+    assert "\n- Validation was the test set: `five_conv`.\n" in page
+    assert notes_of(page, "five_conv") == ["Last epoch."]
 
 
 def test_losses_with_a_penalty_are_marked():
@@ -333,10 +350,8 @@ def test_losses_with_a_penalty_are_marked():
     members = {arm.name: made_up(3) for arm in arms}
     found = rendering.Results(members, dict.fromkeys(members, []), {"dense_32_32"})
     first, losses = rendering.render([Study("s", "S", "?", tuple(arms), (), ())], found).split("### Their test losses")
-    for page, note in ((first, "A note; losses include the L2 penalty"), (losses, "losses include the L2 penalty")):
-        assert row_of(page, "`dense_32_32`")["note"] == note
-    assert row_of(first, "`dense_sgd_momentum`")["note"] == "A note."
-    assert row_of(losses, "`dense_sgd_momentum`")["note"] == ""
+    assert "\n- Losses include the L2 penalty: `dense_32_32`.\n" in first
+    assert " `dense_32_32`: with the L2 penalty, as Keras has it" in losses
 
 
 def test_not_supported_is_told_from_refuted():

@@ -37,7 +37,7 @@ _HOST = flags.DEFINE_string(
 _PORT = flags.DEFINE_integer("port", 8000, "The port to serve at; 0: any free one.", 0, 65535, flag_values=_FLAGS)
 _OPEN = flags.DEFINE_bool("open", True, "Open the page in the browser.", flag_values=_FLAGS)
 
-MOST_BYTES = 10 * 2**20  # Of a picture: what the cameras of phones write is smaller.
+MOST_BYTES = 25 * 2**20  # Of a picture: what the cameras of phones write is smaller.
 _BATCH = 8  # Each number of images would be compiled for itself, so that there is one number for all.
 
 
@@ -124,13 +124,13 @@ def _answerer(run: "loading.Run | loading.Ensemble") -> Callable[[bytes], dict[s
 
     from digits import digitize, sheet
 
-    one_at_a_time = threading.Lock()  # Requests come in threads; two at once would only slow each other.
+    one_at_a_time = threading.Lock()  # Requests come in threads; a large picture takes half a gigabyte to read.
 
     def answer(content: bytes) -> dict[str, Any]:
-        found = digitize.read(content)
-        images_Nx28x28 = np.stack([digit.image for digit in found])
-        padded = np.pad(images_Nx28x28, ((0, -len(found) % _BATCH), (0, 0), (0, 0)))
         with one_at_a_time:
+            found = digitize.read(content)
+            images_Nx28x28 = np.stack([digit.image for digit in found])
+            padded = np.pad(images_Nx28x28, ((0, -len(found) % _BATCH), (0, 0), (0, 0)))
             probabilities_NxK = run.predict(padded, _BATCH)[: len(found)]
         return {
             "digits": [
@@ -238,7 +238,7 @@ def _server(app: "flask.Flask", listening: socket.socket) -> "werkzeug.serving.B
 
 def _serve(folder: str, listening: socket.socket, open_browser: bool) -> None:
     """Serves until Ctrl-C."""
-    from digits import loading, program
+    from digits import loading, predict, program
 
     run = loading.load(folder)
     program.prepare_jax((run.runs[0] if isinstance(run, loading.Ensemble) else run).config)
@@ -248,6 +248,8 @@ def _serve(folder: str, listening: socket.socket, open_browser: bool) -> None:
     server = _server(app, listening)
     reachable = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
     address = f"http://{f'[{reachable}]' if ':' in reachable else reachable}:{port}/"
+    if warning := predict.other_form(run):
+        print(warning)
     print(f"{', '.join(_facts(run, name))}\nDraw at {address}  (Ctrl-C ends it.)", flush=True)
     # On a Linux without a screen, a browser of text would take over the terminal.
     if open_browser and (sys.platform != "linux" or {"DISPLAY", "WAYLAND_DISPLAY"} & set(os.environ)):

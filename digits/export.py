@@ -190,7 +190,7 @@ def _difference(predict: export_formats.Predict, run: "loading.Run", images: "np
     """The largest difference of a probability from the run's; the export gets the images in batches of two sizes."""
     import numpy as np
 
-    found = np.concatenate([predict(batch) for batch in (images[:1], images[1:])])
+    found = np.concatenate([predict(batch) for batch in (images[:1], images[1:]) if len(batch)])
     return float(np.abs(found - run.predict(images)).max())
 
 

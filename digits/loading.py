@@ -257,7 +257,8 @@ def _restore(checkpoints: checkpoint.Checkpoints, step: int) -> tuple[Any, dict[
     state, about = checkpoints.restore(step)
     if not is_a(about["epoch"], int) or about["epoch"] < 0:
         raise ValueError(f"its epoch is {about['epoch']!r:.100}")
-    if not all(isinstance(name, str) for name in about["class_names"]):
+    # What is not to be printed would be told to the terminal, which may obey.
+    if not all(isinstance(name, str) and name.isprintable() for name in about["class_names"]):
         raise ValueError("its class names are no words")
     return state, about
 

@@ -138,7 +138,11 @@ def note(*content: Content) -> Element:
 
 def document(title: str, header: Sequence[Content], sections: Sequence[Element | None]) -> bytes:
     """The page: the header, links to the sections, the sections; those that are None are left out."""
-    sections = [part for part in sections if part is not None]
+    sections, names = [part for part in sections if part is not None], set()
+    for number, part in enumerate(sections, start=1):
+        if not part.get("id") or part.get("id") in names:  # Titles may differ in characters that no id has.
+            part.set("id", f"{part.get('id')}-{number}".strip("-"))
+        names.add(part.get("id"))
     links = [element("li", element("a", part[0].text, href="#" + part.get("id"))) for part in sections]
     head = element(
         "head",

@@ -14,7 +14,7 @@ from digits.errors import UserError
 if typing.TYPE_CHECKING:
     from PIL import Image
 
-MOST_PIXELS = 50_000_000  # That is 200 MB when decoded; phones take up to about that.
+MOST_PIXELS = 64_000_000  # That is 256 MB when decoded; phones take 8192 x 6144.
 # Pillow's decoders of photographs and drawings: of its others, some start programs and many are hardly ever tested.
 _FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF")
 # JPEGs have up to a dozen; a hundred bytes can say to go over the whole picture once more, which takes 50 ms.
@@ -22,6 +22,7 @@ _MOST_SCANS = 64
 _JPEG_MARKER = re.compile(rb"\xff[\x02-\xcf\xd8-\xfe]")
 _LEAST_CONTRAST = 0.06  # Of colours in the unit cube: 9 of 255 levels of grey.
 _PHOTOGRAPH = 64  # Pixels: in smaller pictures there are no shadows and no sheets of paper.
+_SMALL = 96  # Pixels of the longer side: in such pictures strokes may fill so much that they look like noise.
 
 
 def open_picture(source: str | os.PathLike | bytes) -> "Image.Image":
@@ -143,13 +144,26 @@ def _contrast(colours: np.ndarray) -> np.ndarray:
 def _standing_out(contrast: np.ndarray) -> np.ndarray:
     """The contrast without what is in broad areas and noise, and so that most of the ink has 1."""
     contrast = contrast - _broad(contrast)
-    # Three standard deviations, by the median absolute difference of pixels that light hardly tells apart.
-    differences = np.abs(contrast[:, 4:] - contrast[:, :-4])
-    noise = 3 / (0.6745 * np.sqrt(2)) * float(np.median(differences)) if differences.size else 0.0
+    noise = _noise(contrast)
     clear = contrast[contrast > max(2 * noise, _LEAST_CONTRAST)]
     if not len(clear):
         return np.zeros_like(contrast)
-    return np.clip((contrast - noise) / (np.percentile(clear, 90) - noise), 0, 1).astype(np.float32)
+    return np.clip((contrast - noise) / max(np.percentile(clear, 90) - noise, 1e-6), 0, 1).astype(np.float32)
+
+
+def _noise(contrast: np.ndarray) -> float:
+    """Three standard deviations of it, by the median absolute difference of pixels that light hardly tells apart."""
+    differences = np.abs(contrast[:, 4:] - contrast[:, :-4])
+    noise = 3 / (0.6745 * np.sqrt(2)) * float(np.median(differences)) if differences.size else 0.0
+    if max(contrast.shape) < _SMALL and min(contrast.shape) >= 5:
+        # Second differences of neighbours are small where a stroke goes on, and have six times the noise's variance.
+        second = [
+            contrast[2:] - 2 * contrast[1:-1] + contrast[:-2],
+            contrast.T[2:] - 2 * contrast.T[1:-1] + contrast.T[:-2],
+        ]
+        median = float(np.median(np.abs(np.concatenate([part.ravel() for part in second]))))
+        noise = min(noise, 3 / (0.6745 * np.sqrt(6)) * median)
+    return noise
 
 
 def _sheet(contrast: np.ndarray, most_sides: int) -> tuple[slice, slice, np.ndarray] | None:

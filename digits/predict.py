@@ -88,6 +88,20 @@ def read_files(
     return [Reading(*of, run.class_names, p) for of, p in zip(found, probabilities_NxK)], problems
 
 
+def other_form(run: "loading.Run | loading.Ensemble") -> str:
+    """What to say of networks that were trained on images of another form than pictures are brought to; mostly ""."""
+    from digits import loading
+
+    runs = run.runs if isinstance(run, loading.Ensemble) else [run]
+    names = sorted({one.config.data.name for one in runs} - {"mnist"})
+    if not names:
+        return ""
+    return (
+        f"note: trained on {', '.join(names)}; every picture is brought to the form of MNIST's images, light on dark and a "
+        "digit of 20x20 pixels in 28x28, and where the training images have another form it is often misread."
+    )
+
+
 def text(reading: Reading, characters: str = _BLOCKS) -> str:
     """A reading for the terminal: what the network saw beside the probabilities, at most 80 columns wide.
 
@@ -109,7 +123,9 @@ def text(reading: Reading, characters: str = _BLOCKS) -> str:
     beside = [""] * ((len(drawing) - len(bars)) // 2) + bars
     beside += [""] * (len(drawing) - len(beside))
     lines = [f"{left}  {right}".rstrip() for left, right in zip(drawing, beside)]
-    return "\n".join([f"{reading.file}, digit {reading.number}: {names[best]} ({p[best]:.1%})", *lines, ""])
+    # What is not to be printed would be told to the terminal.
+    file = reading.file if reading.file.isprintable() else repr(reading.file)
+    return "\n".join([f"{file}, digit {reading.number}: {names[best]} ({p[best]:.1%})", *lines, ""])
 
 
 def record(reading: Reading) -> dict[str, Any]:
@@ -148,6 +164,8 @@ def _main(files: list[str]) -> int:
     from digits import loading  # Imports JAX.
 
     run = loading.load(workdir)
+    if warning := other_form(run):
+        print(warning, file=sys.stderr)
     readings, problems = read_files(run, files)
     # Names of files and classes may have characters that the terminal, or a pipe, has not.
     sys.stdout.reconfigure(errors="backslashreplace")

@@ -237,7 +237,10 @@ def read_folder(path: pathlib.Path) -> Source:
 
 
 def _read_classes(path: pathlib.Path) -> Source:
-    """The images of a folder of folders, one a class: grey, resized to 28x28; classes and files in sorted order."""
+    """The images of a folder of folders, one a class: grey, resized to 28x28; classes and files in sorted order.
+
+    What is transparent is white, as on the screen.
+    """
     from PIL import Image
 
     folders = sorted(entry for entry in path.iterdir() if entry.is_dir() and not entry.name.startswith("."))
@@ -247,7 +250,10 @@ def _read_classes(path: pathlib.Path) -> Source:
             raise UserError(f"{path} has a class folder {folder.name!r}, but a class needs a name that can be printed.")
         for file in sorted(entry for entry in folder.iterdir() if entry.is_file() and not entry.name.startswith(".")):
             try:
-                image = pictures.open_picture(file).convert("L")
+                image = pictures.open_picture(file)
+                if image.mode == "RGBA":
+                    image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+                image = image.convert("L")
             except UserError as error:
                 raise UserError(f"{path} cannot be read as an image folder: {error}") from error
             images.append(np.asarray(image.resize((SIDE, SIDE), Image.Resampling.BICUBIC)))

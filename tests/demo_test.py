@@ -72,7 +72,7 @@ def test_every_digit_is_answered_with_what_the_network_is_given_and_says(run, cl
         ("POST", "/read", b"", 422, "empty"),
         ("POST", "/read", drawing.encoded(np.full((200, 300, 3), 255, np.uint8)), 422, "holds no digit"),
         ("POST", "/read", drawn(1)[:-40], 422, "The picture "),
-        ("POST", "/read", bytes(demo.MOST_BYTES + 1), 413, "it may have 10 MiB"),
+        ("POST", "/read", bytes(demo.MOST_BYTES + 1), 413, "it may have 25 MiB"),
         ("GET", "/read", None, 405, "POST /read"),
         ("POST", "/", b"", 405, "GET /"),
         ("OPTIONS", "/read", None, 405, "POST /read"),

@@ -314,6 +314,7 @@ def test_arrays_that_claim_a_terabyte_are_refused_before_they_are_read(whole, tm
     [
         (lambda about: about["config"]["model"].update(hidden=[17]), "not those of its config's network"),
         (lambda about: about.update(class_names=[None] * 10), "its class names are no words"),
+        (lambda about: about.update(class_names=["\x1b[2J"] * 10), "its class names are no words"),
         (lambda about: about.update(epoch="1"), "its epoch is '1'"),
         (lambda about: about.update(epoch=-1), "its epoch is -1"),
     ],

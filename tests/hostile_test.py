@@ -271,6 +271,16 @@ def test_link_to_an_image_elsewhere_is_that_image(classes):
     assert (sources.read_folder(classes)[0][0] == 99).all((1, 2)).sum() == 1
 
 
+def test_what_is_transparent_is_white(classes):
+    """Black ink on nothing would be black on black."""
+    drawing = np.zeros((28, 28, 4), np.uint8)
+    drawing[10:20, 10:20, 3] = 255
+    Image.fromarray(drawing).save(classes / "a" / "drawn.png")
+    images = sources.read_folder(classes)[0][0]
+    found = next(image for image in images if len(np.unique(image)) > 1)
+    assert found[0, 0] == 255 and found[15, 15] == 0
+
+
 def test_what_is_no_file_is_left_out(classes):
     os.mkfifo(classes / "a" / "pipe.png")
     (classes / "a" / "endless.png").symlink_to("/dev/zero")

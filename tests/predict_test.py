@@ -1,6 +1,7 @@
 """`python -m digits.predict`: pictures of a person's own to predictions, as text, CSV and JSON, and what goes wrong."""
 
 import csv
+import dataclasses
 import io
 import json
 import pathlib
@@ -79,7 +80,8 @@ def test_good_and_bad_files_in_one_command(workdir, pictures, run_module):
         assert one["class_name"] == str(reading.prediction)
         np.testing.assert_allclose(one["probabilities"], reading.probabilities, atol=1e-6)
         np.testing.assert_array_equal(one["pixels"], reading.digit.image)
-    damaged, missing = done.stderr.splitlines()
+    form, damaged, missing = done.stderr.splitlines()
+    assert form.startswith("note: trained on optdigits; every picture is brought to the form of MNIST's images")
     assert damaged.startswith(f"error: {pictures[1]} cannot be read as an image: ")
     assert missing == f"error: {pictures[3]} is not there: name an image file."
 
@@ -113,6 +115,11 @@ def test_the_drawing_is_what_the_network_saw_and_the_bars_are_the_probabilities(
     assert lines[3][30:] == "0 ██████████            50.0%" and lines[4][30:] == "1 █████                 25.0%"
     plain = predict.text(reading(p), predict._ASCII)
     assert plain.isascii() and plain.split("\n")[2][:28] == "'" * 28 and plain.split("\n")[5][:28] == "#" * 28
+
+
+def test_a_file_tells_the_terminal_nothing():
+    one = dataclasses.replace(reading([0.1] * 10), file="\x1b[2J.png")
+    assert predict.text(one).startswith("'\\x1b[2J.png', digit 2: ")
 
 
 def test_of_many_classes_the_ten_most_probable_are_shown_in_80_columns():

@@ -37,7 +37,13 @@ ARMS = (
             "hour, which their seconds include."
         ),
     ),
-    Arm("plateau_cnn_as_written", "plateau_cnn_as_written", "as written", seeds=3, note="With the augmentation."),
+    Arm(
+        "plateau_cnn_as_written",
+        "plateau_cnn_as_written",
+        "as written",
+        seeds=3,
+        note="With the augmentation. Seeds 0 and 1 were trained beside other work at times, which their seconds include.",
+    ),
     Arm(FIRST, FIRST, "ours", seeds=5),
     Arm(CNN, CNN, "ours", seeds=5),
     Arm(REGULARISED, REGULARISED, "ours", seeds=5),

@@ -3,6 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 import collections
 import dataclasses
+import math
 import pathlib
 import re
 import shlex
@@ -261,8 +262,12 @@ def _single_runs(comparison: Comparison) -> str:
     """The prediction interval, an accuracy's up to 1."""
     if (interval := prediction_interval(comparison.summary)) is None:
         return ""
-    low, high = interval
-    return f"{low:.4f}–{min(high, 1.0) if comparison.metric.unit == 'fraction' else high:.4f}"
+    return _of_accuracy(interval, 1.0 if comparison.metric.unit == "fraction" else math.inf)
+
+
+def _of_accuracy(interval: tuple[float, float] | None, largest: float = 1.0) -> str:
+    """An interval, up to the largest value that there is."""
+    return f"{interval[0]:.4f}–{min(interval[1], largest):.4f}" if interval else ""
 
 
 def _loss_row(comparison: Comparison) -> dict[str, str]:
@@ -294,7 +299,7 @@ def _others(study: Study, found: Results) -> list[str]:
                 "run": f"`{arm.name}`",
                 "kind": arm.kind,
                 "test accuracy": str(accuracy) or "not run",
-                "95% interval of the mean": _interval(accuracy, ".4f"),
+                "95% interval of the mean": _of_accuracy(accuracy.interval()),
                 "test loss": str(over(TEST_LOSS)),
                 "validation accuracy": str(summarize(map(VALIDATION_ACCURACY.of, unseen))),
                 "n": _n(arm, accuracy),

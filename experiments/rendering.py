@@ -262,10 +262,10 @@ def _single_runs(comparison: Comparison) -> str:
     """The prediction interval, an accuracy's up to 1."""
     if (interval := prediction_interval(comparison.summary)) is None:
         return ""
-    return _of_accuracy(interval, 1.0 if comparison.metric.unit == "fraction" else math.inf)
+    return _range(interval, 1.0 if comparison.metric.unit == "fraction" else math.inf)
 
 
-def _of_accuracy(interval: tuple[float, float] | None, largest: float = 1.0) -> str:
+def _range(interval: tuple[float, float] | None, largest: float = 1.0) -> str:
     """An interval, up to the largest value that there is."""
     return f"{interval[0]:.4f}–{min(interval[1], largest):.4f}" if interval else ""
 
@@ -299,7 +299,7 @@ def _others(study: Study, found: Results) -> list[str]:
                 "run": f"`{arm.name}`",
                 "kind": arm.kind,
                 "test accuracy": str(accuracy) or "not run",
-                "95% interval of the mean": _of_accuracy(accuracy.interval()),
+                "95% interval of the mean": _range(accuracy.interval()),
                 "test loss": str(over(TEST_LOSS)),
                 "validation accuracy": str(summarize(map(VALIDATION_ACCURACY.of, unseen))),
                 "n": _n(arm, accuracy),
@@ -323,8 +323,9 @@ def _below(arms: Sequence[Arm], found: Results) -> list[str]:
             alike[f"On {there}"].append(name)
     lines += [f"{what}: {', '.join(names)}." for what, names in sorted(alike.items(), reverse=True)]
     commands = "\n".join(f"# {arm.name}\n{collected.command(arm, 0)}" for arm in arms)
+    listed = "\n".join(f"- {line}" for line in lines)
     folded = f"<details>\n<summary>Commands of single runs</summary>\n\n```\n{commands}\n```\n\n</details>"
-    return [*filter(None, ["\n".join(f"- {line}" for line in lines)]), folded]
+    return [listed, folded]
 
 
 def _note(arm: Arm, found: Results) -> str:

@@ -12,7 +12,6 @@ log(a,b), uniform(a,b), int(a,b). A config file may instead, or besides, define 
 
 import collections
 import dataclasses
-import functools
 import importlib.machinery
 import importlib.util
 import inspect
@@ -153,7 +152,8 @@ def check(plan: Plan, datasets: dict[str, Any]) -> tuple[list[int], int]:
             checks.check_batch(config, counts[key])
             structure = scalars.structure(config), counts[key]
             if structure not in checked:
-                build = functools.partial(models.build, config.model, len(dataset.class_names), jax.random.key(0))
+                # The key is made within: outside it would start JAX, and with it the process that Ray's are forked from.
+                build = lambda c=config, count=len(dataset.class_names): models.build(c.model, count, jax.random.key(0))
                 models.check_size(nnx.eval_shape(build))
                 checked.add(structure)
         except UserError as error:

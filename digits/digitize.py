@@ -182,7 +182,11 @@ def center(strength: np.ndarray) -> np.ndarray:
     """
     strength = _thickened(strength)
     scale = BOX / max(strength.shape)
-    small = pictures.resized(strength, tuple(max(1, round(n * scale)) for n in strength.shape))
+    return placed(pictures.resized(strength, tuple(max(1, round(n * scale)) for n in strength.shape)))
+
+
+def placed(small: np.ndarray) -> np.ndarray:
+    """Puts a digit of at most 20x20 pixels into uint8 28x28: full contrast, its centre of mass in the middle."""
     small = np.round(small * (255 / small.max())).astype(np.uint8)
     image = np.zeros((SIDE, SIDE), np.uint8)
     mass = small.astype(float)

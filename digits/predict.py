@@ -93,7 +93,7 @@ def other_form(run: "loading.Run | loading.Ensemble") -> str:
     from digits import loading
 
     runs = run.runs if isinstance(run, loading.Ensemble) else [run]
-    names = sorted({one.config.data.name for one in runs} - {"mnist"})
+    names = sorted({one.config.data.name for one in runs} - {"mnist", "optdigits"})
     if not names:
         return ""
     return (

@@ -7,6 +7,7 @@ import zlib
 import numpy as np
 import pytest
 from PIL import Image
+from sklearn import datasets
 
 from digits import data, digitize, pictures
 from digits.errors import UserError
@@ -329,9 +330,11 @@ def test_mnists_own_images_come_out_as_they_are():
 
 @pytest.mark.parametrize("margin", [0, 1, 2])
 def test_small_pictures_full_of_ink_are_read(margin):
-    """The embedded digits fill their 28x28 pixels, and cropped ones have as little paper around them."""
-    embedded = data.load("optdigits").test_images[:60]
-    assert sum(is_read(np.pad(image, margin)) for image in embedded) >= 50
+    """scikit-learn's digits fill their 8x8 pixels, and cropped ones have as little paper around them."""
+    full = [
+        Image.fromarray(image.astype(np.uint8) * 15).resize((28, 28)) for image in datasets.load_digits().images[:60]
+    ]
+    assert sum(is_read(np.pad(np.asarray(image), margin)) for image in full) >= 50
     rng = np.random.default_rng(0)
     assert not any(is_read(rng.normal(128, 30, (28, 28)).clip(0, 255).astype(np.uint8)) for _ in range(20))
 

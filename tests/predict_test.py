@@ -11,7 +11,7 @@ import pytest
 
 import digits
 from configs import simple_cnn
-from digits import data, digitize, population, predict, train
+from digits import data, digitize, loading, population, predict, train
 from digits.points import with_values
 from tests import drawing
 from tests.conftest import tiny_config
@@ -80,10 +80,18 @@ def test_good_and_bad_files_in_one_command(workdir, pictures, run_module):
         assert one["class_name"] == str(reading.prediction)
         np.testing.assert_allclose(one["probabilities"], reading.probabilities, atol=1e-6)
         np.testing.assert_array_equal(one["pixels"], reading.digit.image)
-    form, damaged, missing = done.stderr.splitlines()
-    assert form.startswith("note: trained on optdigits; every picture is brought to the form of MNIST's images")
+    damaged, missing = done.stderr.splitlines()
     assert damaged.startswith(f"error: {pictures[1]} cannot be read as an image: ")
     assert missing == f"error: {pictures[3]} is not there: name an image file."
+
+
+def test_a_network_of_images_of_another_form_comes_with_a_note(workdir, pictures, capsys, monkeypatch):
+    run = digits.load(workdir)
+    other = dataclasses.replace(run, config=with_values(run.config, {"data.name": "fashion_mnist"}))
+    monkeypatch.setattr(loading, "load", lambda folder: other)
+    assert predict.main(["predict", f"--workdir={workdir}", pictures[2]]) == 0
+    note = capsys.readouterr().err
+    assert note.startswith("note: trained on fashion_mnist; every picture is brought to the form of MNIST's images")
 
 
 def test_csv_has_a_row_a_digit(workdir, pictures, capsys):

@@ -209,7 +209,7 @@ def test_a_workdir_that_is_a_file_holds_other_files_or_cannot_be_made_is_refused
 
 
 def test_a_diverging_run_stops_and_keeps_the_epochs_before(tiny, tmp_path):
-    tiny.optimizer.name, tiny.model.hidden_batch_norm, tiny.optimizer.learning_rate = "sgd", False, 1e18
+    tiny.optimizer.name, tiny.model.hidden_batch_norm, tiny.optimizer.learning_rate = "sgd", False, 1e30
     refused(tiny, tmp_path / "run", "loss became", "learning_rate")
     assert record.Workdir(tmp_path / "run").result() is None
 

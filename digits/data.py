@@ -24,7 +24,7 @@ if typing.TYPE_CHECKING:  # A dataset can be read before JAX, which takes longer
 SIDE = sources.SIDE
 # SHA-256 over training images, training labels, test images and test labels, as `Dataset.digest` computes it.
 MNIST_DIGEST = "06b0d1f124c4e5fa796686ade41a9b778edacc8622f2195a352ef479ad44fc16"
-_DIGESTS = {  # What a cache under these names must hold: an earlier release's optdigits were of another form.
+_DIGESTS = {  # What a cache must hold to be taken under these names.
     "mnist": MNIST_DIGEST,
     "optdigits": "60203f4b4af3f4de20961f9be4e84e974a9fd9670cd5ccc8a0ded8da3d873c84",
 }

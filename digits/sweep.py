@@ -18,8 +18,6 @@ import inspect
 import pathlib
 import shlex
 import sys
-import threading
-import time
 from typing import Any
 
 from absl import app, flags
@@ -35,9 +33,6 @@ _METRIC = flags.DEFINE_enum("metric", "accuracy", ["accuracy", "loss"], "What ch
 _LAUNCHER = flags.DEFINE_enum("launcher", "local", ["local", "ray"], "Where: here, or on a Ray cluster (RAY_ADDRESS).")
 _CPUS = flags.DEFINE_float("cpus", 1, "ray: cores that a program asks for, and runs at a time.", 0)
 _GPUS = flags.DEFINE_float("gpus", 0, "ray: GPUs that a program asks for.", 0)
-
-
-_AT_A_TIME = 2  # Runs that are at least under way at once on a usual machine.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -220,57 +215,6 @@ def opening_line(plan: Plan, programs: int) -> str:
     )
 
 
-class Progress:
-    """Shows a population on the terminal: a bar over all images where there is one, a line for every run that ends."""
-
-    moves = property(lambda self: sys.stderr.isatty())
-
-    def __init__(self, left: list[int], epoch_images: int):
-        """`left`: the images that each unfinished run has still to train on; `epoch_images`: of one epoch."""
-        from tqdm import tqdm
-
-        self._left, self._done, self._ended, self._count = sum(left), 0, 0, len(left)
-        self._epoch, self._half, self._told = epoch_images, None, False
-        self._lock = threading.Lock()
-        self._bar = tqdm(total=self._left, desc="all runs", unit=" images", unit_scale=True, leave=False, disable=None)
-
-    def say(self, text: str) -> None:
-        self._bar.write(text, file=sys.stdout)
-        sys.stdout.flush()
-
-    def images(self, count: int) -> None:
-        with self._lock:
-            now, before = time.perf_counter(), self._done
-            self._done += count
-            self._bar.update(count)
-            # Several run at a time; what the first half of their first epoch takes is not typical.
-            whole = min(_AT_A_TIME, self._count) * self._epoch
-            if before < whole / 2 <= self._done:
-                self._half = now, self._done
-            elif self._half and not self._told and self._done >= whole:
-                self._told = True
-                seconds = (self._left - self._done) * (now - self._half[0]) / (self._done - self._half[1])
-                self.say(f"expected to take {duration(seconds)} more")
-
-    def finished(self, member, result, failure) -> None:
-        with self._lock:
-            self._ended += 1
-            name = pathlib.Path(member.workdir).name
-            figures = f"failed: {failure['message']}" if failure else f"test accuracy {result['test_accuracy']:.4f}"
-            self.say(f"{self._ended:>{len(str(self._count))}}/{self._count}  {name}  {figures}")
-
-    def close(self) -> None:
-        self._bar.close()
-
-
-def duration(seconds: float) -> str:
-    """Seconds as a person says them: "2.1 h", "3.0 min", "40 s"."""
-    for unit, size in (("h", 3600), ("min", 60)):
-        if seconds >= size:
-            return f"{seconds / size:.1f} {unit}"
-    return f"{seconds:.0f} s"
-
-
 def run(plan: Plan, data_dir: str | None, module: str, arguments: list[str]) -> int:
     """Checks, trains, and writes the tables; returns the exit code. `module` and `arguments` are of the command line.
 
@@ -303,7 +247,7 @@ def run(plan: Plan, data_dir: str | None, module: str, arguments: list[str]) -> 
         for member, count in zip(members, examples, strict=True)
         if not member.ended
     ]
-    progress = Progress(left, max(examples))
+    progress = terminal.Runs(left, max(examples))
     command = " ".join(map(shlex.quote, ["python", "-m", module, *arguments]))
     try:
         if _LAUNCHER.value == "ray":

@@ -1,14 +1,19 @@
-"""What a run shows while it goes: a bar, a line an epoch, and how it ended."""
+"""What a run, or several, shows while it goes: a bar, a line an epoch or a run, and how it ended."""
 
 from collections.abc import Callable
+import pathlib
 import shlex
 import sys
+import threading
+import time
 from typing import Any
 
 from ml_collections import ConfigDict
 from tqdm import tqdm
 
 from digits import record
+
+_AT_A_TIME = 2  # Runs that are at least under way at once on a usual machine.
 
 
 class Progress:
@@ -70,6 +75,55 @@ class Silent(Terminal):
 
     def close(self) -> None:
         pass
+
+
+class Runs:
+    """Shows a population on the terminal: a bar over all images where there is one, a line for every run that ends."""
+
+    moves = property(lambda self: sys.stderr.isatty())
+
+    def __init__(self, left: list[int], epoch_images: int):
+        """`left`: the images that each unfinished run has still to train on; `epoch_images`: of one epoch."""
+        self._left, self._done, self._ended, self._count = sum(left), 0, 0, len(left)
+        self._epoch, self._half, self._told = epoch_images, None, False
+        self._lock = threading.Lock()
+        self._bar = tqdm(total=self._left, desc="all runs", unit=" images", unit_scale=True, leave=False, disable=None)
+
+    def say(self, text: str) -> None:
+        self._bar.write(text, file=sys.stdout)
+        sys.stdout.flush()
+
+    def images(self, count: int) -> None:
+        with self._lock:
+            now, before = time.perf_counter(), self._done
+            self._done += count
+            self._bar.update(count)
+            # Several run at a time; what the first half of their first epoch takes is not typical.
+            whole = min(_AT_A_TIME, self._count) * self._epoch
+            if before < whole / 2 <= self._done:
+                self._half = now, self._done
+            elif self._half and not self._told and self._done >= whole:
+                self._told = True
+                seconds = (self._left - self._done) * (now - self._half[0]) / (self._done - self._half[1])
+                self.say(f"expected to take {duration(seconds)} more")
+
+    def finished(self, member, result, failure) -> None:
+        with self._lock:
+            self._ended += 1
+            name = pathlib.Path(member.workdir).name
+            figures = f"failed: {failure['message']}" if failure else f"test accuracy {result['test_accuracy']:.4f}"
+            self.say(f"{self._ended:>{len(str(self._count))}}/{self._count}  {name}  {figures}")
+
+    def close(self) -> None:
+        self._bar.close()
+
+
+def duration(seconds: float) -> str:
+    """Seconds as a person says them: "2.1 h", "3.0 min", "40 s"."""
+    for unit, size in (("h", 3600), ("min", 60)):
+        if seconds >= size:
+            return f"{seconds / size:.1f} {unit}"
+    return f"{seconds:.0f} s"
 
 
 def opening_line(config: ConfigDict, counts: dict[str, int], steps_per_epoch: int) -> str:

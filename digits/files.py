@@ -7,17 +7,22 @@ run's folder, nor read whole when it is larger than any file of its kind.
 
 from collections.abc import Iterable
 import contextlib
+import errno
 import json
 import os
 import pathlib
+import platform
 import time
 from typing import Any
 import zlib
+
+import filelock
 
 from digits.errors import Busy, UserError
 
 _CHECK = "check"
 _MOST_BYTES = 2**28  # A record is 250 bytes: a million epochs.
+_NO_LOCKS = (errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK)  # A file system that has no locks.
 
 
 def replace(path: pathlib.Path, content: bytes) -> None:
@@ -148,39 +153,47 @@ def refuse_links(folder: pathlib.Path) -> None:
 
 
 class Lock:
-    """That one process at a time trains in a folder. The system releases it when the process ends, however it ends.
+    """Lets one process at a time train in a folder. The system releases the lock when the process ends, however it ends.
 
-    Where the system or the file system knows no such locks, nothing is refused.
+    Where the file system knows no such locks, nothing is refused.
     """
 
     def __init__(self, folder: pathlib.Path):
-        self._folder, self._file = folder, None
+        self._folder = folder
+        # The lock stays in the folder, and holds the name of its holder.
+        self._lock = filelock.FileLock(
+            folder / ".lock",
+            blocking=False,
+            thread_local=False,
+            fallback_to_soft=False,
+            preserve_lock_file=True,
+            on_acquired=_write_holder,
+        )
 
     def acquire(self) -> None:
-        """Takes it; Busy, which names the holder, if another has it."""
+        """Takes the lock. Raises Busy, which names the holder, if another process has it."""
         try:
-            import fcntl
-        except ImportError:
-            return  # Windows.
-        # Opened to append: who holds it has written into it.
-        file = open(self._folder / ".lock", "a+")
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._lock.acquire()
+        except filelock.Timeout as error:
+            try:
+                holder = read_text(self._folder / ".lock").strip()
+            except (OSError, ValueError):
+                holder = ""
+            raise Busy(
+                f"{self._folder} is being trained by {holder or 'another process'}: wait until that has ended, or give "
+                "another --workdir."
+            ) from error
         except OSError as error:
-            file.seek(0)
-            holder = file.read(200).strip() or "another process"
-            file.close()
-            if isinstance(error, BlockingIOError):
-                raise Busy(
-                    f"{self._folder} is being trained by {holder}: wait until that has ended, or give another --workdir."
-                ) from error
-            return
-        file.truncate(0)
-        file.write(f"process {os.getpid()} on {os.uname().nodename} since {time.strftime('%Y-%m-%d %H:%M:%S')}\n")
-        file.flush()
-        self._file = file
+            if error.errno not in _NO_LOCKS:
+                raise
 
     def release(self) -> None:
-        file, self._file = self._file, None
-        if file:
-            file.close()
+        """Gives the lock back, if this object has it."""
+        self._lock.release(force=True)
+
+
+def _write_holder(descriptor: int) -> None:
+    """Writes who has just taken a lock into its file."""
+    started = time.strftime("%Y-%m-%d %H:%M:%S")
+    os.ftruncate(descriptor, 0)
+    os.write(descriptor, f"process {os.getpid()} on {platform.node()} since {started}\n".encode())

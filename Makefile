@@ -1,6 +1,7 @@
 # make train                             the quick start, on the embedded dataset
 # make train CONFIG=configs/deep_cnn.py  an experiment; ARGS="--config.epochs=3" changes it
 # make test                              all tests
+# make lint                              style, imports between the rooms, types
 # Each makes .venv and installs into it what is missing.
 
 PYTHON ?= python3
@@ -8,13 +9,19 @@ VENV ?= .venv
 CONFIG ?= configs/quickstart.py
 ARGS ?=
 
-.PHONY: train test
+.PHONY: train test lint
 
 train: $(VENV)/.installed
 	$(VENV)/bin/python -m digits.main --config=$(CONFIG) $(ARGS)
 
 test: $(VENV)/.tests-installed
 	$(VENV)/bin/python -m pytest $(ARGS)
+
+lint: $(VENV)/.tests-installed
+	$(VENV)/bin/ruff check
+	$(VENV)/bin/ruff format --check
+	$(VENV)/bin/lint-imports --no-logo
+	$(VENV)/bin/mypy
 
 # Bytecode is compiled on all cores; pip would use one. A file that cannot be compiled is left to whoever imports it.
 INSTALL = $(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-compile

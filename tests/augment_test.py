@@ -1,6 +1,6 @@
 """Augmentation: off means untouched, every image has its own draw, and the transform does what its name says.
 
-That it is Keras's transform is held by keras_parity_test.
+tests/parity/augmentation_test.py compares the transform with Keras's.
 """
 
 import jax

@@ -15,7 +15,7 @@ from configs import base
 from tests import browsing, made_sweeps
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-os.environ.setdefault("KERAS_BACKEND", "jax")
+os.environ["KERAS_BACKEND"] = "jax"  # Before anything imports Keras, the reference of the tests in parity/.
 # Most tests are of what is computed and recorded: there, programs are compiled with few of XLA's optimizations, which take
 # a third of such a test's time. Files that hold numerics against others' have all of them.
 _FEW_OPTIMIZATIONS = "JAX_DISABLE_MOST_OPTIMIZATIONS"
@@ -26,7 +26,7 @@ _FAST_TO_COMPILE = "--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codeg
 # An XLA that does not know an option ends the process.
 if importlib.metadata.version("jaxlib").startswith("0.10.") and _FAST_TO_COMPILE not in os.environ.get("XLA_FLAGS", ""):
     os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {_FAST_TO_COMPILE}".strip()
-OPTIMIZED = ("augment", "benchmarks", "evaluate", "keras_parity", "layers", "native", "optimizer", "products")
+OPTIMIZED = ("augment", "benchmarks", "evaluate", "layers", "native", "optimizer", "products")
 
 
 def pytest_configure(config):
@@ -46,7 +46,7 @@ def pytest_unconfigure(config):
 
 # The files that take longest, first: at the end, one of two processes would wait for the other's last long one.
 LONGEST = (
-    "population", "keras_parity", "sweep", "native", "faults", "cluster", "hosts", "parallel", "train", "checkpoint",
+    "population", "networks", "sweep", "native", "faults", "cluster", "hosts", "parallel", "train", "checkpoint",
     "products", "config_properties", "main", "predict", "export", "benchmarks", "configs", "assess", "colab", "sources",
     "demo", "layers", "models", "step", "evaluate",
 )  # fmt: skip
@@ -65,8 +65,8 @@ def pytest_collection_modifyitems(items):
 
 @pytest.fixture(scope="module", autouse=True)
 def optimizations(request):
-    """All of XLA's optimizations for the files in OPTIMIZED, and the processes that they start."""
-    if request.path.stem.removesuffix("_test") not in OPTIMIZED:
+    """All of XLA's optimizations for the files in OPTIMIZED and in parity/, and the processes that they start."""
+    if request.path.stem.removesuffix("_test") not in OPTIMIZED and request.path.parent.name != "parity":
         yield
         return
     import jax

@@ -1,4 +1,4 @@
-"""Schedules and options of the optimizers that have no counterpart in Keras; the rest is held by keras_parity_test."""
+"""Schedules and options of the optimizers that Keras does not have; tests/parity/ compares the others with Keras."""
 
 import jax
 import jax.numpy as jnp

@@ -34,8 +34,8 @@ def build(layers: list[network.Layer]) -> nn.Sequential:
             kind = nn.BatchNorm1d if any(isinstance(module, nn.Flatten) for module in modules) else nn.BatchNorm2d
             modules.append(kind(layer.width, network.BATCH_NORM_EPSILON, 1 - network.BATCH_NORM_MOMENTUM))
         else:
-            makers = {"max_pool": lambda l: nn.MaxPool2d(l.size), "flatten": lambda l: nn.Flatten()}
-            modules.append(makers.get(layer.kind, lambda l: nn.Dropout(l.rate))(layer))
+            makers = {"max_pool": lambda one: nn.MaxPool2d(one.size), "flatten": lambda _: nn.Flatten()}
+            modules.append(makers.get(layer.kind, lambda one: nn.Dropout(one.rate))(layer))
         if layer.init:
             _initialize(modules[-1], layer.init)
             if layer.activation != "linear":

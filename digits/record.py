@@ -7,6 +7,7 @@ Each is sealed (digits/files.py).
 from collections.abc import Iterator
 import contextlib
 import errno
+import hashlib
 import importlib.metadata
 import json
 import os
@@ -196,7 +197,7 @@ class Spectator(Workdir):
 
 
 def environment() -> dict[str, Any]:
-    """What a run ran on: device, peak memory in bytes, versions of the libraries, commit of this code.
+    """What a run ran on: device, peak memory in bytes, versions of the libraries, state of the checkout.
 
     `device_peak_memory_bytes` is there only where a device has a memory of its own and tells.
     """
@@ -206,7 +207,7 @@ def environment() -> dict[str, Any]:
     peaks = [(d.memory_stats() or {}).get("peak_bytes_in_use") for d in jax.local_devices()]
     if any(peaks):
         memory["device_peak_memory_bytes"] = max(filter(None, peaks))
-    return {"device": device(), **memory, "versions": versions, "commit": _git_commit()}
+    return {"device": device(), **memory, "versions": versions, **checkout()}
 
 
 def device() -> str:
@@ -256,13 +257,28 @@ def _peak_memory() -> int | None:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
-def _git_commit() -> str | None:
-    """The commit of the checkout that this code runs from; None outside one, or where git is not installed."""
+def checkout() -> dict[str, Any]:
+    """The state of the checkout that this code runs from: `commit`, `dirty`, `diff_sha256`.
+
+    `dirty` tells whether digits/ or configs/ differ from the commit; `diff_sha256` is the SHA-256 of `git diff` and of new
+    files there, None where nothing differs. All three are None outside a checkout, or where git is not installed.
+    """
     root = pathlib.Path(__file__).resolve().parent.parent
+    nothing = {"commit": None, "dirty": None, "diff_sha256": None}
     if not (root / ".git").exists():
-        return None
-    command = ["git", "-C", str(root), "rev-parse", "--verify", "--quiet", "HEAD"]
+        return nothing
+
+    def git(*words: str) -> bytes:
+        return subprocess.run(["git", "-C", str(root), *words], capture_output=True, check=False).stdout
+
     try:
-        return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip() or None
-    except OSError:  # A checkout that was copied to where there is no git.
-        return None
+        if not (commit := git("rev-parse", "--verify", "--quiet", "HEAD").decode().strip()):
+            return nothing
+        code = ("--", "digits", "configs")
+        difference = git("diff", "--no-ext-diff", "--binary", "HEAD", *code)
+        for name in sorted(filter(None, git("ls-files", "-z", "--others", "--exclude-standard", *code).split(b"\0"))):
+            difference += b"\0" + name + b"\0" + (root / os.fsdecode(name)).read_bytes()
+    except OSError:  # A checkout that was copied to where there is no git, or a file that vanished.
+        return nothing
+    digest = hashlib.sha256(difference).hexdigest() if difference else None
+    return {"commit": commit, "dirty": bool(difference), "diff_sha256": digest}

@@ -1,26 +1,24 @@
-"""Which kernel size suits the two-convolution network? The grid search of notebook 001: five sizes, five folds.
+"""Searches for the kernel size of the two-convolution network: the grid search of notebook 001, five sizes, five folds.
 
     python -m experiments.kernel_size_search
     python -m experiments.kernel_size_search --config.data.validation="writer_folds(5)"
     python -m experiments.kernel_size_search --config.epochs=1 --config.data.validation="folds(2)"
 
 Kernel sizes 2, 3, 5, 7 and 11, each on five contiguous folds of the training set, 20 epochs with batches of 100, then
-the winner once more on the whole training set. `writer_folds(5)` holds out whole writers instead: nobody's digits are on
-both sides. It takes the flags of digits.sweep, goes on where it was stopped, and trains five programs, not 26 runs.
+the winner once more on the whole training set. `writer_folds(5)` holds out whole writers: nobody's digits are on both
+sides. It takes the flags of digits.sweep, goes on where it was stopped, and compiles five programs for its 26 runs.
 
 Documented: 7 wins; the scores are lost (notebook 001, lines 154-204).
 """
 
 import os
 import re
-import statistics
 import sys
 
 from configs import two_conv
 from digits import commands
 from digits.errors import UserError, require
-
-KERNEL_SIZES = (2, 3, 5, 7, 11)
+from experiments.studies.kernel_sizes import KERNEL_SIZES, best_line, score_line
 
 
 def get_config():
@@ -46,18 +44,13 @@ def sweep(config=None):
 
 
 def search_lines(found) -> list[str]:
-    """The lines in which the notebook prints a grid search: scores are means (and population std) over the folds."""
+    """The lines that the notebook prints of a grid search, from the finished members of a sweep."""
     scores = {}
     for point in found.points:
         accuracies = [member.figures["val_accuracy"] for member in point.members if member.state == "finished"]
         if accuracies:
             scores[point.values["model.kernel_size"]] = accuracies
-    best = max(scores, key=lambda size: statistics.fmean(scores[size]))
-    lines = [f"Best: {statistics.fmean(scores[best]):f} using {{'n_kernel': {best}}}"]
-    return lines + [
-        f"{statistics.fmean(scores[size]):f} ({statistics.pstdev(scores[size]):f}) with: {{'n_kernel': {size}}}"
-        for size in sorted(scores)
-    ]
+    return [best_line(scores), *(score_line(size, scores[size]) for size in sorted(scores))]
 
 
 def main(argv: list[str]) -> int:

@@ -1,12 +1,12 @@
-"""What Keras 3's progress bar would show of notebook 004's networks, beside what it should.
+"""Prints the figures of Keras 3's progress bar for notebook 004's networks, beside the right ones.
 
     python -m experiments.progress_bar --data_dir=FOLDER
     python -m experiments.progress_bar --data_dir=FOLDER simple_cnn_batchnorm
 
-The bar shows the mean, over the steps so far, of a metric that is a mean since the epoch's beginning itself
-(github.com/keras-team/keras, issues 19934, 20788 and 21301), and so counts an epoch's first steps many times: in the first
-epoch they are its worst, in later ones, unless dropout is on, often its best, because the images of the epoch before are
-still remembered. The notebook's histories are lost; its training losses and accuracies are those of the bar.
+A metric's value after a step is already the mean since the epoch's beginning. The bar shows the mean of these means
+(github.com/keras-team/keras, issues 19934, 20788 and 21301), and so counts an epoch's first steps many times. In the first
+epoch they are its worst steps. In later epochs they are often its best, unless dropout is on, because the images of the
+epoch before are still remembered. The notebook's histories are lost; its training losses and accuracies are the bar's.
 """
 
 from collections.abc import Iterator
@@ -24,9 +24,9 @@ CONFIGS = ("simple_cnn", "simple_cnn_dropout", "simple_cnn_batchnorm")
 
 
 def epochs(config, dataset) -> Iterator[dict[str, tuple[float, float]]]:
-    """Of every epoch, (mean of means, mean) of the training loss, in nats, and of the training accuracy.
+    """Trains and yields, for every epoch, (mean of means, mean) of the training loss, in nats, and of the accuracy.
 
-    The config's learning rate must be one that no rule changes between epochs.
+    The config must have a learning rate that no rule changes between epochs.
     """
     import jax
     import numpy as np

@@ -4,8 +4,9 @@ import pathlib
 
 import pytest
 
-from experiments import collected, docstrings, rendering
-from experiments.study import Arm, Member
+from experiments.collecting import collected
+from experiments.judging.study import Arm, Member
+from experiments.rendering import docstrings, results
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 BEFORE = '"""A network.\n\n    python -m digits.main --config=configs/x.py\n\nDocumented: 0.9.\n'
@@ -65,7 +66,7 @@ def test_only_what_is_trained_as_the_file_says_is_written(tmp_path):
 
 def test_no_config_is_out_of_date():
     studies = pytest.importorskip("experiments.studies").ALL
-    found = rendering.read(studies, collected.FOLDER)
+    found = results.read(studies, collected.FOLDER)
     arms = [arm for study in studies for arm in study.arms if not arm.overrides and found.members[arm.name]]
     assert len(arms) > 20
     for arm in arms:

@@ -2,6 +2,7 @@
 
 import json
 import platform
+import subprocess
 
 import numpy as np
 import pytest
@@ -42,6 +43,34 @@ def test_a_folder_with_what_a_kill_or_a_failure_left_is_free(tmp_path):
 def test_a_checkout_where_git_is_not_installed_has_no_commit(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     assert record.environment()["commit"] is None
+    assert record.checkout() == {"commit": None, "dirty": None, "diff_sha256": None}
+
+
+def test_a_changed_checkout_is_told_from_its_commit(tmp_path, monkeypatch):
+    """By changed and by new files of the code, in whatever state the project's own checkout is."""
+
+    def git(*words):
+        subprocess.run(["git", "-c", "user.name=a", "-c", "user.email=a@b", *words], cwd=tmp_path, check=True)
+
+    (tmp_path / "digits").mkdir()
+    module, new = tmp_path / "digits" / "record.py", tmp_path / "digits" / "new.py"
+    module.write_text("a = 1\n")
+    (tmp_path / "notes.txt").write_text("")
+    git("init", "--quiet")
+    monkeypatch.setattr(record, "__file__", str(module))
+    assert record.checkout()["commit"] is None  # There is none yet.
+    git("add", "digits")
+    git("-c", "core.hooksPath=/dev/null", "commit", "--quiet", "-m", "first")
+    clean = record.checkout()
+    assert len(clean["commit"]) == 40 and (clean["dirty"], clean["diff_sha256"]) == (False, None)
+    (tmp_path / "notes.txt").write_text("It is not code.")
+    assert record.checkout() == clean
+    found = []
+    for path, text in ((module, "a = 2\n"), (new, "b = 1\n"), (new, "b = 2\n")):
+        path.write_text(text)
+        found.append(record.checkout())
+    assert all(one["commit"] == clean["commit"] and one["dirty"] is True for one in found)
+    assert len({one["diff_sha256"] for one in found}) == 3 and record.checkout() == found[-1]
 
 
 def test_unreadable_json_names_the_file(tmp_path):

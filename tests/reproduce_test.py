@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import math
 import pathlib
 import re
 import shlex
@@ -11,9 +10,13 @@ import pytest
 
 from digits import interrupt, population
 from digits.errors import UserError
-from experiments import charts, collected, documented, judging, rendering, reproduce
-from experiments.study import TEST_ACCURACY, TEST_LOSS, Arm, Claim, Difference, Level, Member, Study, Undecidable, at
-from tests.conftest import ROOT
+from experiments import reproduce
+from experiments.collecting import collected
+from experiments.collecting.reproduction import Reproduction
+from experiments.judging.study import TEST_ACCURACY, Arm, Claim, Difference, Level, Study, Undecidable
+from experiments.rendering import pages
+from experiments.studies import ALL
+from tests.result_pages import notes_of, row_of
 
 ON_OPTDIGITS = {"data.name": "optdigits", "epochs": 1, "tensorboard": False}
 AS_RUN = Arm("tiny", "dense_32_32", overrides=ON_OPTDIGITS, documented="dense_32_32", seeds=2)
@@ -61,7 +64,7 @@ def test_every_member_is_kept(trained):
             result = json.loads((workdir / "result.json").read_text())
             line = json.loads((workdir / "metrics.jsonl").read_text())
             assert {key: result[key] for key in member["result"]} == member["result"]
-            assert {"test_accuracy", "seconds", "device", "versions", "commit"} <= set(member["result"])
+            assert {"test_accuracy", "seconds", "device", "versions", "commit", "dirty"} <= set(member["result"])
             assert member["history"]["loss"] == [pytest.approx(line["loss"], rel=1e-5)]
             assert "val_loss" not in member["history"]  # There is no validation.
     assert (
@@ -171,6 +174,65 @@ def test_a_field_that_is_new_has_had_its_default():
     assert collected.differing(now, before, {}) == ["new was 1, is 'absent'"]
 
 
+def test_results_of_another_folder_are_merged_member_by_member(trained, tmp_path, capsys):
+    """Each side has members that the other lacks, and the other is of a version before some fields."""
+    here, there = (json.loads(json.dumps(kept(trained))) for _ in range(2))
+    here["tiny"]["members"].pop(0)
+    del here["tiny,wide"]
+    there["tiny"]["members"].pop(1)
+    for arm in there.values():
+        assert arm["config"].pop("label_smoothing") == 0.0 and arm["config"].pop("ema.decay", None) is None
+        for member in arm["members"]:
+            del member["result"]["dirty"], member["result"]["diff_sha256"]
+    there["tiny,wide"]["diverged"] = [7]
+    there["gone"] = there["tiny"]
+    collected.save(STUDY, tmp_path / "experiments", here)
+    collected.save(STUDY, tmp_path / "other", there)
+    assert run(tmp_path, (STUDY,), f"--merge={tmp_path / 'other'}") == 0
+    assert f"{tmp_path / 'other'}: 3 members added" in capsys.readouterr().out
+    merged = kept(tmp_path)
+    assert list(merged) == ["tiny", "tiny,wide"]
+    assert merged["tiny"]["members"] == [there["tiny"]["members"][0], here["tiny"]["members"][0]]
+    assert merged["tiny,wide"]["members"] == there["tiny,wide"]["members"] and merged["tiny,wide"]["diverged"] == [7]
+    assert merged["tiny,wide"]["config"] == kept(trained)["tiny,wide"]["config"]
+    before = collected.path(STUDY, tmp_path / "experiments").read_bytes()
+    assert run(tmp_path, (STUDY,), f"--merge={tmp_path / 'other'}") == 0
+    assert "other: 0 members added" in capsys.readouterr().out
+    there["tiny"]["config"]["batch_size"] = 32
+    collected.save(STUDY, tmp_path / "other", there)
+    with pytest.raises(UserError, match="other.*batch_size was 32, is 64.: leave it out of --merge"):
+        run(tmp_path, (STUDY,), f"--merge={tmp_path / 'other'}")
+    assert collected.path(STUDY, tmp_path / "experiments").read_bytes() == before
+    assert not (tmp_path / "runs").exists()
+
+
+def test_the_committed_results_are_of_the_present_configs(tmp_path):
+    """All of them can be merged into an empty folder, whatever version of digits trained them."""
+    work = Reproduction(ALL, tmp_path, tmp_path / "runs")
+    named = {arm.name for study in ALL for arm in study.arms}
+    arms = {
+        name: arm for study in ALL for name, arm in collected.read(study, collected.FOLDER).items() if name in named
+    }
+    count = sum(len(arm["members"]) for arm in arms.values())
+    assert work.merge(collected.FOLDER) == f"{collected.FOLDER}: {count} members added" and count > 500
+    for study in ALL:
+        assert collected.read(study, tmp_path).keys() == {arm.name for arm in study.arms} & arms.keys()
+
+
+def test_every_member_can_have_a_split_of_its_own(tmp_path):
+    arm = Arm("own", "dense_32_32", "ours", ON_OPTDIGITS | {"data.validation": "random(0.25, {seed})"}, seeds=2)
+    assert run(tmp_path, (Study("own_study", "Own", "?", (arm,), (), ()),)) == 0
+    found = kept(tmp_path, "own_study")["own"]
+    assert found["config"]["data.validation"] == "random(0.25, {seed})"
+    for seed, member in enumerate(found["members"]):
+        assert f"'--config.data.validation=random(0.25, {seed})' --config.seed={seed}" in member["command"]
+        config = json.loads((tmp_path / "runs" / "own" / f"seed={seed}" / "config.json").read_text())
+        assert config["config"]["data"]["validation"] == f"random(0.25, {seed})"
+    # The same members are there for the same command again.
+    assert run(tmp_path, (Study("own_study", "Own", "?", (arm,), (), ()),)) == 0
+    assert kept(tmp_path, "own_study")["own"] == found
+
+
 def test_one_that_diverges_is_said_and_not_tried_again(tmp_path, capsys):
     wild = Arm("wild", "dense_32_32", "ours", ON_OPTDIGITS | {"optimizer.learning_rate": 1e30}, seeds=1)
     studies = (Study("wild_study", "Wild", "?", (wild,), (), ()),)
@@ -179,7 +241,7 @@ def test_one_that_diverges_is_said_and_not_tried_again(tmp_path, capsys):
     capsys.readouterr()
     assert run(tmp_path, studies) == 0
     assert "to train" not in capsys.readouterr().out
-    assert "Diverged: seed 0" in (tmp_path / "experiments" / "RESULTS.md").read_text()
+    assert "Diverged: seed 0" in (tmp_path / "experiments" / "results" / "wild_study.md").read_text()
 
 
 def test_what_was_finished_is_kept_when_it_is_interrupted(trained, tmp_path, monkeypatch, capsys):
@@ -205,32 +267,14 @@ def test_what_was_finished_is_kept_when_it_is_interrupted(trained, tmp_path, mon
 # Rendering
 
 
-def made_up(seeds, documented_as="dense_sgd_momentum", shift=0.0):
-    """Members whose figures lie around the documented ones."""
-    history = documented.reported()[documented_as]["history"]["accuracy"]
-    result = {"test_loss": 0.2, "validation_is_test": False, "seconds": 5.0, "device": "cpu (2 cores)"}
-    return [
-        Member(
-            seed,
-            result | {"test_accuracy": 0.9354 + shift + 0.001 * (seed - (seeds - 1) / 2)},
-            [
-                {"epoch": e, "accuracy": a + 0.01 * seed / e, "loss": 1 / e}
-                for e, a in enumerate(history, start=1)
-                if a is not None
-            ],
-        )
-        for seed in range(seeds)
-    ]
-
-
 def test_the_page_is_the_same_from_the_same_files(trained, tmp_path):
-    page = (trained / "experiments" / "RESULTS.md").read_bytes()
     collected.save(STUDY, tmp_path, kept(trained))
-    rendering.write((STUDY,), tmp_path)
-    assert (tmp_path / "RESULTS.md").read_bytes() == page
+    pages.write((STUDY,), tmp_path)
+    texts = {name: (tmp_path / name).read_text() for name in ("RESULTS.md", "results/tiny_study.md")}
+    assert texts == {name: (trained / "experiments" / name).read_text() for name in texts}
     pictures = sorted(path.name for path in (tmp_path / "figures").iterdir())
-    assert pictures == ["claims.png", "documented.png", "tiny_study.png"]
-    assert all(f"(figures/{name})" in page.decode() for name in pictures)
+    assert pictures == ["claims.png", "curves.png", "documented.png", "tiny_study.png"]
+    assert all(f"figures/{name})" in "".join(texts.values()) for name in pictures)
 
 
 def test_rendering_alone_trains_nothing_and_needs_no_jax(trained, tmp_path, run_module):
@@ -245,22 +289,8 @@ def test_rendering_alone_trains_nothing_and_needs_no_jax(trained, tmp_path, run_
     assert "not run" in (tmp_path / "RESULTS.md").read_text()
 
 
-def row_of(page, start):
-    """The cells of the row of a table that starts so, by heading."""
-    lines = page.splitlines()
-    index = next(i for i, line in enumerate(lines) if line.startswith(f"| {start}"))
-    head = max(i for i in range(index) if lines[i].startswith("| ---")) - 1
-    split = lambda line: [cell.strip() for cell in line.replace(r"\|", "¦").strip("|").split("|")]
-    return dict(zip(split(lines[head]), split(lines[index]), strict=True))
-
-
-def notes_of(page, name):
-    """What the list below a table of the page says of an arm or a claim."""
-    return [line.removeprefix(f"- `{name}`: ") for line in page.splitlines() if line.startswith(f"- `{name}`: ")]
-
-
 def test_rows_say_what_the_members_did(trained):
-    page = (trained / "experiments" / "RESULTS.md").read_text()
+    page = (trained / "experiments" / "results" / "tiny_study.md").read_text()
     arms = kept(trained)
     a, b = ([member["result"]["test_accuracy"] for member in arms[name]["members"]] for name in ("tiny", "tiny,wide"))
     row = row_of(page, "`tiny`")
@@ -274,8 +304,8 @@ def test_rows_say_what_the_members_did(trained):
     claim = row_of(page, "`wider-higher`")
     assert claim["difference (95% interval)"].startswith(f"{(sum(b) - sum(a)) / 2:+.4f} (") and claim["n"] == "2"
     assert claim["claim"] == (
-        "`wider-higher`: Width helps ¦ hurts. *Notebook 999, line 1*<br>`tiny,wide` − `tiny`, test accuracy (fraction): "
-        "claimed higher"
+        '`wider-higher`<a id="wider-higher"></a>: Width helps ¦ hurts. *Notebook 999, line 1*<br>`tiny,wide` − `tiny`, '
+        "test accuracy (fraction): claimed higher"
     )
     assert row_of(page, "`lost`")["verdict"] == "**undecidable**"
     assert notes_of(page, "lost") == ["no times were printed"]
@@ -283,155 +313,7 @@ def test_rows_say_what_the_members_did(trained):
     assert f"- Look: `wider-higher` ({verdict})." in page and "- All.\n" in page
 
 
-def test_documented_figures_fall_back_on_what_was_printed_last():
-    compare = lambda name: documented.compare(Arm(name, name, documented=name), [])
-    assert compare("dense_sgd_momentum").metric is TEST_ACCURACY
-    for name, column, epoch, value in (
-        ("deep_cnn", "val_accuracy", 50, 0.9961),
-        ("six_conv", "val_accuracy", 20, 0.9938),
-        ("dense_batch_32", "accuracy", 18, 0.9525),
-    ):
-        found = compare(name)
-        assert (found.metric.name, found.documented) == (at(column, epoch).name, value)
-
-
-def test_all_documented_trainings_can_be_compared():
-    assert len([documented.compare(Arm(name, name, documented=name), []) for name in documented.reported()]) == 19
-
-
-@pytest.mark.parametrize("shift, word", [(0.0, "yes"), (0.0015, "yes"), (0.01, "**no**")])
-def test_inside_is_the_interval_of_a_single_run(shift, word):
-    """Five members 0.001 apart: s = 0.00158, and the interval reaches 2.776 x s x sqrt(6/5) = 0.0048 from the mean."""
-    arm = Arm("dense_sgd_momentum", "dense_sgd_momentum", documented="dense_sgd_momentum", seeds=9)
-    study = Study("s", "S", "?", (arm,), (), ())
-    members = rendering.Results({arm.name: made_up(5, shift=shift)}, {arm.name: [7]})
-    page = rendering.render([study], members)
-    row = row_of(page, "`dense_sgd_momentum`")
-    assert row["inside"] == word and row["n"] == "5 of 9"
-    goes_on = "The others: `python -m experiments.reproduce dense_sgd_momentum`."
-    assert notes_of(page, "dense_sgd_momentum") == [f"Diverged: seed 7. {goes_on}"]
-    short = row_of(rendering.readme_table([study], members), "`dense_sgd_momentum`")
-    assert short["documented"] == "0.9354" and short["inside 95% of single runs"] == word
-
-
-@pytest.mark.parametrize("shift, word, short", [(0.0, "yes", "so are 1 of 1"), (0.05, "**no**", "so are 0 of 1")])
-def test_documented_test_losses_are_compared_too(shift, word, short):
-    """Three members 0.01 apart around the documented 0.2154: the interval reaches 4.303 x 0.01 x sqrt(4/3) = 0.0497."""
-    arms = [Arm(name, name, documented=name) for name in ("dense_sgd_momentum", "dense_32_32")]
-    members = {arm.name: made_up(3) for arm in arms}
-    for member in members["dense_sgd_momentum"]:
-        member.result["test_loss"] = 0.2154 + shift + 0.01 * (member.seed - 1)
-    page = rendering.render(
-        [Study("s", "S", "?", tuple(arms), (), ())], rendering.Results(members, dict.fromkeys(members, []))
-    )
-    first, rest = page.split("### Their test losses")
-    row, lost = (row_of(rest, f"`{arm.name}`") for arm in arms)
-    assert (
-        row["documented"] == "0.2154" and row["test loss"] == f"{0.2154 + shift:.4f} ± 0.0100" and row["inside"] == word
-    )
-    assert row["95% of single runs"] == f"{0.1657 + shift:.4f}–{0.2651 + shift:.4f}"
-    assert lost["test accuracy"] and lost["documented"] == lost["inside"] == ""  # The notebook's is lost.
-    assert short in first
-
-
-def test_validation_on_the_test_set_is_said():
-    arm = Arm("five_conv", "five_conv", documented="five_conv", seeds=2, note="Last epoch.")
-    members = made_up(2)
-    for member in members:
-        member.result["validation_is_test"] = True
-    found = rendering.Results({"five_conv": members}, {"five_conv": []})
-    page = rendering.render([Study("s", "S", "?", (arm,), (), ())], found)
-    assert "\n- Validation was the test set: `five_conv`.\n" in page
-    assert notes_of(page, "five_conv") == ["Last epoch."]
-
-
-def test_losses_with_a_penalty_are_marked():
-    arms = [Arm(name, name, documented=name, note="A note.") for name in ("dense_sgd_momentum", "dense_32_32")]
-    members = {arm.name: made_up(3) for arm in arms}
-    found = rendering.Results(members, dict.fromkeys(members, []), {"dense_32_32"})
-    first, losses = rendering.render([Study("s", "S", "?", tuple(arms), (), ())], found).split("### Their test losses")
-    assert "\n- Losses include the L2 penalty: `dense_32_32`.\n" in first
-    assert " `dense_32_32`: with the L2 penalty, as Keras has it" in losses
-
-
-def test_not_supported_is_told_from_refuted():
-    """Of three claims to be the same that nothing decides, two have intervals of 0.0078 where the margins allow 0.002."""
-    same = lambda name, value, margin: Claim(
-        name, "notebook 999, line 4", "S.", Level("a", TEST_ACCURACY, "same", value, margin)
-    )
-    claims = same("at", 0.9354, 0.001), same("near", 0.9358, 0.001), same("far", 0.9384, 0.005)
-    study = Study("s", "S", "?", (Arm("a", "x"),), claims, ())
-    page = rendering.render([study], rendering.Results({"a": made_up(5)}, {"a": []}))
-    assert "0 supported, 3 not supported" in page
-    assert (
-        "for 1 of these 3, p is below 0.05" in page and "of the 3 that claim to be the same, 2 have an interval" in page
-    )
-
-
-def test_figures_draw_the_documented_marks_and_the_band():
-    arm = Arm("dense_sgd_momentum", "dense_sgd_momentum", documented="dense_sgd_momentum")
-    few, one = (documented.compare(arm, made_up(n)) for n in (4, 1))
-    for picture in (charts.curves([few, one]), charts.deviations([few])):
-        assert picture.startswith(b"\x89PNG")
-    assert charts.curves([few]) != charts.curves([dataclasses.replace(few, members=made_up(4, shift=0.1)[:3])])
-
-
-def test_the_figure_of_claims_has_what_accuracies_decide():
-    """Neither a level nor a loss nor what nothing decides; a verdict shows."""
-    loss = Claim("loss", "notebook 999, line 4", "Width lowers the loss.", Difference("a", "b", TEST_LOSS, "lower"))
-    claims = tuple(dataclasses.replace(claim, test=on_a_and_b(claim)) for claim in CLAIMS)
-    study = Study("s", "S", "?", (Arm("a", "x"), Arm("b", "x")), (*claims, loss), ())
-    members = {"a": made_up(4), "b": made_up(4, shift=0.1)}
-    drawn = charts.about_accuracy(judging.judge(study, members))
-    assert [judgement.claim.name for judgement in drawn] == ["wider-higher"] and drawn[0].verdict == judging.SUPPORTED
-    picture = charts.claims(drawn)
-    assert picture.startswith(b"\x89PNG")
-    assert picture != charts.claims([dataclasses.replace(drawn[0], verdict=judging.CONTRADICTED)])
-    assert charts.about_accuracy(judging.judge(study, {"a": members["a"]})) == []
-
-
-def on_a_and_b(claim):
-    """The test of a claim of the tiny study on the arms a and b; members of `made_up` are not all alike."""
-    if isinstance(claim.test, Difference):
-        return Difference("a", "b", claim.test.metric, claim.test.expected)
-    return dataclasses.replace(claim.test, arm="a") if isinstance(claim.test, Level) else claim.test
-
-
-def test_bands_are_of_logarithms_and_skip_a_zero():
-    """Losses of 1 and 4 have the geometric mean 2, and their interval is as wide a factor below it as above."""
-    members = [
-        Member(seed, {}, [{"epoch": 1, "loss": loss}, {"epoch": 2, "loss": seed}])
-        for seed, loss in [(0, 1.0), (1, 4.0)]
-    ]
-    bands = list(charts._bands(members, "loss", lambda loss: loss))
-    ((epoch, (low, middle, high)),) = bands
-    assert epoch == 1 and middle == pytest.approx(2) and 0 < low
-    # t(0.975; 1) = 12.706, the deviation of the logarithms is ln 4 / sqrt 2.
-    factor = math.exp(12.706 * math.log(4) / math.sqrt(2) * math.sqrt(1.5))
-    assert high / middle == pytest.approx(factor, rel=1e-3) and middle / low == pytest.approx(factor, rel=1e-3)
-    assert list(charts._bands(members[1:], "loss", lambda loss: loss))[0] == (1, pytest.approx((4, 4, 4)))
-
-
 # The project's own studies
-
-
-def test_the_committed_page_is_the_rendered_one():
-    studies = pytest.importorskip("experiments.studies").ALL
-    page = collected.FOLDER / "RESULTS.md"
-    if not page.exists():
-        pytest.skip("no results have been committed")
-    assert page.read_text() == rendering.render(studies, rendering.read(studies, collected.FOLDER))
-
-
-def test_arms_and_claims_are_unique_in_the_project():
-    studies = pytest.importorskip("experiments.studies").ALL
-    arms = [arm for study in studies for arm in study.arms]
-    for arm in arms:
-        assert all(other == arm for other in arms if other.name == arm.name)
-        assert (ROOT / "configs" / f"{arm.config}.py").exists()
-        assert arm.documented is None or arm.documented in documented.reported()
-    claims = [claim.name for study in studies for claim in study.claims]
-    assert len(set(claims)) == len(claims)
 
 
 @pytest.mark.parametrize(
@@ -440,12 +322,13 @@ def test_arms_and_claims_are_unique_in_the_project():
         (["dens_study"], "'dens_study' is no study, which must be one of"),
         (["five_conv,honst"], "no arm that RESULTS.md names; did you mean 'five_conv,honest'?"),
         (["--render", "dense_study"], "--render renders all studies"),
+        (["--merge=/nowhere", "dense_study"], "--merge merges all studies"),
+        (["--merge=/nowhere"], "--merge is /nowhere, which has no results/STUDY.json"),
         (["--seeds=0"], "seeds"),
         (["--sedes=1"], "seeds"),
     ],
 )
 def test_mistakes_give_one_sentence(arguments, words, capsys):
-    pytest.importorskip("experiments.studies")
     assert reproduce.main(["reproduce", *arguments]) == 2
     error = capsys.readouterr().err
     assert words in error and len(error.strip().splitlines()) == 1
@@ -465,13 +348,5 @@ def test_a_damaged_file_gives_one_sentence(tmp_path, content):
     path.parent.mkdir()
     path.write_text(content)
     with pytest.raises(UserError, match="tiny_study.json is no file of collected results"):
-        rendering.write((STUDY,), tmp_path)
+        pages.write((STUDY,), tmp_path)
     assert list(tmp_path.iterdir()) == [path.parent]
-
-
-def test_the_table_of_the_readme_is_the_rendered_one():
-    studies = pytest.importorskip("experiments.studies").ALL
-    if not (collected.FOLDER / "RESULTS.md").exists():
-        pytest.skip("no results have been committed")
-    shown = (ROOT / "README.md").read_text().split("<!-- results -->")[1].split("<!-- /results -->")[0]
-    assert shown.strip() == rendering.readme_table(studies, rendering.read(studies, collected.FOLDER))

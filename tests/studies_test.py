@@ -8,10 +8,13 @@ import statistics
 
 import pytest
 
-from digits import checks, points
-from experiments import collected, documented, metrics, optimizer_study, study
-from experiments.architecture_study import KERNEL_SIZES, searched
-from experiments.studies import ALL
+from digits import checks, data, points
+from digits.documented import reported
+from experiments.collecting import collected
+from experiments.judging import metrics, study
+from experiments.rendering import findings
+from experiments.studies import ALL, kernel_sizes, optimizer
+from experiments.studies.kernel_sizes import KERNEL_SIZES, searched
 
 ARMS = {arm.name: arm for one in ALL for arm in one.arms}
 CLAIMS = {claim.name: claim for one in ALL for claim in one.claims}
@@ -25,7 +28,7 @@ def resolved(arm):
     config = importlib.import_module(f"configs.{arm.config}").get_config()
     for field, value in arm.overrides.items():
         assert points.convert(config, field, value) == value  # It is a field, and the value is of its type.
-    return points.with_values(config, dict(arm.overrides))
+    return points.with_values(config, arm.values(0))
 
 
 def validation(arm):
@@ -64,14 +67,14 @@ def test_no_two_arms_train_the_same_unless_the_notebook_did():
 
 def test_every_documented_training_is_reproduced_by_one_arm_as_it_ran():
     arms = [arm for arm in ARMS.values() if arm.documented]
-    assert sorted(arm.documented for arm in arms) == sorted(documented.reported()) and len(arms) == 19
+    assert sorted(arm.documented for arm in arms) == sorted(reported()) and len(arms) == 19
     assert all(arm.kind == "as run" and arm.config == arm.documented and not arm.overrides for arm in arms)
 
 
 def test_arms_of_a_kind_are_what_it_says():
     for arm in ARMS.values():
         if arm.kind == "honest":
-            assert validation(arm) == "last(10000)"
+            assert validation(arm) == ("random(0.1666666, 0)" if arm.resplits else "last(10000)")
             assert not resolved(arm).early_stopping.restore_best
         elif arm.kind == "as written":
             assert arm.config.endswith("_as_written")
@@ -88,9 +91,41 @@ def test_beside_every_arm_that_validates_on_the_test_set_stands_an_honest_one():
         assert set(honest.overrides) == {"data.validation"}
 
 
+def test_splits_of_their_own_stand_beside_one_split_of_the_same_size():
+    resplit = [arm for arm in ARMS.values() if arm.resplits]
+    assert {arm.config for arm in resplit} == {"dense_32_32", "dense_batch_32", "five_conv", "simple_cnn"}
+    for arm in resplit:
+        fixed, splits = ARMS[arm.resplits], [arm.values(seed)["data.validation"] for seed in range(arm.seeds)]
+        assert fixed.config == arm.config and validation(fixed) == "last(10000)"
+        held_out = [data.split_indices(split, 0, 60_000)[1] for split in splits]
+        assert [len(indices) for indices in held_out] == [10_000] * arm.seeds
+        assert len({indices.tobytes() for indices in held_out}) == arm.seeds
+
+
+def test_the_search_is_printed_as_the_notebook_does():
+    """Beside what the notebook's output has; what is not run is said."""
+    found = {
+        searched(size): [member(0, val_accuracy=[0.5]), member(1, val_accuracy=[0.25 + size / 100])]
+        for size in KERNEL_SIZES
+    }
+    text = kernel_sizes.search_table(found)
+    assert "| best | lost; a comment in a later cell names 7 | `Best: 0.430000 using {'n_kernel': 11}` |" in text
+    assert "| kernel size 2 | lost | `0.385000 (0.115000) with: {'n_kernel': 2}` |" in text
+    text = kernel_sizes.search_table({searched(2): found[searched(2)]})
+    assert "0.385000 (0.115000)" in text and text.count("not run: `python -m experiments.reproduce") == 5
+
+
+def test_ten_findings_are_for_the_page():
+    """One is about the documented figures."""
+    assert sum(len(one.findings) for one in ALL) == 9
+    for one in ALL:
+        units = [CLAIMS[finding.claim].test.metric.unit for finding in one.findings]
+        assert set(units) <= set(findings._UNITS) and not re.search(r"[+-]?\d\.\d{3}", str(one.findings))
+
+
 def test_no_arm_is_trained_for_nothing():
     compared = {name for claim in CLAIMS.values() for name in claim.test.arms}
-    candidates = {arm.name for arm in optimizer_study.STUDY.arms}
+    candidates = {arm.name for arm in optimizer.STUDY.arms}
     for name, arm in ARMS.items():
         assert arm.documented or arm.kind == "honest" or name in compared | candidates, name
 
@@ -162,18 +197,18 @@ def test_lessons_name_claims_of_their_study(one):
 
 
 def test_tuned_rates_have_neighbours_on_both_sides():
-    assert optimizer_study.TUNED.keys() == optimizer_study.RATES.keys()
-    for name, rates in optimizer_study.RATES.items():
-        assert list(rates) == sorted(rates) and optimizer_study.TUNED[name] in rates[1:-1]
-    for name in optimizer_study.RATES:
-        assert ARMS[optimizer_study.tuned(name)].seeds > optimizer_study.CANDIDATE_SEEDS
+    assert optimizer.TUNED.keys() == optimizer.RATES.keys()
+    for name, rates in optimizer.RATES.items():
+        assert list(rates) == sorted(rates) and optimizer.TUNED[name] in rates[1:-1]
+    for name in optimizer.RATES:
+        assert ARMS[optimizer.tuned(name)].seeds > optimizer.CANDIDATE_SEEDS
 
 
 def test_tuned_rates_are_those_with_the_best_validation_accuracy():
-    found = collected.members(collected.read(optimizer_study.STUDY, collected.FOLDER))
-    if missing := optimizer_study.untried(found):
+    found = collected.members(collected.read(optimizer.STUDY, collected.FOLDER))
+    if missing := optimizer.untried(found):
         pytest.skip(f"experiments/results has too few members of {', '.join(missing)}")
-    assert optimizer_study.best_rates(found) == optimizer_study.TUNED
+    assert optimizer.best_rates(found) == optimizer.TUNED
 
 
 def test_figures_in_notes_are_those_of_the_results():
@@ -192,7 +227,7 @@ def test_figures_in_notes_are_those_of_the_results():
         for rate in ("0.0003", "0.001")
     }
     own, other = (statistics.mean(difference.differences(found)) for difference in fast.values())
-    lesson = next(lesson for lesson in optimizer_study.STUDY.lessons if "Beside that one" in lesson)
+    lesson = next(lesson for lesson in optimizer.STUDY.lessons if "Beside that one" in lesson)
     assert f"takes {other:.1f} epochs more" in lesson and f"in place of {-own:.1f} fewer" in lesson
 
 
@@ -203,17 +238,17 @@ def member(seed=0, **columns):
 
 def test_best_rates_are_chosen_by_the_candidates_seeds_in_the_last_epoch():
     found = {}
-    for name, rates in optimizer_study.RATES.items():
+    for name, rates in optimizer.RATES.items():
         for place, rate in enumerate(rates):
             last = [0.9, 0.97, 0.95, 0.2][place]
-            arm = optimizer_study.arm(name, rate).name
+            arm = optimizer.arm(name, rate).name
             found[arm] = [member(seed, val_accuracy=[0.99, last + seed / 1000]) for seed in range(3)]
-    first = optimizer_study.arm("adam", optimizer_study.RATES["adam"][0]).name
+    first = optimizer.arm("adam", optimizer.RATES["adam"][0]).name
     found[first].append(member(3, val_accuracy=[1.0, 1.0]))  # Seeds that not all rates have do not count.
-    assert optimizer_study.untried(found) == []
-    assert optimizer_study.best_rates(found) == {name: rates[1] for name, rates in optimizer_study.RATES.items()}
+    assert optimizer.untried(found) == []
+    assert optimizer.best_rates(found) == {name: rates[1] for name, rates in optimizer.RATES.items()}
     found[first] = found[first][1:]
-    assert optimizer_study.untried(found) == [first]
+    assert optimizer.untried(found) == [first]
 
 
 def test_metrics_of_curves_by_hand():
@@ -236,6 +271,6 @@ def test_metrics_of_validation_are_none_without_it():
 
 
 def test_all_studies_are_listed():
-    folder = pathlib.Path(study.__file__).parent
-    modules = {path.stem for path in folder.glob("*_study.py")}
+    folder = pathlib.Path(optimizer.__file__).parent
+    modules = {f"{path.stem}_study" for path in folder.glob("*.py")} - {"__init___study", "kernel_sizes_study"}
     assert {one.name for one in ALL} == modules

@@ -7,8 +7,8 @@ import sys
 import pytest
 
 from digits.statistics import Summary, summarize
-from experiments import judging, study
-from experiments.study import TEST_ACCURACY, Arm, Claim, Difference, Level, Member, Study, Undecidable
+from experiments.judging import study, verdicts
+from experiments.judging.study import TEST_ACCURACY, Arm, Claim, Difference, Finding, Level, Member, Study, Undecidable
 
 
 def member(seed, test_accuracy, /, **history):
@@ -28,7 +28,7 @@ def claim(test, name="claim"):
 def judged(test, **arms):
     """The judgement of one claim on the arms."""
     one = Study("s", "S", "?", tuple(Arm(name, "dense_32_32") for name in arms), (claim(test),), ())
-    return judging.judge(one, arms)[0]
+    return verdicts.judge(one, arms)[0]
 
 
 # Differences 0.01, 0.02, 0.03: mean 0.02, s 0.01, e 0.01 / sqrt(3), t 3.4641 with 2 degrees of freedom.
@@ -77,7 +77,7 @@ def test_same_agrees_with_the_interval():
     summary = summarize([0.010, 0.011, 0.015, 0.009])
     low, high = summary.interval()
     for margin, significant in ((high * 1.001, True), (high * 0.999, False), (low * 1.001, False), (low * 0.999, True)):
-        assert (judging.p_value(summary, margin) < 0.05) == significant
+        assert (verdicts.p_value(summary, margin) < 0.05) == significant
 
 
 @pytest.mark.parametrize(
@@ -117,10 +117,10 @@ def test_what_no_run_decides_says_why():
 
 def test_holm_by_hand():
     # 4 x 0.005, 3 x 0.01, 2 x 0.03, and 1 x 0.04, which is not below the one before.
-    assert judging.holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
-    assert judging.holm([0.5, 0.9]) == [1.0, 1.0] and judging.holm([]) == []
+    assert verdicts.holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert verdicts.holm([0.5, 0.9]) == [1.0, 1.0] and verdicts.holm([]) == []
     # Of five, one is not known yet: 5 x 0.005, 4 x 0.01, 3 x 0.03.
-    assert judging.holm([0.01, 0.04, 0.03, 0.005], 5) == pytest.approx([0.04, 0.09, 0.09, 0.025])
+    assert verdicts.holm([0.01, 0.04, 0.03, 0.005], 5) == pytest.approx([0.04, 0.09, 0.09, 0.025])
 
 
 def test_claims_of_a_study_are_corrected_together():
@@ -129,19 +129,19 @@ def test_claims_of_a_study_are_corrected_together():
     tests = [Difference("a", other, TEST_ACCURACY, "higher") for other in "bc"] + [Undecidable("lost")]
     one = Study("s", "S", "?", tuple(Arm(name, "x") for name in arms),
                 tuple(claim(test, f"claim {i}") for i, test in enumerate(tests)), ())  # fmt: skip
-    alone, (first, second, third) = judged(tests[0], **arms), judging.judge(one, arms)
+    alone, (first, second, third) = judged(tests[0], **arms), verdicts.judge(one, arms)
     assert 0.025 < alone.p < 0.05 and alone.verdict == "supported"
     assert first.p == alone.p and first.adjusted == pytest.approx(2 * alone.p) and first.verdict == "not supported"
     assert second.adjusted == pytest.approx(1.0) and third.adjusted is None
     # Nor does it where the other's arm is still to be trained.
-    first, second, _ = judging.judge(one, arms | {"c": []})
+    first, second, _ = verdicts.judge(one, arms | {"c": []})
     assert first.adjusted == pytest.approx(2 * alone.p) and (second.verdict, second.adjusted) == ("not run", None)
 
 
 def test_folds_vary_more_than_their_scores_by_nadeau_and_bengio():
     folds = tuple(Arm(name, "two_conv", repeats="data.fold", seeds=3) for name in "ab")
     test = Difference("a", "b", TEST_ACCURACY, "higher")
-    found, *_ = judging.judge(Study("s", "S", "?", folds, (claim(test),), ()), {"a": FIRST, "b": SECOND})
+    found, *_ = verdicts.judge(Study("s", "S", "?", folds, (claim(test),), ()), {"a": FIRST, "b": SECOND})
     # s^2 (1 / 3 + 1 / 2) instead of s^2 / 3.
     t = 0.02 / (0.01 * math.sqrt(1 / 3 + 1 / 2))
     assert found.p == pytest.approx(1 - t / math.sqrt(2 + t * t))
@@ -164,9 +164,22 @@ def test_equal_counts_of_epochs_are_not_certain():
 
 def test_prediction_interval_by_hand():
     # t(0.975) with 3 degrees of freedom is 3.182446 (any table).
-    low, high = judging.prediction_interval(Summary(4, 0.5, 0.1))
+    low, high = verdicts.prediction_interval(Summary(4, 0.5, 0.1))
     assert (high - 0.5, 0.5 - low) == pytest.approx((3.182446 * 0.1 * math.sqrt(1.25),) * 2, rel=1e-6)
-    assert judging.prediction_interval(Summary(1, 0.5, None)) is None
+    assert verdicts.prediction_interval(Summary(1, 0.5, None)) is None
+
+
+def test_the_interval_of_a_deviation_by_hand():
+    # The 2.5% and 97.5% points of chi-squared with 4 degrees of freedom are 0.484419 and 11.143287 (any table).
+    low, high = verdicts.std_interval(Summary(5, 0.5, 0.1))
+    assert (low, high) == pytest.approx((0.1 * math.sqrt(4 / 11.143287), 0.1 * math.sqrt(4 / 0.484419)), rel=1e-6)
+    assert verdicts.std_interval(Summary(1, 0.5, None)) is None
+
+
+def test_a_member_has_its_seed_in_the_overrides_that_name_it():
+    arm = study.with_own_splits("simple_cnn", "simple_cnn")
+    assert arm.values(3) == {"data.validation": "random(0.1666666, 3)", "seed": 3}
+    assert Arm("a", "x", overrides={"epochs": 2}, repeats="data.fold").values(1) == {"epochs": 2, "data.fold": 1}
 
 
 def test_metrics_of_histories():
@@ -186,6 +199,11 @@ def test_metrics_of_histories():
         (lambda: Difference("a", "b", TEST_ACCURACY, "higher", 0.1), "margin is 0.1"),
         (lambda: Study("s", "S", "?", (Arm("a", "x"), Arm("a", "y")), (), ()), "arm 'a' twice"),
         (lambda: Study("s", "S", "?", (), (claim(Level("b", TEST_ACCURACY, "higher", 0.9)),), ()), "'b'"),
+        (lambda: Study("s", "S", "?", (Arm("a", "x", resplits="b"),), (), ()), "no arm 'b', whose split"),
+        (
+            lambda: Study("s", "S", "?", (), (claim(Undecidable("?")),), (), (Finding("claim", "It is"),)),
+            "no claim 'claim'",
+        ),
     ],
 )
 def test_what_makes_no_sense_is_refused(build, words):
@@ -194,5 +212,8 @@ def test_what_makes_no_sense_is_refused(build, words):
 
 
 def test_judging_needs_no_jax():
-    code = "import sys; from experiments import judging, rendering, reproduce; assert 'jax' not in sys.modules"
+    code = (
+        "import sys; from experiments import kernel_size_search, reproduce, studies; from experiments.rendering import pages; "
+        "assert 'jax' not in sys.modules"
+    )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

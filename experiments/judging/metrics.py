@@ -1,17 +1,17 @@
-"""Numbers of a training curve that claims of more than one study speak of. Needs no JAX."""
+"""Metrics of training curves that claims of several studies use. Needs no JAX."""
 
 from collections.abc import Sequence
 import itertools
 
-from experiments.study import Member, Metric
+from experiments.judging.study import Member, Metric
 
 EPOCHS_TRAINED = Metric("epochs trained", "epochs", lambda member: len(member.history))
 
 
 def fluctuation(epochs: int) -> Metric:
-    """The mean size of the validation loss's step from epoch to epoch, over the last `epochs` of them.
+    """The mean absolute change of the validation loss from one epoch to the next, over the last `epochs` epochs.
 
-    The first epochs are left out because learning itself makes large steps there.
+    The first epochs are left out: there, learning itself makes large steps.
     """
 
     def find(member: Member) -> float | None:
@@ -23,7 +23,10 @@ def fluctuation(epochs: int) -> Metric:
 
 def largest_rise(first: int, last: int) -> Metric:
     """The validation loss's largest rise from the epoch before, among the epochs `first` to `last`, counted from 1."""
-    find = lambda member: max(_steps(_values(member, "val_loss"))[first - 2 : last - 1], default=None)
+
+    def find(member: Member) -> float | None:
+        return max(_steps(_values(member, "val_loss"))[first - 2 : last - 1], default=None)
+
     return Metric(f"largest rise of the validation loss in epochs {first} to {last}", "nats", find)
 
 
@@ -42,7 +45,7 @@ LOSS_GAP = Metric("validation loss above training loss, last epoch", "nats", _lo
 
 
 def _values(member: Member, column: str) -> list[float]:
-    """A column of the history; empty where the run has none."""
+    """The values of a column of the history; none where the run has no such column."""
     return [record[column] for record in member.history if record.get(column) is not None]
 
 

@@ -1,9 +1,13 @@
-"""The figures of members that were trained, as experiments/results keeps them: a JSON file a study. Needs no JAX.
+"""Reads and writes experiments/results/STUDY.json, the figures of trained members. Needs no JAX.
 
-`{"study": NAME, "arms": {ARM: {"config_file", "overrides", "repeats", "config", "members", "diverged"}}}`: the config
-by dotted field without what makes the members differ; each member with its "seed" (the fold, where an arm repeats it),
-the command that trains it alone, what of result.json and, by column, of metrics.jsonl matters here; and the seeds that
-diverged.
+    {"study": NAME, "arms": {ARM: {"config_file", "overrides", "repeats", "config", "members", "diverged"}}}
+
+    config     by dotted field, without the field in which the members differ
+    members    each has "seed" (or the fold, where the arm repeats "data.fold"), "command" (trains it alone), "result"
+               (some keys of its result.json) and "history" (columns of its metrics.jsonl)
+    diverged   the seeds whose loss became infinite; they are not tried again
+
+A file that is damaged gives one sentence, a UserError.
 """
 
 from collections.abc import Iterable, Mapping
@@ -14,16 +18,16 @@ from typing import Any
 
 from digits.errors import UserError
 from digits.files import write
-from experiments.study import Arm, Member, Study
+from experiments.judging.study import Arm, Member, Study
 
-FOLDER = pathlib.Path(__file__).parent
+FOLDER = pathlib.Path(__file__).parent.parent
 _RESULT = (
     "test_loss", "test_accuracy", "tested_epoch", "best_epoch", "validation_is_test", "seed", "epochs", "seconds",
-    "images_per_second", "device", "versions", "commit", "data",
+    "images_per_second", "device", "versions", "commit", "dirty", "diff_sha256", "data",
 )  # fmt: skip
 _HISTORY = ("loss", "accuracy", "val_loss", "val_accuracy", "learning_rate")
 _ENTRY = {"config_file": str, "overrides": dict, "repeats": str, "config": dict, "members": list, "diverged": list}
-# What changes no figure.
+# These fields change no figure.
 _ASIDE = ("documented.", "population.")
 
 
@@ -32,7 +36,7 @@ def path(study: Study, folder: pathlib.Path) -> pathlib.Path:
 
 
 def read(study: Study, folder: pathlib.Path) -> dict[str, dict[str, Any]]:
-    """The collected arms of a study by name; none where there is no file yet. UserError if it is damaged."""
+    """The collected arms of a study by name; none where there is no file yet. UserError if the file is damaged."""
     file = path(study, folder)
     if not file.exists():
         return {}
@@ -50,29 +54,34 @@ def read(study: Study, folder: pathlib.Path) -> dict[str, dict[str, Any]]:
 
 
 def save(study: Study, folder: pathlib.Path, arms: Mapping[str, dict[str, Any]]) -> None:
-    """Writes a study's arms, one member a line, so that a difference between two versions can be read."""
-    text = json.dumps
+    """Writes a study's arms, one member a line, so that a person can read the difference of two versions."""
     blocks = []
     for name, arm in arms.items():
-        lines = [f'   "{key}": {text(arm[key])}' for key in _ENTRY if key != "members"]
-        members = ",\n".join(f"    {text(member)}" for member in arm["members"])
+        lines = [f'   "{key}": {json.dumps(arm[key])}' for key in _ENTRY if key != "members"]
+        members = ",\n".join(f"    {json.dumps(member)}" for member in arm["members"])
         lines.append('   "members": [' + (f"\n{members}\n   " if members else "") + "]")
-        blocks.append(f"  {text(name)}: {{\n" + ",\n".join(lines) + "\n  }")
-    content = f'{{\n "study": {text(study.name)},\n "arms": {{\n' + ",\n".join(blocks) + "\n }\n}\n"
+        blocks.append(f"  {json.dumps(name)}: {{\n" + ",\n".join(lines) + "\n  }")
+    content = f'{{\n "study": {json.dumps(study.name)},\n "arms": {{\n' + ",\n".join(blocks) + "\n }\n}\n"
     write(path(study, folder), content.encode())
 
 
 def entry(arm: Arm, config: Mapping[str, Any]) -> dict[str, Any]:
-    """An arm without members. `config` is what was resolved, by dotted field."""
+    """An arm without members; `config` is its resolved config by dotted field."""
     kept = {field: v for field, v in config.items() if field != arm.repeats and not field.startswith(_ASIDE)}
     about = {"config_file": f"configs/{arm.config}.py", "overrides": dict(arm.overrides), "repeats": arm.repeats}
     return json.loads(json.dumps(about | {"config": kept, "members": [], "diverged": []}))
 
 
 def differing(before: Mapping[str, Any], now: Mapping[str, Any], defaults: Mapping[str, Any]) -> list[str]:
-    """What the config of one entry has otherwise than another's; a field that is new has had its default."""
-    old, new = before["config"], now["config"]
-    old = {field: json.loads(json.dumps(defaults[field])) for field in new if field in defaults} | old
+    """The differences between the configs of two entries, a phrase each: "batch_size was 64, is 32".
+
+    Args:
+      before: an entry that may have been written before some fields existed; such a field had its default.
+      now: the entry of the present config.
+      defaults: the value of every field in configs/base.py.
+    """
+    new = now["config"]
+    old = {field: json.loads(json.dumps(defaults[field])) for field in new if field in defaults} | before["config"]
     return [
         f"{field} was {old.get(field, 'absent')!r}, is {new.get(field, 'absent')!r}"
         for field in {**old, **new}
@@ -81,9 +90,12 @@ def differing(before: Mapping[str, Any], now: Mapping[str, Any], defaults: Mappi
 
 
 def record(arm: Arm, seed: int, result: Mapping[str, Any], history: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    """A finished member as it is kept; the history is rounded to six digits."""
+    """The entry of a finished member; its history is rounded to six digits."""
     history = list(history)
-    number = lambda value: None if value is None else float(f"{value:.6g}")
+
+    def number(value: float | None) -> float | None:
+        return None if value is None else float(f"{value:.6g}")
+
     return {
         "seed": seed,
         "command": command(arm, seed),
@@ -98,9 +110,17 @@ def record(arm: Arm, seed: int, result: Mapping[str, Any], history: Iterable[Map
 
 def command(arm: Arm, seed: int) -> str:
     """The command line that trains one member alone."""
-    values = {**arm.overrides, arm.repeats: seed}
-    fields = [f"--config.{field}={value}" for field, value in values.items()]
+    fields = [f"--config.{field}={value}" for field, value in arm.values(seed).items()]
     return " ".join(map(shlex.quote, ["python", "-m", "digits.main", f"--config=configs/{arm.config}.py", *fields]))
+
+
+def merge(entry: dict[str, Any], other: Mapping[str, Any]) -> int:
+    """Adds the members of another entry of the same arm that this one lacks; returns how many."""
+    there = {member["seed"] for member in entry["members"]}
+    new = [member for member in other["members"] if member["seed"] not in there]
+    entry["members"] = sorted(entry["members"] + new, key=lambda member: member["seed"])
+    entry["diverged"] = sorted({*entry["diverged"], *other["diverged"]})
+    return len(new)
 
 
 def members(arms: Mapping[str, dict[str, Any]]) -> dict[str, list[Member]]:

@@ -1,4 +1,4 @@
-"""The line of reproduced figures in the docstring of every config, from the collected results. Needs no JAX."""
+"""Writes the line of reproduced figures into the docstring of every config. Needs no JAX."""
 
 from collections.abc import Iterable, Mapping, Sequence
 import pathlib
@@ -7,15 +7,15 @@ import textwrap
 
 from digits import files
 from digits.statistics import summarize
-from experiments.documented import compare
-from experiments.study import TEST_ACCURACY, Arm, Member, devices, median_seconds
+from experiments.judging.comparison import compare
+from experiments.judging.study import TEST_ACCURACY, Arm, Member, devices, median_seconds
 
 _LINE = "Reproduced: "
 _WIDTH = 120
 
 
 def write(arms: Iterable[Arm], members: Mapping[str, Sequence[Member]], folder: pathlib.Path) -> None:
-    """Rewrites the files of configs that an arm trains as they are; UserError where one cannot be written."""
+    """Rewrites the config of every arm without overrides that has members; UserError if a file cannot be written."""
     for arm in arms:
         path = folder / f"{arm.config}.py"
         if not arm.overrides and arm.repeats == "seed" and members[arm.name]:
@@ -25,7 +25,10 @@ def write(arms: Iterable[Arm], members: Mapping[str, Sequence[Member]], folder: 
 
 
 def line(arm: Arm, members: Sequence[Member]) -> str:
-    """What an arm's members show: mean ± standard deviation over n seeds, the median of their seconds and the device."""
+    """The line of an arm: mean ± standard deviation over n seeds, the median of their seconds, the devices.
+
+    Example: "Reproduced: test accuracy 0.9372 ± 0.0021 (n = 20), 8 s each on cpu (2 cores)."
+    """
     metrics = [TEST_ACCURACY]
     if arm.documented and (other := compare(arm, members).metric) is not TEST_ACCURACY:
         metrics.append(other)
@@ -34,12 +37,12 @@ def line(arm: Arm, members: Sequence[Member]) -> str:
 
 
 def with_line(text: str, reproduced: str) -> str:
-    """A module's text whose docstring ends with this line, in place of the one it had; broken where it is too long.
+    """The text of a module with this line, wrapped, at the end of its docstring, in place of the line that it had.
 
     A module without a docstring stays as it is.
     """
     if not (docstring := re.match(r'(?s)"""(.*?)\s*"""', text)):
         return text
     kept = docstring[1].partition(f"\n{_LINE}")[0].rstrip()
-    gap = "\n" if "\n" in kept else "\n\n"  # After a summary alone comes an empty line.
+    gap = "\n" if "\n" in kept else "\n\n"  # An empty line follows a docstring of one line.
     return f'"""{kept}{gap}{textwrap.fill(reproduced, _WIDTH, break_on_hyphens=False)}\n"""{text[docstring.end() :]}'

@@ -5,8 +5,18 @@
 The notebook holds out its last 10,000 training images and tests once, so that its runs are honest as they are.
 """
 
-from experiments import metrics, study
-from experiments.study import TEST_ACCURACY, TEST_LOSS, Arm, Claim, Difference, Level, Study, Undecidable
+from experiments.judging import metrics, study
+from experiments.judging.study import (
+    TEST_ACCURACY,
+    TEST_LOSS,
+    Arm,
+    Claim,
+    Difference,
+    Finding,
+    Level,
+    Study,
+    Undecidable,
+)
 
 PLAIN, DROPOUT, BATCHNORM = "simple_cnn", "simple_cnn_dropout", "simple_cnn_batchnorm"
 OVERFITTING = study.rise_after_minimum("val_loss")
@@ -17,7 +27,10 @@ NOISE = "A curve that goes up and down lies above its minimum by that alone."
 MEASURE = "The notebook names no measure; the test loss is our reading."
 CONSISTENTLY = "Consistently lower is lower at the end too."
 
-ARMS = tuple(Arm(name, name, "as run", documented=name) for name in (PLAIN, DROPOUT, BATCHNORM))
+ARMS = (
+    *(Arm(name, name, "as run", documented=name) for name in (PLAIN, DROPOUT, BATCHNORM)),
+    study.with_own_splits(PLAIN, PLAIN),
+)
 
 CLAIMS = (
     Claim(
@@ -136,6 +149,12 @@ STUDY = Study(
     question="Does a small convolutional network need dropout or BatchNorm (notebook 004)?",
     arms=ARMS,
     claims=CLAIMS,
+    findings=(
+        Finding(
+            "batchnorm-rather-than-dropout",
+            "Notebook 004 prefers BatchNorm to dropout: with it in place of dropout, the test loss of the small CNN is",
+        ),
+    ),
     lessons=(
         "Whether a network overfits is asked of its losses. Nearly equal accuracies do not rule it out: a network can go on "
         "making the same mistakes, and be ever surer of them: `dropout-reduces-overfitting`, `overfitting-no-concern`, "

@@ -1,4 +1,4 @@
-"""What a study is: arms that are trained with several seeds, and claims that their figures decide. Needs no JAX."""
+"""A study: arms that are trained with several seeds, and claims that their figures decide. Needs no JAX."""
 
 from collections.abc import Callable, Mapping, Sequence
 import collections
@@ -11,17 +11,21 @@ KINDS = ("as run", "as written", "honest", "ours")
 
 @dataclasses.dataclass(frozen=True)
 class Arm:
-    """What is trained with several seeds: one row of a table.
+    """A config with overrides that is trained with several seeds: one row of a table.
 
     Attributes:
       name: unique in the project; its folder's name too.
       config: a file of configs/, without the ending.
       kind: "as run", "as written", "honest" (validation held out of training, the test set opened once) or "ours".
-      overrides: dotted fields and their values.
+      overrides: dotted fields and their values. In a text, {seed} stands for the member's seed.
       documented: the key in experiments/reported.json of the figures that this arm reproduces.
       seeds: how many members are wanted.
-      note: a sentence for the table, where something must be said.
+      note: a sentence below the table.
       repeats: the field in which the members differ: "seed", or "data.fold" for those of a cross-validation.
+      resplits: the arm with one split for all seeds, where this one draws a split for each.
+
+    Example:
+      Arm("dense_32_32,honest", "dense_32_32", "honest", {"data.validation": "last(10000)"})
     """
 
     name: str
@@ -32,10 +36,28 @@ class Arm:
     seeds: int = 10
     note: str = ""
     repeats: str = "seed"
+    resplits: str = ""
 
     def __post_init__(self):
         if self.kind not in KINDS:
             raise ValueError(f"The arm {self.name!r} is {self.kind!r}, but it must be one of {', '.join(KINDS)}.")
+
+    def values(self, seed: int) -> dict[str, Any]:
+        """The fields of one member that differ from the config's: overrides and seed (or fold)."""
+        filled = {f: v.replace("{seed}", str(seed)) if isinstance(v, str) else v for f, v in self.overrides.items()}
+        return filled | {self.repeats: seed}
+
+
+def with_own_splits(config: str, fixed: str) -> Arm:
+    """The arm of a config in which every seed holds out 10,000 of the 60,000 training images of its own.
+
+    Args:
+      config: as for `Arm`.
+      fixed: the name of the arm with one split.
+    """
+    overrides = {"data.validation": "random(0.1666666, {seed})"}
+    note = "Each seed holds out 10,000 training images of its own."
+    return Arm(f"{config},splits", config, "honest", overrides, seeds=5, note=note, resplits=fixed)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,7 +65,7 @@ class Member:
     """One trained run of an arm.
 
     Attributes:
-      seed: or the fold, where the arm repeats that.
+      seed: its seed, or its fold where the arm repeats "data.fold".
       result: the content of result.json.
       history: the records of metrics.jsonl, one an epoch.
     """
@@ -55,11 +77,12 @@ class Member:
 
 @dataclasses.dataclass(frozen=True)
 class Metric:
-    """A number of one member, None where it has none.
+    """A number of one member.
 
     Attributes:
       unit: "fraction", "nats", "epochs", "s", ...
-      rounded: whether it is what was looked for, rounded up to a whole number.
+      of: gives a member's number, None where it has none.
+      rounded: whether the number is rounded up to a whole one, as a count of epochs is.
     """
 
     name: str
@@ -70,16 +93,18 @@ class Metric:
 
 TEST_ACCURACY = Metric("test accuracy", "fraction", lambda member: member.result["test_accuracy"])
 TEST_LOSS = Metric("test loss", "nats", lambda member: member.result["test_loss"])
-SECONDS = Metric("seconds", "s", lambda member: member.result["seconds"])
 
 
 def median_seconds(members: Sequence[Member]) -> str:
-    """In whole seconds; "" without members. What else ran on the machine made some of them far slower than the median."""
-    return f"{statistics.median(map(SECONDS.of, members)):.0f}" if members else ""
+    """The median of the members' seconds, a whole number; "" without members.
+
+    Not the mean: other work on the machine made some members far slower.
+    """
+    return f"{statistics.median(member.result['seconds'] for member in members):.0f}" if members else ""
 
 
 def devices(members: Sequence[Member]) -> str:
-    """What the members were trained on, each once."""
+    """The devices that the members were trained on, each once."""
     return ", ".join(sorted({member.result["device"] for member in members}))
 
 
@@ -92,10 +117,16 @@ _COLUMNS = {
 
 
 def at(column: str, epoch: int) -> Metric:
-    """A column of the history in an epoch, from 1; -1 is the last one."""
+    """A column of the history in an epoch, counted from 1; -1 is the last one."""
     name, unit = _COLUMNS[column]
     where = "last epoch" if epoch == -1 else f"epoch {epoch}"
-    find = lambda member: (_column(member, column)[epoch - (epoch > 0) :] or [None])[0]
+
+    def find(member: Member) -> float | None:
+        values = _column(member, column)
+        if epoch == -1:
+            return values[-1] if values else None
+        return values[epoch - 1] if epoch <= len(values) else None
+
     return Metric(f"{name}, {where}", unit, find)
 
 
@@ -103,9 +134,10 @@ VALIDATION_ACCURACY = at("val_accuracy", -1)
 
 
 def epochs_to(accuracy: float, column: str = "accuracy") -> Metric:
-    """Epochs until an accuracy is reached first.
+    """The number of epochs until an accuracy is reached first.
 
-    Where it never is, one more than were trained: leaving such a member out would make slow arms look fast.
+    For a member that never reaches it, one more than it was trained for. Leaving such a member out would make a slow arm
+    look fast.
     """
 
     def find(member: Member) -> int | None:
@@ -117,9 +149,9 @@ def epochs_to(accuracy: float, column: str = "accuracy") -> Metric:
 
 
 def rise_after_minimum(column: str) -> Metric:
-    """By how much a loss lies above its minimum at the end: what overfitting costs.
+    """How far a loss lies above its minimum in the last epoch: the cost of overfitting, in nats.
 
-    Never negative: a curve that only goes up and down from epoch to epoch has some of it too.
+    It is never negative. A curve that only goes up and down from epoch to epoch has a rise too.
     """
     name, unit = _COLUMNS[column]
 
@@ -136,13 +168,18 @@ def _column(member: Member, column: str) -> list[float | None]:
 
 @dataclasses.dataclass(frozen=True)
 class Difference:
-    """The second arm's figure minus the first's, paired by seed, is `expected` "higher", "lower", "same" or "not higher"."""
+    """Tests that the second arm's metric minus the first's, paired by seed, is as expected.
+
+    Attributes:
+      expected: "higher", "lower", "same" or "not higher".
+      margin: the largest difference that "same" and "not higher" allow; the claim's note gives the reason for it.
+    """
 
     first: str
     second: str
     metric: Metric
     expected: str
-    margin: float = 0.0  # Of "same" and "not higher": up to this counts as none; the claim's note gives the reason.
+    margin: float = 0.0
 
     def __post_init__(self):
         _check_expected(self)
@@ -152,21 +189,20 @@ class Difference:
         return self.first, self.second
 
     def differences(self, members: Mapping[str, Sequence[Member]]) -> list[float]:
-        of = lambda arm: {member.seed: self.metric.of(member) for member in members.get(arm, ())}
-        first, second = of(self.first), of(self.second)
+        first, second = ({member.seed: self.metric.of(member) for member in members.get(arm, ())} for arm in self.arms)
         pairs = [(first[seed], second[seed]) for seed in sorted(first.keys() & second.keys())]
         return [b - a for a, b in pairs if a is not None and b is not None]
 
 
 @dataclasses.dataclass(frozen=True)
 class Level:
-    """The mean of an arm's figure is `expected` "higher", "lower" or "not higher" than a number, or the "same"."""
+    """Tests that the mean of an arm's metric minus a number is as expected; `expected` and `margin` as for Difference."""
 
     arm: str
     metric: Metric
     expected: str
     value: float
-    margin: float = 0.0  # As for Difference.
+    margin: float = 0.0
 
     def __post_init__(self):
         _check_expected(self)
@@ -208,9 +244,9 @@ class Claim:
       name: short, unique in the project.
       source: "notebook 003, lines 262-265 (D1, D2)".
       sentence: the claim in words of this project.
-      test: what decides it.
+      test: the test that decides it, or why none can.
       variant: "as run" or "as written", where both are judged side by side.
-      note: what the notebook's own numbers said, the reason for a margin.
+      note: the notebook's own numbers, the reason for a margin.
     """
 
     name: str
@@ -222,11 +258,26 @@ class Claim:
 
 
 @dataclasses.dataclass(frozen=True)
+class Finding:
+    """A sentence for the top of RESULTS.md; the figures and the verdict are put in when the page is rendered.
+
+    Attributes:
+      claim: the name of the claim whose difference it states.
+      opening: the sentence up to the figure: "With momentum, the test accuracy is".
+    """
+
+    claim: str
+    opening: str
+
+
+@dataclasses.dataclass(frozen=True)
 class Study:
     """Arms that answer one question, and the claims that they decide.
 
     Attributes:
-      lessons: what to learn, in plain words; those that name claims in backticks are shown with their verdicts.
+      lessons: sentences on what to learn; a claim that they name in backticks is shown with its verdict.
+      findings: the sentences of this study on top of RESULTS.md.
+      appendix: Markdown that only this study's page has, from the members of its arms by name.
     """
 
     name: str
@@ -235,6 +286,8 @@ class Study:
     arms: tuple[Arm, ...]
     claims: tuple[Claim, ...]
     lessons: tuple[str, ...]
+    findings: tuple[Finding, ...] = ()
+    appendix: Callable[[Mapping[str, Sequence[Member]]], str] | None = None
 
     def __post_init__(self):
         for kind, named in (("arm", self.arms), ("claim", self.claims)):
@@ -245,3 +298,8 @@ class Study:
         for claim in self.claims:
             if unknown := set(claim.test.arms) - known:
                 raise ValueError(f"The claim {claim.name!r} of {self.name} names no arm of it: {min(unknown)!r}.")
+        if unknown := {arm.resplits for arm in self.arms if arm.resplits} - known:
+            raise ValueError(f"{self.name} has no arm {min(unknown)!r}, whose split another draws anew.")
+        differences = {claim.name for claim in self.claims if isinstance(claim.test, Difference)}
+        if unknown := {finding.claim for finding in self.findings} - differences:
+            raise ValueError(f"{self.name} has no claim {min(unknown)!r} about two arms, which a finding names.")

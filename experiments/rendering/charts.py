@@ -1,6 +1,6 @@
-"""The figures of the results page: documented figures and curves against reproduced ones, and what decides claims."""
+"""Draws the figures of the pages: documented figures and curves against reproduced ones, differences that decide claims."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 import itertools
 import math
 from typing import Any
@@ -8,16 +8,17 @@ from typing import Any
 from digits import figures
 from digits.documented import reported
 from digits.statistics import summarize
-from experiments.documented import Comparison
-from experiments.judging import CONTRADICTED, NOT_SUPPORTED, SUPPORTED, Judgement, prediction_interval
-from experiments.study import TEST_ACCURACY, Difference, Member, at
+from experiments.judging.comparison import Comparison
+from experiments.judging.study import TEST_ACCURACY, Difference, Member, Metric, at
+from experiments.judging.verdicts import CONTRADICTED, NOT_SUPPORTED, SUPPORTED, Judgement, prediction_interval
 
-# What a column is, its line's style and colour, and the mark of what the notebook printed of it.
+# A column's name, the style and colour of its line, and the mark of the notebook's figures.
 _TRAINING = ("training", "--", figures.BLUE, "x")
 _VALIDATION = ("validation", "-", figures.VERMILLION, "o")
-_FEW = 3  # Members whose band would fill a panel.
+_FEW = 3  # Up to so many members are drawn themselves, because their band would fill a panel.
 _ACCURACIES = {"accuracy": _TRAINING, "val_accuracy": _VALIDATION}
 _LOSSES = {"loss": _TRAINING, "val_loss": _VALIDATION}
+_PANELS = 4  # In a row of `overview`.
 
 
 @figures.styled
@@ -32,15 +33,18 @@ def deviations(comparisons: Sequence[Comparison]) -> bytes:
     figure = Figure(figsize=(8, 1.3 + 0.28 * len(comparisons)), dpi=figures.DPI, layout="constrained")
     axes = figure.subplots()
     for row, comparison in enumerate(comparisons):
-        summary, points = comparison.summary, lambda value, mean=comparison.summary.mean: 100 * (value - mean)
-        low, high = map(points, prediction_interval(summary))
-        axes.plot([low, high], [row, row], color=figures.SKY, lw=7, solid_capstyle="butt", alpha=0.5, zorder=1)
-        low, high = map(points, summary.interval())
-        axes.plot([low, high], [row, row], color=figures.BLUE, lw=3, solid_capstyle="butt", zorder=2)
+        summary = comparison.summary
+        ends = [100 * (end - summary.mean) for end in prediction_interval(summary)]
+        axes.plot(ends, [row, row], color=figures.SKY, lw=7, solid_capstyle="butt", alpha=0.5, zorder=1)
+        ends = [100 * (end - summary.mean) for end in summary.interval()]
+        axes.plot(ends, [row, row], color=figures.BLUE, lw=3, solid_capstyle="butt", zorder=2)
         colour, mark = (figures.DARK, "o") if comparison.inside else (figures.VERMILLION, "D")
-        axes.plot(points(comparison.documented), row, mark, color=colour, ms=5, zorder=3)
+        axes.plot(100 * (comparison.documented - summary.mean), row, mark, color=colour, ms=5, zorder=3)
     axes.axvline(0, color=figures.BLUE, lw=0.8)
-    of = lambda metric: "" if metric is TEST_ACCURACY else f", {metric.name.split()[0]}"
+
+    def of(metric: Metric) -> str:
+        return "" if metric is TEST_ACCURACY else f", {metric.name.split()[0]}"
+
     axes.set_yticks(range(len(comparisons)), [f"{c.arm.name}{of(c.metric)} (n = {c.summary.n})" for c in comparisons])
     axes.invert_yaxis()
     axes.set_xlabel("accuracy (test, if not named) minus its reproduced mean (% points)")
@@ -53,7 +57,7 @@ def deviations(comparisons: Sequence[Comparison]) -> bytes:
     return figures.png(figure)
 
 
-# By the verdict, and by what was claimed.
+# The colour of a verdict; the mark of a claim and its words.
 _COLOURS = {SUPPORTED: figures.BLUE, NOT_SUPPORTED: "#888888", CONTRADICTED: figures.VERMILLION}
 _MARKS = {
     "higher": (">", "higher"),
@@ -64,7 +68,7 @@ _MARKS = {
 
 
 def about_accuracy(judgements: Sequence[Judgement]) -> list[Judgement]:
-    """Those that were decided by the accuracies of two arms: what `claims` draws."""
+    """The judgements that the accuracies of two arms decided; `claims` draws them."""
     return [
         judgement
         for judgement in judgements
@@ -112,10 +116,38 @@ def claims(judgements: Sequence[Judgement]) -> bytes:
 
 
 @figures.styled
-def curves(comparisons: Sequence[Comparison]) -> bytes:
-    """Error and loss over the epochs, documented ones as marks, reproduced ones as geometric means, as a PNG file.
+def overview(comparisons: Sequence[Comparison]) -> bytes:
+    """The error over the epochs of every documented run, a panel each, as a PNG file; lines and marks as for `curves`.
 
-    Around these are bands or, of so few members that a band would fill the panel, the members themselves.
+    Args:
+      comparisons: each with a member.
+    """
+    from matplotlib.figure import Figure
+
+    rows = math.ceil(len(comparisons) / _PANELS)
+    figure = Figure(figsize=(11, 0.9 + 1.9 * rows), dpi=figures.DPI, layout="constrained")
+    panels = figure.subplots(rows, _PANELS, squeeze=False).flat
+    for axes, comparison in itertools.zip_longest(panels, comparisons):
+        if comparison is None:
+            axes.remove()
+            continue
+        history = reported()[comparison.arm.documented]["history"]
+        _panel(axes, comparison.members, history, _ACCURACIES, _error)
+        axes.set_title(f"{comparison.arm.name} (n = {len(comparison.members)})", fontsize=9)
+        axes.tick_params(labelsize=8)
+    for axes in figure.axes[-_PANELS:]:
+        axes.set_xlabel("epoch", fontsize=9)
+    figure.supylabel("error (%)", fontsize=9)
+    _legend_of_curves(figure, comparisons, columns=1)
+    return figures.png(figure)
+
+
+@figures.styled
+def curves(comparisons: Sequence[Comparison]) -> bytes:
+    """Error and loss over the epochs, two panels a run, as a PNG file.
+
+    Marks are the notebook's figures, lines the geometric means of the reproduced ones. Around a line is a band or, of so few
+    members that a band would fill the panel, the members themselves.
 
     Args:
       comparisons: each with a member; a row of panels each.
@@ -125,29 +157,48 @@ def curves(comparisons: Sequence[Comparison]) -> bytes:
     figure = Figure(figsize=(10, 0.9 + 2.6 * len(comparisons)), dpi=figures.DPI, layout="constrained")
     for axes, comparison in zip(figure.subplots(len(comparisons), 2, squeeze=False), comparisons, strict=True):
         history = reported()[comparison.arm.documented]["history"]
-        _panel(axes[0], comparison.members, history, _ACCURACIES, lambda accuracy: 100 * (1 - accuracy))
+        _panel(axes[0], comparison.members, history, _ACCURACIES, _error)
         _panel(axes[1], comparison.members, history, _LOSSES, lambda loss: loss)
         axes[0].set(title=f"{comparison.arm.name} (n = {len(comparison.members)})", ylabel="error (%)")
         axes[1].set(ylabel="loss (nats)")
     for axes in figure.axes[-2:]:
         axes.set_xlabel("epoch")
-    styles = []
-    few = {len(comparison.members) <= _FEW for comparison in comparisons}
-    around = {(True,): "the runs", (False,): "95% of single runs"}.get(
-        tuple(few), f"95% of single runs, or the {_FEW} runs"
-    )
-    on_test = any(member.result["validation_is_test"] for comparison in comparisons for member in comparison.members)
-    for name, line, colour, mark in (_TRAINING, _VALIDATION):
-        if not any(drawn.get_color() == colour for axes in figure.axes for drawn in axes.lines):
-            continue
-        what = f"{name} (on the test set)" if on_test and name == "validation" else name
-        styles.append(({"color": colour, "ls": line}, f"{what}, geometric mean and {around}"))
-        styles.append(({"color": figures.DARK, "marker": mark, "ls": "", "mfc": "none"}, f"documented, {what}"))
-    _legend(figure, styles, columns=2)
+    _legend_of_curves(figure, comparisons)
     return figures.png(figure)
 
 
-def _panel(axes: Any, members: Sequence[Member], history: Mapping, lines: Mapping[str, tuple], shown: Any) -> None:
+def _error(accuracy: float) -> float:
+    return 100 * (1 - accuracy)
+
+
+def _legend_of_curves(figure: Any, comparisons: Sequence[Comparison], columns: int = 2) -> None:
+    """The legend of the kinds of lines that the figure has."""
+    few = {len(comparison.members) <= _FEW for comparison in comparisons}
+    around = f"95% of single runs, or the {_FEW} runs"
+    if len(few) == 1:
+        around = "the runs" if few == {True} else "95% of single runs"
+    on_test = [member.result["validation_is_test"] for comparison in comparisons for member in comparison.members]
+    where = ""
+    if any(on_test):
+        where = " (on the test set)" if all(on_test) else " (on the test set where the table says so)"
+    drawn = {line.get_color() for axes in figure.axes for line in axes.lines}
+    styles = []
+    for name, line, colour, mark in (_TRAINING, _VALIDATION):
+        if colour in drawn:
+            shown = name + where if name == "validation" else name
+            styles.append(({"color": colour, "ls": line}, f"{shown}, geometric mean and {around}"))
+            styles.append(({"color": figures.DARK, "marker": mark, "ls": "", "mfc": "none"}, f"documented, {shown}"))
+    _legend(figure, styles, columns)
+
+
+def _panel(
+    axes: Any,
+    members: Sequence[Member],
+    history: Mapping[str, Sequence[float | None]],
+    lines: Mapping[str, tuple],
+    shown: Callable[[float], float],
+) -> None:
+    """Draws columns of the members' histories and of the notebook's, as `shown` turns their values, by epoch."""
     from matplotlib import ticker
 
     for column, (_, line, colour, mark) in lines.items():
@@ -165,7 +216,7 @@ def _panel(axes: Any, members: Sequence[Member], history: Mapping, lines: Mappin
         if documented:
             axes.plot(*zip(*documented), mark, color=figures.DARK, ms=4, mfc="none", mew=0.8)
     axes.set_yscale("log")
-    # Bands of two or three seeds are wide: the axis is that of lines and marks.
+    # The axis is that of lines and marks, because bands of two or three seeds are wide.
     values = [value for drawn in axes.lines for value in drawn.get_ydata() if value > 0]
     if values:
         axes.set_ylim(min(values) / 1.3, max(values) * 1.3)
@@ -175,12 +226,14 @@ def _panel(axes: Any, members: Sequence[Member], history: Mapping, lines: Mappin
     axes.xaxis.set_major_locator(ticker.MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
 
 
-def _bands(members: Sequence[Member], column: str, shown: Any) -> Iterator[tuple[int, tuple[float, float, float]]]:
-    """By epoch, where a column's geometric mean and the ends of the prediction interval lie, which is of logarithms.
+def _bands(
+    members: Sequence[Member], column: str, shown: Callable[[float], float]
+) -> Iterator[tuple[int, tuple[float, float, float]]]:
+    """By epoch: a column's geometric mean between the ends of the prediction interval, (low, mean, high).
 
-    On a logarithmic axis, as these are shown, errors and losses of several seeds lie evenly around their mean, and no
-    interval of them reaches zero. Epochs without a value above zero in every member that has one are left out, and the
-    interval of one member is its value.
+    Mean and interval are of logarithms. On a logarithmic axis, errors and losses of several seeds lie evenly around such a
+    mean, and no interval reaches zero. An epoch in which a member has a value of zero is left out. The interval of one
+    member is its value.
     """
     for epoch in range(1, max(len(member.history) for member in members) + 1):
         values = [shown(v) for v in map(at(column, epoch).of, members) if v is not None]

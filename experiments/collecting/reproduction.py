@@ -1,4 +1,4 @@
-"""Trains the members that studies lack, and keeps their figures."""
+"""Trains the members that studies lack, and keeps their figures in results/STUDY.json."""
 
 from collections.abc import Collection, Mapping, Sequence
 import errno
@@ -17,17 +17,17 @@ from configs import base
 from digits import checks, data, models, points, population, record, scalars, startup, summary, terminal
 from digits.errors import UserError
 from digits.interrupt import Interrupted, Listener
-from experiments import collected
-from experiments.study import Arm, Study
+from experiments.collecting import collected
+from experiments.judging.study import Arm, Study
 
 
 class Reproduction:
-    """Arms on their way to all their members.
+    """The arms of studies, the members that they have, and the training of those that they lack.
 
     Args:
-      studies: what is wanted.
-      folder: of results/.
-      workdir: where each arm's runs have a folder.
+      studies: the studies to complete.
+      folder: the folder that has results/.
+      workdir: the folder in which each arm has a folder for its runs.
       seeds: members of every arm; None for each arm's own number.
 
     Raises:
@@ -38,25 +38,49 @@ class Reproduction:
         self.studies, self.folder, self.workdir, self.seeds = studies, folder, workdir, seeds
         self.arms = {arm.name: arm for study in studies for arm in study.arms}
         self.configs = {name: _config(arm) for name, arm in self.arms.items()}
+        self.entries = {
+            name: collected.entry(arm, scalars.flat(record.config_to_json(self.configs[name])))
+            for name, arm in self.arms.items()
+        }
         self.files = {study.name: collected.read(study, folder) for study in studies}
+        for study in studies:
+            self._add(study, folder, self.files[study.name], "give another --results, or move the file away")
+
+    def merge(self, folder: pathlib.Path) -> str:
+        """Adds the members of another folder's results/ that this one lacks, and saves; returns a line about it.
+
+        Where both have a member, this folder's is kept. Arms that no study has any more are left out.
+
+        Raises:
+          UserError: the folder has no results of these studies, or a file there is damaged or has another config.
+        """
+        others = [(study, arms) for study in self.studies if (arms := collected.read(study, folder))]
+        if not others:
+            raise UserError(
+                f"--merge is {folder}, which has no results/STUDY.json of {self.studies[0].name} or another."
+            )
+        added = sum(
+            self._add(study, folder, arms, "leave it out of --merge, or move the file away") for study, arms in others
+        )
+        self._save()
+        return f"{folder}: {added} members added"
+
+    def _add(self, study: Study, folder: pathlib.Path, arms: Mapping[str, Any], advice: str) -> int:
+        """Adds the members of a file to the entries; returns how many. Nothing is added from a file that is refused."""
         defaults = scalars.flat(base.get_config().to_dict())
-        self.entries = {}
-        for name, arm in self.arms.items():
-            now = collected.entry(arm, scalars.flat(record.config_to_json(self.configs[name])))
-            for study in studies:
-                if before := self.files[study.name].get(name):
-                    if changes := collected.differing(before, now, defaults):
-                        raise UserError(
-                            f"{collected.path(study, folder)} holds members of {name} with another config "
-                            f"({'; '.join(changes)}): give another --results, or move the file away."
-                        )
-                    _merge(now, before)
-            self.entries[name] = now
+        known = {name: arm for name, arm in arms.items() if name in self.entries}
+        for name, arm in known.items():
+            if changes := collected.differing(arm, self.entries[name], defaults):
+                raise UserError(
+                    f"{collected.path(study, folder)} holds members of {name} with another config "
+                    f"({'; '.join(changes)}): {advice}."
+                )
+        return sum(collected.merge(self.entries[name], arm) for name, arm in known.items())
 
     def missing(self, name: str) -> list[int]:
         """The seeds of an arm that are neither kept nor diverged."""
         arm, entry = self.arms[name], self.entries[name]
-        # Folds are as many as the config makes.
+        # The number of folds is the config's.
         wanted = self.seeds if self.seeds and arm.repeats == "seed" else arm.seeds
         there = {member["seed"] for member in entry["members"]} | set(entry["diverged"])
         return [seed for seed in range(wanted) if seed not in there]
@@ -65,21 +89,22 @@ class Reproduction:
         """The members that an arm lacks."""
         arm, members = self.arms[name], []
         for seed in self.missing(name):
-            values = {arm.repeats: seed}
-            origin = {"config_file": f"configs/{arm.config}.py", "overrides": {**arm.overrides, **values}}
-            config = points.with_values(self.configs[name], values)
-            members.append(population.Member(config, self.workdir / name / points.name(values), origin))
+            values = arm.values(seed)
+            origin = {"config_file": f"configs/{arm.config}.py", "overrides": values}
+            folder = self.workdir / name / points.name({arm.repeats: seed})
+            members.append(population.Member(points.with_values(self.configs[name], values), folder, origin))
         return members
 
     def train(self, names: Collection[str], data_dir: str | None, command: str) -> list[str]:
-        """Trains what some arms lack and keeps the figures of each when it ends.
+        """Trains the members that some arms lack, and keeps an arm's figures when its members have ended.
 
-        Documented arms come first and then the cheapest, so that a stop leaves as much of the first table as can be.
+        Documented arms come first, and cheap ones before costly ones: if the training is stopped, the table of documented
+        runs is as full as can be.
 
         Args:
-          names: of the arms.
+          names: the names of the arms.
           data_dir: see `data.load`.
-          command: what goes on with it.
+          command: the command line that goes on with the training.
 
         Returns:
           A sentence for each member that failed and will be tried again.
@@ -95,7 +120,7 @@ class Reproduction:
         sources = {self.configs[name].data.name for name in populations}
         starts, failures = {source: startup.Start(source, data_dir) for source in sources}, []
         for start in starts.values():
-            start.dataset(keep=True)  # What cannot be read is refused before anything is written.
+            start.dataset(keep=True)  # Data that cannot be read is refused before anything is written.
         _make(self.workdir, "--workdir")
         _make(self.folder / "results", "--results")
         order = sorted(populations, key=lambda name: (not self.arms[name].documented, _work(self.configs[name])))
@@ -120,7 +145,7 @@ class Reproduction:
         return failures
 
     def _keep(self, name: str, members: list) -> None:
-        """Writes the figures of the members that ended into the files of all studies that have the arm."""
+        """Writes the figures of the members that ended to the files of all studies that have the arm."""
         arm, entry = self.arms[name], self.entries[name]
         for seed, member in zip(self.missing(name), members, strict=True):
             if result := member.files.result():
@@ -139,7 +164,7 @@ class Reproduction:
                 collected.save(study, self.folder, kept)
 
     def _expected(self, order: Sequence[str]) -> str:
-        """How long an arm and those after it will take, by the seconds that members took here; "" if none has yet."""
+        """How long the first arm and all of them will take, by the seconds of members on this device; "" without any."""
         known = {}
         for name, entry in self.entries.items():
             seconds = [m["result"]["seconds"] for m in entry["members"] if m["result"]["device"] == record.device()]
@@ -165,7 +190,7 @@ def _config(arm: Arm) -> ConfigDict:
 
 
 def _make(folder: pathlib.Path, flag: str) -> None:
-    """Makes a folder, so that no hour of training ends at one that cannot be written."""
+    """Makes a folder before the training, so that one that cannot be written costs no hour of it."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if not os.access(folder, os.W_OK):
@@ -174,22 +199,14 @@ def _make(folder: pathlib.Path, flag: str) -> None:
         raise UserError(f"{flag} needs the folder {folder}, which cannot be written ({error.strerror}).") from error
 
 
-def _merge(entry: dict[str, Any], other: Mapping[str, Any]) -> None:
-    """Adds the members of an arm that another file has kept."""
-    there = {member["seed"] for member in entry["members"]}
-    entry["members"] += [member for member in other["members"] if member["seed"] not in there]
-    entry["members"].sort(key=lambda member: member["seed"])
-    entry["diverged"] = sorted({*entry["diverged"], *other["diverged"]})
-
-
 def _work(config: ConfigDict) -> float:
-    """What a member costs beside others on as many images: multiplications of a forward pass, times epochs."""
+    """The cost of a member relative to others on as many images: multiplications of a forward pass, times epochs."""
     return config.epochs * _multiplications(FrozenConfigDict(config.model))
 
 
 @functools.cache
 def _multiplications(model: FrozenConfigDict) -> float:
-    """Those of one image: every weight is used once for each place of its layer's output."""
+    """The multiplications for one image: every weight is used once for each place of its layer's output."""
     layers = summary.describe(nnx.eval_shape(lambda: models.build(model, 10, jax.random.key(0))))
     return float(sum(layer.trainable * math.prod(layer.output[:-1]) for layer in layers))
 

@@ -1,4 +1,4 @@
-"""How the figures of members decide the claims of a study. Needs no JAX.
+"""Decides the claims of a study by the figures of its members. Needs no JAX.
 
 A claim is decided by differences: of two arms, member by member with the same seed, or of an arm and a number that a
 notebook states. With their mean d, its standard error e = s / sqrt(n) and Student's t with n - 1 degrees of freedom,
@@ -10,9 +10,9 @@ notebook states. With their mean d, its standard error e = s / sqrt(n) and Stude
   wholly within ±m (supported: the two one-sided tests of Schuirmann 1987, Journal of Pharmacokinetics and
   Biopharmaceutics 15, 657-680, at 2.5% each) or wholly on one side outside it (contradicted);
 - a claim of "not higher" allows a margin too: p = 2 P(T > |d - m| / e), supported for d below m, else contradicted;
-- whatever else the numbers are, the claim is not supported.
+- in all other cases the claim is not supported.
 
-Two kinds of differences vary more than their s says. The folds of a cross-validation share training images, so that their
+Two kinds of differences vary more than s tells. The folds of a cross-validation share training images, so that their
 variance is s^2 (1 / n + 1 / (n - 1)) in place of s^2 / n (Nadeau and Bengio 2003, "Inference for the generalization error",
 Machine Learning 52, 239-281: plus the ratio of test to training images). Epochs until something are rounded up: s is taken
 to be at least the standard deviation of a rounding error, sqrt(1 / 12) for each arm.
@@ -26,7 +26,7 @@ import dataclasses
 import math
 
 from digits.statistics import Summary, summarize
-from experiments.study import Claim, Difference, Level, Member, Study, Undecidable
+from experiments.judging.study import Claim, Difference, Level, Member, Study, Undecidable
 
 SUPPORTED, NOT_SUPPORTED, CONTRADICTED = "supported", "not supported", "contradicted"
 UNDECIDABLE, NOT_RUN = "undecidable", "not run"
@@ -35,14 +35,14 @@ LEVEL = 0.05
 
 @dataclasses.dataclass(frozen=True)
 class Judgement:
-    """What the members say of a claim.
+    """A claim and its verdict.
 
     Attributes:
       verdict: supported, not supported, contradicted, undecidable, or not run: too few members to say.
       summary: of the differences, with the standard deviation that the test takes.
       p: before correction; None where nothing was tested.
       adjusted: p after Holm's correction within the study.
-      reason: why it is undecidable, or what was not run.
+      reason: why it is undecidable, or which arms were not run.
     """
 
     claim: Claim
@@ -54,7 +54,12 @@ class Judgement:
 
 
 def judge(study: Study, members: Mapping[str, Sequence[Member]]) -> list[Judgement]:
-    """The study's claims, judged by the members of its arms, by name."""
+    """Judges the study's claims by the members of its arms.
+
+    Args:
+      study: its claims are judged, in its order.
+      members: by the name of the arm; an arm may be missing.
+    """
     tested, judgements = [], {}
     folds = {arm.name for arm in study.arms if arm.repeats == "data.fold"}
     for claim in study.claims:
@@ -79,7 +84,7 @@ def judge(study: Study, members: Mapping[str, Sequence[Member]]) -> list[Judgeme
 
 
 def _verdict(test: Difference | Level, mean: float) -> str:
-    """Of a significant difference."""
+    """The verdict where the corrected p is below the level."""
     claimed = {
         "higher": mean > 0,
         "lower": mean < 0,
@@ -90,38 +95,41 @@ def _verdict(test: Difference | Level, mean: float) -> str:
 
 
 def _differences(test: Difference | Level, members: Mapping[str, Sequence[Member]], folds: bool) -> Summary:
-    """Those that decide a claim, and how much they vary (see above)."""
+    """The differences that decide a claim; their standard deviation is corrected as the module's docstring says."""
     summary = summarize(test.differences(members))
     if summary.std is None:
         return summary
-    std = summary.std * (math.sqrt(1 + summary.n / (summary.n - 1)) if folds else 1.0)
+    std = summary.std
+    if folds:
+        std *= math.sqrt(1 + summary.n / (summary.n - 1))
     if test.metric.rounded:
         std = max(std, math.sqrt(len(test.arms) / 12))
     return dataclasses.replace(summary, std=std)
 
 
 def p_value(summary: Summary, margin: float = 0.0, one_sided: bool = False) -> float:
-    """2 P(T > ||d| - margin| / e), or of d itself where the margin is on one side only, see above; at most 1.
+    """2 P(T > ||d| - margin| / e), at most 1; with d in place of |d| where the margin is on one side only.
 
-    Members without any spread leave no doubt: 0, or 1.
+    Without any spread among the members it is 0, or 1 where the distance is 0 too.
     """
     from scipy.special import stdtr
 
-    distance = abs((summary.mean if one_sided else abs(summary.mean)) - margin)
+    mean = summary.mean if one_sided else abs(summary.mean)
+    distance = abs(mean - margin)
     if summary.std == 0:
         return 0.0 if distance else 1.0
     return 2 * float(stdtr(summary.n - 1, -distance * math.sqrt(summary.n) / summary.std))
 
 
 def holm(p_values: Sequence[float], tests: int | None = None) -> list[float]:
-    """The p-values, corrected so that all claims together are wrong with at most the level's probability.
+    """Corrects p-values so that the probability of any wrong verdict among all claims is at most the level.
 
     Holm 1979, "A simple sequentially rejective multiple test procedure", Scandinavian Journal of Statistics 6, 65-70:
     the i-th smallest of m is multiplied by m - i + 1; none becomes smaller than one before it, nor larger than 1.
 
     Args:
       p_values: those that are known.
-      tests: m. The unknown count as larger than the known, which corrects these for the more. Default: all are known.
+      tests: m, where not all p-values are known: an unknown one counts as larger than the known. Default: all are known.
     """
     m = len(p_values) if tests is None else tests
     adjusted, largest = [0.0] * len(p_values), 0.0
@@ -132,7 +140,7 @@ def holm(p_values: Sequence[float], tests: int | None = None) -> list[float]:
 
 
 def prediction_interval(summary: Summary) -> tuple[float, float] | None:
-    """Where one more run of the same kind lies with 95% probability; None below two members.
+    """The interval in which one more run of the same kind lies with 95% probability; None below two members.
 
     mean ± t(0.975; n - 1) s sqrt(1 + 1/n), for normally distributed figures (Hahn and Meeker 1991, "Statistical
     Intervals", section 4.7). The test set is the same for all, so that its own sampling adds nothing.
@@ -143,3 +151,16 @@ def prediction_interval(summary: Summary) -> tuple[float, float] | None:
 
     half = float(stdtrit(summary.n - 1, 0.975)) * summary.std * math.sqrt(1 + 1 / summary.n)
     return summary.mean - half, summary.mean + half
+
+
+def std_interval(summary: Summary) -> tuple[float, float] | None:
+    """The 95% confidence interval of a standard deviation, for normally distributed figures; None below two members.
+
+    s sqrt((n - 1) / q), with the 97.5% and the 2.5% point q of the chi-squared distribution with n - 1 degrees of freedom.
+    """
+    if summary.std is None:
+        return None
+    from scipy.special import chdtri  # The point that is exceeded with the given probability.
+
+    low, high = (summary.std * math.sqrt((summary.n - 1) / float(chdtri(summary.n - 1, p))) for p in (0.025, 0.975))
+    return low, high

@@ -1,20 +1,21 @@
-"""The figures that the notebooks printed, and where more runs of the same kind lie. Needs no JAX."""
+"""A figure that a notebook printed, beside the figures of an arm's members. Needs no JAX."""
 
 from collections.abc import Sequence
 import dataclasses
 
 from digits.documented import reported
 from digits.statistics import Summary, summarize
-from experiments.judging import prediction_interval
-from experiments.study import TEST_ACCURACY, TEST_LOSS, Arm, Member, Metric, at
+from experiments.judging.study import TEST_ACCURACY, TEST_LOSS, Arm, Member, Metric, at
+from experiments.judging.verdicts import prediction_interval
 
 
 @dataclasses.dataclass(frozen=True)
 class Comparison:
     """A documented figure beside those of an arm's members.
 
-    `metric` is the test accuracy; where the notebook lost that, the last validation or else training accuracy that it
-    printed; or the test loss.
+    Attributes:
+      metric: the test accuracy, or the test loss. Where the notebook lost its test accuracy, the last validation accuracy
+        that it printed, or else the last training accuracy.
     """
 
     arm: Arm
@@ -29,13 +30,13 @@ class Comparison:
 
     @property
     def inside(self) -> bool | None:
-        """Whether the figure lies where one more run would with 95% probability; None below two members."""
+        """Whether the figure lies in the 95% prediction interval of a single run; None below two members."""
         interval = prediction_interval(self.summary)
         return interval and interval[0] <= self.documented <= interval[1]
 
 
 def compare(arm: Arm, members: Sequence[Member]) -> Comparison:
-    """The documented figure of an arm, which must have one, beside its members."""
+    """Compares an arm that has a documented figure with it."""
     figures = reported()[arm.documented]
     metric, value = TEST_ACCURACY, figures["test_accuracy"]
     if value is None:
@@ -46,7 +47,7 @@ def compare(arm: Arm, members: Sequence[Member]) -> Comparison:
 
 
 def compare_test_loss(arm: Arm, members: Sequence[Member]) -> Comparison | None:
-    """The documented test loss of an arm beside its members; None where the notebook's is lost."""
+    """Compares an arm with its documented test loss; None where the notebook's is lost."""
     figures = reported()[arm.documented]
     if figures["test_loss"] is None:
         return None

@@ -15,7 +15,7 @@ import typing
 from ml_collections import ConfigDict
 import numpy as np
 
-from digits import sources
+from digits import sources, tfds
 from digits.errors import UserError, require, require_choice
 
 if typing.TYPE_CHECKING:  # A dataset can be read before JAX, which takes longer to import, is there.
@@ -34,6 +34,7 @@ _SPLITS = {
     "writer_folds": r"writer_folds\((\d{1,30})\)",
     "random": r"random\((0?\.\d+),\s*(?:seed\s*=?\s*)?(\d{1,10})\)",
 }  # fmt: skip
+_NAME = r"\w+|emnist/\w+"  # Every other name with a slash is a path.
 _WITH_WRITERS = "mnist where the writers are needed, as for writer_folds(n): those of other sets are not known"
 
 
@@ -234,12 +235,13 @@ def normalize(images: "jax.Array", kind: str) -> "jax.Array":
 
 
 def load(name: str, data_dir: str | None = None) -> Dataset:
-    """Loads a dataset.
+    """Loads a dataset: `load("mnist").train_images`.
 
     Args:
-      name: "mnist"; "optdigits", embedded in scikit-learn, in MNIST's form; another TFDS set of 28x28 images; the path
-        of a `.npz` with x_train, y_train and, if it has them, x_test, y_test; or the path of a folder with an image
-        folder per class, or with train/ and test/ that have them. Without a test set a fifth of the examples becomes one.
+      name: "mnist"; "optdigits", embedded in scikit-learn, in MNIST's form; another TFDS set of 28x28 images, such as
+        "emnist/letters"; the path of a `.npz` with x_train, y_train and, if it has them, x_test, y_test; or the path of
+        a folder with an image folder per class, or with train/ and test/ that have them. Without a test set a fifth of
+        the examples becomes one.
       data_dir: a folder with the four IDX files, or with a folder `name` that has them. Default: DIGITS_DATA_DIR.
 
     Raises:
@@ -248,9 +250,10 @@ def load(name: str, data_dir: str | None = None) -> Dataset:
     path = pathlib.Path(name)
     if path.suffix == ".npz":
         return _dataset(name, sources.read_npz(path), name)
-    if "/" in name or os.sep in name or name.startswith("."):
+    named = re.fullmatch(_NAME, name)
+    if not named and ("/" in name or os.sep in name or name.startswith(".")):
         return _dataset(name, sources.read_folder(path), name)
-    if not re.fullmatch(r"\w+", name):
+    if not named:
         accepted = "mnist, optdigits, the name of a TFDS set, a path to a .npz file, or a path (with a /) to a folder"
         raise UserError(f"config.data.name is {name!r}, but it must be {accepted}.")
     if name == "optdigits" and data_dir and not os.path.isdir(data_dir):
@@ -281,14 +284,14 @@ def _named(name: str, data_dir: str | None) -> Dataset:
         return _keep(dataset) if name == "mnist" and not _cache_file(name).exists() else dataset
     if cached := _cached(name):
         return cached
-    read = sources.read_optdigits() if name == "optdigits" else sources.read_tfds(name)
+    read = sources.read_optdigits() if name == "optdigits" else tfds.read_tfds(name)
     return _keep(_dataset(name, read, f"TFDS's copy of {name}"))
 
 
 def is_quick(name: str, data_dir: str | None = None) -> bool:
     """Whether `load` has only to read IDX files, the cache or the embedded set: no download, no folder of images."""
     near = data_dir or os.environ.get("DIGITS_DATA_DIR") or name == "optdigits" or _cache_file(name).exists()
-    return bool(re.fullmatch(r"\w+", name) and near)
+    return bool(re.fullmatch(_NAME, name) and near)
 
 
 def _dataset(name: str, source: sources.Source, where: str, data_dir: str | None = None) -> Dataset:

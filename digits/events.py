@@ -3,88 +3,102 @@
 from collections.abc import Callable
 import os
 import pathlib
-import queue
-import threading
+import socket
 import time
-from typing import Any
 
 from ml_collections import ConfigDict
 import numpy as np
 
-from digits import scalars
+from digits import scalars, sheet
 
-# What does not define a run; the other fields are the columns of the HPARAMS tab, the same for all runs.
+# These fields do not define a run; the other fields are the columns of the HPARAMS tab, the same for all runs.
 _NO_HYPERPARAMETERS = ("eval_batch_size", "checkpoint_every", "tensorboard", "compilation_cache")
 _NO_SECTIONS = ("documented.", "population.")
 
 
 class Events:
-    """TensorBoard events through clu, written by a thread of their own, because importing TensorFlow takes seconds.
+    """Writes TensorBoard events with tensorboard's own writer, which needs no TensorFlow.
 
-    A short run would train at half its speed meanwhile, so that its events are written when it is over. `problem` says
-    what kept them from being written.
+        events = Events(workdir / "tensorboard", wanted=True)
+        events.hyperparameters(config)
+        events.metrics(1, {"loss": 0.3, "val_loss": None})
+        events.close()
+
+    The first metrics open the file, because importing tensorboard takes 0.1 s. Later calls take less than a
+    millisecond. An error does not stop training: `problem` describes it, and nothing is written after it.
     """
 
-    _SHORT = 20.0  # Seconds.
-
-    def __init__(self, directory: pathlib.Path, enabled: bool):
-        self._directory = directory
-        self._queue = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._run, daemon=True) if enabled else None
-        self._created, self._started = time.monotonic(), False
+    def __init__(self, folder: pathlib.Path, wanted: bool):
         self.problem = ""
+        self._folder, self._wanted = folder, wanted
+        self._hyperparameters = {}
+        self._writer = None
 
     def hyperparameters(self, config: ConfigDict) -> None:
-        """Queues the config's fields, by which the HPARAMS tab compares runs."""
-        fields = scalars.flat(config.to_dict())
-        named = {
+        """Keeps the config's fields, by which the HPARAMS tab compares runs, for the start of the file."""
+        self._hyperparameters = {
             field: value if isinstance(value, (bool, int, float, str)) else str(value)
-            for field, value in fields.items()
+            for field, value in scalars.flat(config.to_dict()).items()
             if field not in _NO_HYPERPARAMETERS and not field.startswith(_NO_SECTIONS)
         }
-        self._put("write_hparams", named)
 
     def metrics(self, epoch: int, values: dict[str, float | None]) -> None:
-        """Queues figures of an epoch; None is left out."""
-        self._put("write_scalars", epoch, {name: value for name, value in values.items() if value is not None})
-        if self._thread and time.monotonic() - self._created > self._SHORT:
-            self._start()
+        """Writes the metrics of an epoch, but those that are None."""
 
-    def picture(self, epoch: int, name: str, draw: Callable[[], np.ndarray]) -> None:
-        """Queues a picture, which `draw` returns when it is written: HxWx3, uint8."""
-        self._put("write_images", epoch, {name: draw})
+        def summaries():
+            from tensorboard.plugins.scalar.summary_v2 import scalar_pb
 
-    def _put(self, method: str, *args: Any) -> None:
-        if self._thread:
-            self._queue.put((method, *args))
+            return [scalar_pb(name, value) for name, value in values.items() if value is not None]
 
-    def _start(self) -> None:
-        if not self._started:
-            self._started = True
-            self._thread.start()
+        self._write(epoch, summaries)
+
+    def picture(self, epoch: int, name: str, make: Callable[[], np.ndarray]) -> None:
+        """Writes the picture, uint8 HxWx3, that `make` returns."""
+
+        def summaries():
+            from tensorboard.compat.proto.summary_pb2 import Summary
+            from tensorboard.plugins.image.metadata import create_summary_metadata
+            from tensorboard.util.tensor_util import make_tensor_proto
+
+            image = make()
+            height, width, _ = image.shape
+            content = make_tensor_proto([b"%d" % width, b"%d" % height, sheet.png(image)])
+            about = create_summary_metadata(display_name=None, description=None)
+            return [Summary(value=[Summary.Value(tag=name, metadata=about, tensor=content)])]
+
+        self._write(epoch, summaries)
 
     def close(self) -> None:
-        """Waits until everything is written."""
-        if self._thread and (self._started or not self._queue.empty()):
-            self._start()
-            self._queue.put(None)
-            self._thread.join()
-        self._thread = None
+        """Closes the file."""
+        if self._writer:
+            self._writer.close()
+        self._writer, self._wanted = None, False
 
-    def _run(self) -> None:
+    def _write(self, epoch: int, summaries: Callable[[], list]) -> None:
+        if not self._wanted or self.problem:
+            return
         try:
-            os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-            os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")  # Says so on stderr at import otherwise.
-            import tensorflow as tf
-            from clu import metric_writers
-
-            tf.config.set_visible_devices([], "GPU")
-            writer = metric_writers.SummaryWriter(str(self._directory))
-            while item := self._queue.get():
-                method, *args = item
-                if method == "write_images":
-                    args[1] = {name: draw()[None] for name, draw in args[1].items()}
-                getattr(writer, method)(*args)
-            writer.close()
-        except Exception as error:  # Training goes on without events, whatever TensorFlow stumbles over.
+            if not self._writer:
+                self._open()
+            for summary in summaries():
+                self._add(step=epoch, summary=summary)
+        except Exception as error:  # Training goes on without events, whatever happens to them.
             self.problem = f"{type(error).__name__}: {error}"
+
+    def _open(self) -> None:
+        from tensorboard.plugins.hparams.summary_v2 import hparams_pb
+        from tensorboard.summary.writer.record_writer import RecordWriter
+
+        self._folder.mkdir(parents=True, exist_ok=True)
+        # TensorBoard takes files with "tfevents" in their names, in the order of the names.
+        name = f"events.out.tfevents.{time.time():.6f}.{socket.gethostname()}.{os.getpid()}"
+        # Without a buffer, a disk that is full shows in a write, and not again when the file is closed.
+        self._writer = RecordWriter(open(self._folder / name, "wb", buffering=0))
+        self._add(file_version="brain.Event:2")
+        if self._hyperparameters:
+            self._add(summary=hparams_pb(self._hyperparameters))
+
+    def _add(self, **fields) -> None:
+        from tensorboard.compat.proto.event_pb2 import Event
+
+        self._writer.write(Event(wall_time=time.time(), **fields).SerializeToString())

@@ -5,7 +5,6 @@ own: those that digits/native.py compiles exist on the machine that compiled the
 """
 
 from collections.abc import Callable
-import contextlib
 import json
 import os
 import pathlib
@@ -14,6 +13,8 @@ import typing
 from typing import Any, NamedTuple
 import warnings
 import zipfile
+
+from digits.tensorflow_extra import import_tensorflow
 
 if typing.TYPE_CHECKING:  # Every library is imported by the format that needs it: --help waits for none.
     import jax
@@ -73,19 +74,8 @@ def _zipped_metadata(path: pathlib.Path) -> dict[str, Any]:
         return json.loads(file.read(_METADATA))
 
 
-def _tensorflow():
-    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"  # JAX has set it to 1, which lets the converter's warnings through.
-    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")  # Says so on stderr at import otherwise.
-    import tensorflow as tf
-
-    tf.get_logger().setLevel("ERROR")
-    with contextlib.suppress(RuntimeError):  # It uses them already.
-        tf.config.set_visible_devices([], "GPU")  # It would take all their memory, beside JAX.
-    return tf
-
-
 def _write_savedmodel(run: "loading.Run", path: pathlib.Path, metadata: dict[str, Any]) -> None:
-    tf = _tensorflow()
+    tf = import_tensorflow()
     from jax.experimental import jax2tf
 
     convert = jax2tf.convert(
@@ -100,7 +90,7 @@ def _write_savedmodel(run: "loading.Run", path: pathlib.Path, metadata: dict[str
 
 
 def _load_savedmodel(path: pathlib.Path) -> Predict:
-    tf = _tensorflow()
+    tf = import_tensorflow()
     model = tf.saved_model.load(str(path))
     predict = model.signatures["serving_default"]
     return lambda images: predict(images=tf.constant(images))["probabilities"].numpy()
@@ -113,7 +103,7 @@ def _savedmodel_metadata(path: pathlib.Path) -> dict[str, Any]:
 def _write_tflite(run: "loading.Run", path: pathlib.Path, metadata: dict[str, Any]) -> None:
     """The SavedModel, converted to built-in operations alone; a zip file at its end, as TensorFlow Lite's tools put files
     that belong to a model, which `unzip` and the standard library open."""
-    tf = _tensorflow()
+    tf = import_tensorflow()
     with tempfile.TemporaryDirectory() as folder:
         _write_savedmodel(run, pathlib.Path(folder) / "model", metadata)
         model = tf.lite.TFLiteConverter.from_saved_model(os.path.join(folder, "model")).convert()
@@ -123,7 +113,7 @@ def _write_tflite(run: "loading.Run", path: pathlib.Path, metadata: dict[str, An
 
 
 def _load_tflite(path: pathlib.Path) -> Predict:
-    tf = _tensorflow()
+    tf = import_tensorflow()
     with warnings.catch_warnings(action="ignore"):  # That it will move to a package of its own.
         predict = tf.lite.Interpreter(model_content=path.read_bytes()).get_signature_runner()
     return lambda images: predict(images=images)["probabilities"]

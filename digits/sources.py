@@ -1,18 +1,14 @@
-"""Where datasets come from: IDX files, `.npz`, image folders, scikit-learn's digits, TensorFlow Datasets.
+"""Readers of datasets: IDX files, `.npz`, image folders, scikit-learn's digits.
 
 Every reader of a dataset returns `(arrays, class_names)`: training images (uint8 Nx28x28) and labels (uint8 N), and
-test images and labels where the source has a test set. TFDS alone downloads; TensorFlow is imported only for it.
+test images and labels where the source has a test set.
 """
 
 import gzip
-import hashlib
 import math
 import os
 import pathlib
 import struct
-import threading
-import urllib.error
-import urllib.request
 import zipfile
 import zlib
 
@@ -26,7 +22,7 @@ IDX_FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-
 # QMNIST's extended labels of MNIST's examples, in MNIST's order; the test file goes on with 50,000 others.
 WRITER_FILES = {"train": "qmnist-train-labels-idx2-int", "test": "qmnist-test-labels-idx2-int"}
 _WRITER_COLUMN = 2  # 0: class, 1: NIST's series, 2: NIST's number of the writer, 3-7: which of NIST's images it is.
-# By what a file's name holds: the type's code in its magic number, the type, and the shape of one example.
+# For a word in a file's name: the type's code in the magic number, the type, and the shape of one example.
 _IDX_KINDS = {
     "idx1-ubyte": (0x08, np.dtype(np.uint8), ()),
     "idx3-ubyte": (0x08, np.dtype(np.uint8), (SIDE, SIDE)),
@@ -34,7 +30,6 @@ _IDX_KINDS = {
 }
 _LARGEST = 2**30  # Bytes of an array: no set of 28x28 images comes near it, and a bomb must not exhaust memory.
 _MOST_FROM_A_BYTE = 1032  # That deflate, the compression of .gz and .npz, makes (zlib.net/zlib_tech.html).
-_TFDS_HOST = "https://storage.googleapis.com"
 
 _NPZ_KEYS = ("x_train", "y_train", "x_test", "y_test")
 # What a damaged .npz, or a file that is none, makes np.load and its members raise.
@@ -44,14 +39,23 @@ Source = tuple[list[np.ndarray], tuple[str, ...]]
 
 
 def read_idx(folder: pathlib.Path) -> Source:
-    """Reads the four IDX files of a folder, plain or gzipped."""
-    paths = [_find_idx(folder, stem) for stem in IDX_FILES]
-    arrays = [_read_idx_file(path) for path in paths]
+    """Reads the four IDX files of a folder, plain or gzipped: `read_idx(pathlib.Path("mnist"))`.
+
+    Raises:
+      UserError: a file is not there, cannot be read, or is not what its name says.
+    """
+    arrays = read_idx_files([_find_idx(folder, stem) for stem in IDX_FILES])
+    return arrays, _numbered(arrays)
+
+
+def read_idx_files(paths: list[pathlib.Path]) -> list[np.ndarray]:
+    """Reads four IDX files, plain or gzipped, in the order of `IDX_FILES`, whatever they are called."""
+    arrays = [_read_idx_file(path, stem) for path, stem in zip(paths, IDX_FILES, strict=True)]
     for part in (0, 2):
         images, labels = map(len, arrays[part : part + 2])
         if images != labels:
             raise UserError(f"{paths[part]} has {images} images, but {paths[part + 1]} has {labels} labels.")
-    return arrays, _numbered(arrays)
+    return arrays
 
 
 def _numbered(arrays: list[np.ndarray]) -> tuple[str, ...]:
@@ -95,7 +99,7 @@ def read_writers(part: str, labels: np.ndarray, folders: list[pathlib.Path]) -> 
             "the QMNIST project (github.com/facebookresearch/qmnist) and must be put into one of these folders, or one "
             "that DIGITS_WRITERS_DIR names."
         )
-    table = _read_idx_file(path)
+    table = _read_idx_file(path, stem)
     if part == "test":
         table = table[: len(labels)]
     if len(table) != len(labels):
@@ -110,9 +114,17 @@ def read_writers(part: str, labels: np.ndarray, folders: list[pathlib.Path]) -> 
     return table[:, _WRITER_COLUMN].copy()
 
 
-def _read_idx_file(path: pathlib.Path) -> np.ndarray:
-    """Reads one IDX file, plain or gzipped: images as uint8 Nx28x28, labels as uint8 N or, of QMNIST, int32 Nx8."""
-    code, dtype, example = next(kind for word, kind in _IDX_KINDS.items() if word in path.name)
+def _read_idx_file(path: pathlib.Path, stem: str) -> np.ndarray:
+    """Reads an IDX file, plain or gzipped.
+
+    Args:
+      path: the file.
+      stem: its usual name, which says what it holds.
+
+    Returns:
+      Images, uint8 Nx28x28; labels, uint8 N; or QMNIST's labels, int32 Nx8.
+    """
+    code, dtype, example = next(kind for word, kind in _IDX_KINDS.items() if word in stem)
     dimensions = 1 + len(example)
     magic = bytes((0, 0, code, dimensions))
     try:
@@ -275,73 +287,3 @@ def _read_classes(path: pathlib.Path) -> Source:
             f"{path} has {len(folders)} class folders with {len(images)} images; it must have 2 to 256 with 10 or more."
         )
     return [np.stack(images), np.array(labels, np.uint8)], tuple(folder.name for folder in folders)
-
-
-def read_tfds(name: str) -> Source:
-    """Downloads and prepares (once) and reads a TFDS set of 28x28 images; MNIST is brought back to file order."""
-    ways_out = (
-        f"Ways out: (1) connect to the internet once, with tensorflow-datasets and TensorFlow installed; (2) give the "
-        f"four IDX files of {name}, with --data_dir=FOLDER or DIGITS_DATA_DIR; (3) train on the embedded dataset, "
-        "--config=configs/quickstart.py."
-    )
-    root = pathlib.Path(os.environ.get("TFDS_DATA_DIR") or pathlib.Path.home() / "tensorflow_datasets")
-    prepared = any((root / name).glob("**/dataset_info.json"))  # Written last: not there if a preparation was stopped.
-    by_hand = any((root / "downloads" / "manual").glob("*"))  # TFDS takes files that lie there for downloaded ones.
-    if not prepared and not by_hand and not _reachable(_TFDS_HOST):
-        raise UserError(f"{name} is not on this machine and {_TFDS_HOST} cannot be reached. {ways_out}")
-    try:
-        import tensorflow as tf
-        import tensorflow_datasets as tfds
-    except ImportError as error:
-        raise UserError(f"{name} is not on this machine and TFDS cannot be imported ({error}). {ways_out}") from error
-    tf.config.set_visible_devices([], "GPU")  # TensorFlow only reads files here; the device belongs to JAX.
-    try:
-        builder = tfds.builder(name, data_dir=root)
-        features = builder.info.features
-        shape = features["image"].shape if "image" in features else None
-        if shape != (SIDE, SIDE, 1) or "label" not in features:
-            raise UserError(
-                f"config.data.name is {name!r}, a TFDS set of {shape} images, but 28x28x1 with labels is needed."
-            )
-        builder.download_and_prepare(download_config=tfds.download.DownloadConfig(try_download_gcs=False))
-        parts = tfds.as_numpy(builder.as_dataset(split=["train", "test"], batch_size=-1))
-    except tfds.core.DatasetNotFoundError as error:
-        raise UserError(f"config.data.name is {name!r}, but TFDS knows no such dataset.") from error
-    except UserError:
-        raise
-    except Exception as error:  # TFDS raises anything from OSError to its own kinds.
-        reason = str(error).strip().splitlines() or [type(error).__name__]
-        raise UserError(f"TFDS could not provide {name}: {reason[0]}. {ways_out}") from error
-    arrays = []
-    for part, salt in zip(parts, ("train", "test")):
-        images, labels = part["image"].reshape(-1, SIDE, SIDE), part["label"].astype(np.uint8)
-        order = _tfds_order(salt, len(labels)) if name == "mnist" else slice(None)
-        arrays += [images[order], labels[order]]
-    return arrays, tuple(features["label"].names)
-
-
-def _tfds_order(split_name: str, count: int) -> np.ndarray:
-    """Where TFDS put each example of the files: it sorts them by the MD5 of split name and index when it prepares."""
-    keys = [hashlib.md5(f"{split_name}{index}".encode()).digest() for index in range(count)]
-    position = np.empty(count, np.int64)
-    position[sorted(range(count), key=keys.__getitem__)] = np.arange(count)
-    return position
-
-
-def _reachable(url: str, seconds: float = 4.0) -> bool:
-    """Whether any HTTP answer comes within `seconds`; name resolution alone can block for longer, hence the thread."""
-    answered = threading.Event()
-
-    def ask():
-        try:
-            urllib.request.urlopen(urllib.request.Request(url, method="HEAD"), timeout=seconds)
-        except urllib.error.HTTPError:
-            pass  # The host answered.
-        except OSError:
-            return
-        answered.set()
-
-    thread = threading.Thread(target=ask, daemon=True)
-    thread.start()
-    thread.join(seconds)
-    return answered.is_set()

@@ -123,12 +123,12 @@ def mnist_dir(monkeypatch, tmp_path):
 @pytest.fixture
 def no_tfds(monkeypatch):
     """Makes asking TFDS an error: what is loaded must come from elsewhere."""
-    from digits import errors, sources
+    from digits import errors, tfds
 
     def refuse(name):
         raise errors.UserError(f"TFDS was asked for {name}")
 
-    monkeypatch.setattr(sources, "read_tfds", refuse)
+    monkeypatch.setattr(tfds, "read_tfds", refuse)
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,9 @@
 """TensorBoard events of a run: its metrics, the columns of the HPARAMS tab, the picture of its mistakes."""
 
 import io
+import pathlib
+import subprocess
+import sys
 
 import numpy as np
 from PIL import Image
@@ -9,6 +12,7 @@ from tensorboard.plugins.hparams import plugin_data_pb2
 from tensorboard.util import tensor_util
 
 from digits import events, train
+from tests.conftest import ROOT
 
 
 def read(folder):
@@ -40,12 +44,51 @@ def test_what_keeps_events_from_being_written_is_told_and_stops_nothing(tmp_path
     def fail():
         raise RuntimeError("no ink")
 
-    written = events.Events(tmp_path / "events", enabled=True)
+    written = events.Events(tmp_path / "events", wanted=True)
     written.metrics(1, {"loss": 0.5, "val_loss": None})
     written.picture(1, "mistakes", fail)
+    written.metrics(2, {"accuracy": 0.5})
     written.close()
-    assert written.problem == "RuntimeError: no ink" and "loss" in read(tmp_path / "events").Tags()["tensors"]
-    off = events.Events(tmp_path / "none", enabled=False)
+    assert written.problem == "RuntimeError: no ink" and read(tmp_path / "events").Tags()["tensors"] == ["loss"]
+    off = events.Events(tmp_path / "none", wanted=False)
     off.metrics(1, {"loss": 0.5})
     off.close()
     assert not (tmp_path / "none").exists()
+
+
+def test_a_full_disk_is_a_problem_and_no_error(tmp_path, monkeypatch):
+    monkeypatch.setattr(events, "open", lambda path, *args, **kwargs: open("/dev/full", *args, **kwargs), raising=False)
+    written = events.Events(tmp_path, wanted=True)
+    written.metrics(1, {"loss": 0.5})
+    written.close()
+    assert written.problem.startswith("OSError") and "No space left" in written.problem
+
+
+def test_a_second_file_of_a_run_goes_on_after_the_first(tmp_path):
+    for epoch in (1, 2):
+        written = events.Events(tmp_path, wanted=True)
+        written.metrics(epoch, {"loss": 1 / epoch})
+        written.close()
+    assert len(list(tmp_path.iterdir())) == 2
+    assert [event.step for event in read(tmp_path).Tensors("loss")] == [1, 2]
+
+
+def test_writing_imports_no_tensorflow(tmp_path):
+    code = """
+import pathlib, sys
+import numpy as np
+from configs import base
+from digits import events
+
+written = events.Events(pathlib.Path(sys.argv[1]), wanted=True)
+written.hyperparameters(base.get_config())
+written.metrics(1, {"loss": 0.5})
+written.picture(1, "mistakes", lambda: np.zeros((8, 8, 3), np.uint8))
+written.close()
+print(repr(written.problem), "tensorflow" in sys.modules)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code, tmp_path], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True
+    )
+    assert done.stdout == "'' False\n"
+    assert read(tmp_path).Tags()["tensors"] == ["_hparams_/session_start_info", "loss", "mistakes"]

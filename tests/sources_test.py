@@ -1,18 +1,15 @@
-"""Tests of digits.sources: IDX files, whole and damaged, and the way to and back from TensorFlow Datasets."""
+"""Tests of digits.sources: IDX files, whole and damaged."""
 
 import gzip
 import os
-import pathlib
-import shutil
 import struct
-import sys
 import time
 import tracemalloc
 
 import numpy as np
 import pytest
 
-from digits import data, sources
+from digits import sources
 from digits.errors import UserError
 
 IMAGES, LABELS = sources.IDX_FILES[:2]
@@ -251,94 +248,3 @@ def test_file_that_may_not_be_read_is_refused(folder):
         pytest.skip("this user may read every file")
     message = refusal(folder)
     assert str(path) in message and "cannot be read" in message
-
-
-@pytest.mark.parametrize("split_name", ["train", "test"])
-def test_tfds_order_is_the_order_of_the_tfds_shuffler(tmp_path, split_name):
-    shuffle = pytest.importorskip("tensorflow_datasets.core.shuffle")
-    count = 1000
-    shuffler = shuffle.Shuffler(tmp_path, split_name)
-    for index in range(count):
-        shuffler.add(index, struct.pack("<I", index))
-    shuffled = np.array([struct.unpack("<I", record)[0] for _, record in shuffler])
-    assert not np.array_equal(shuffled, np.arange(count))
-    order = sources._tfds_order(split_name, count)
-    np.testing.assert_array_equal(np.sort(order), np.arange(count))
-    # What TFDS shuffled is brought back to the order in which it was added.
-    np.testing.assert_array_equal(shuffled[order], np.arange(count))
-
-
-def test_tfds_order_sorts_by_the_tfds_hash():
-    hashing = pytest.importorskip("tensorflow_datasets.core.hashing")
-    count = 1000
-    for split_name in ("train", "test"):
-        hasher = hashing.Hasher(split_name)
-        keys = np.array([hasher.hash_key(index) for index in range(count)], dtype=object)
-        np.testing.assert_array_equal(np.argsort(keys)[sources._tfds_order(split_name, count)], np.arange(count))
-
-
-def test_tfds_orders_of_the_two_splits_differ():
-    assert not np.array_equal(sources._tfds_order("train", 100), sources._tfds_order("test", 100))
-
-
-@pytest.fixture
-def tfds_root(tmp_path, monkeypatch):
-    """TFDS's folder, empty, and no other place that could hold a dataset."""
-    root = tmp_path / "tfds"
-    root.mkdir()
-    monkeypatch.setenv("TFDS_DATA_DIR", str(root))
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setenv("DIGITS_CACHE_DIR", str(tmp_path / "cache"))
-    monkeypatch.delenv("DIGITS_DATA_DIR", raising=False)
-    return root
-
-
-def test_what_an_interrupted_preparation_left_is_no_dataset(tfds_root, monkeypatch):
-    # TFDS prepares in a folder beside the final one, and would wait for minutes for a host that is not there.
-    (tfds_root / "mnist" / "incomplete.ABCDEF_3.0.1").mkdir(parents=True)
-    monkeypatch.setattr(sources, "_reachable", lambda *_: False)
-    monkeypatch.setitem(sys.modules, "tensorflow", None)
-    with pytest.raises(UserError, match="cannot be reached.*Ways out"):
-        sources.read_tfds("mnist")
-
-
-def test_without_tensorflow_the_ways_out_are_named(tfds_root, monkeypatch):
-    monkeypatch.setattr(sources, "_reachable", lambda *_: True)
-    monkeypatch.setitem(sys.modules, "tensorflow", None)
-    with pytest.raises(UserError, match="TFDS cannot be imported.*tensorflow.*Ways out"):
-        sources.read_tfds("mnist")
-
-
-@pytest.mark.mnist
-@pytest.mark.slow
-def test_mnist_prepared_by_tfds_comes_back_in_file_order(tmp_path, monkeypatch):
-    pytest.importorskip("tensorflow")
-    pytest.importorskip("tensorflow_datasets")
-    files = pathlib.Path(os.environ["DIGITS_DATA_DIR"])
-    manual = tmp_path / "downloads" / "manual"
-    manual.mkdir(parents=True)
-    for stem in sources.IDX_FILES:
-        # TFDS takes files of these names from here instead of the network.
-        shutil.copy(files / f"{stem}.gz", manual)
-    monkeypatch.delenv("DIGITS_DATA_DIR")
-    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
-    monkeypatch.setenv("DIGITS_CACHE_DIR", str(tmp_path / "cache"))
-    # Nothing is downloaded, so it does not matter whether the host can be reached.
-    monkeypatch.setattr(sources, "_reachable", lambda *_: True)
-    # The first of each file: preparing all of them takes most of a minute.
-    counts = {"TRAIN": 6000, "TEST": 1000}
-    for part, count in counts.items():
-        monkeypatch.setattr(f"tensorflow_datasets.image_classification.mnist._{part}_EXAMPLES", count)
-    arrays, names = sources.read_idx(files)
-    first = data.Dataset("mnist", *(a[: counts["TRAIN" if i < 2 else "TEST"]] for i, a in enumerate(arrays)), names)
-    monkeypatch.setattr(data, "MNIST_DIGEST", first.digest())
-    dataset = data.load("mnist")
-    assert (tmp_path / "mnist").is_dir(), "TFDS prepared nothing: the dataset came from elsewhere"
-    assert dataset.digest() == first.digest() and dataset.test_labels[:5].tolist() == [7, 2, 1, 0, 4]
-    assert dataset.class_names == tuple("0123456789")
-
-    # A set of other images is refused by name, before anything is downloaded.
-    with pytest.raises(UserError, match=r"cifar10.*\(32, 32, 3\).*28x28x1"):
-        sources.read_tfds("cifar10")
-    with pytest.raises(UserError, match="no_such_digits.*no such dataset"):
-        sources.read_tfds("no_such_digits")

@@ -63,7 +63,7 @@ def reproduce(studies: tuple[Study, ...], names: list[str], arguments: list[str]
     folder = pathlib.Path(_RESULTS.value).expanduser() if _RESULTS.value else collected.FOLDER
     failures = []
     if not _RENDER.value:
-        from digits.interrupt import Interrupted
+        from digits.signals import Interrupted
         from experiments import training
 
         arms = set().union(*(by_name.get(name, {name}) for name in names)) if names else every

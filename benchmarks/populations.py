@@ -21,7 +21,8 @@ import jax
 import numpy as np
 
 from benchmarks import command, driver, problem, results
-from digits import batch, data, population, record
+from digits import data, population, record
+from digits.batched import BatchedProgram
 from digits.program import Shared, prepare_jax
 from digits.step import zero_totals
 
@@ -90,7 +91,7 @@ def _ways(config) -> dict[str, dict]:
 
     ways = {way.__name__: way for way in (alone, mapped, batched) if way.__name__ not in _WITHOUT.value}
     if "batched" in ways:
-        together = batch.Batch(config, shared, members, command.say)
+        together = BatchedProgram(config, shared, members, command.say)
         together.load(states)
     alone(1)
     started = time.perf_counter()

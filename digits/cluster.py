@@ -20,7 +20,7 @@ from typing import Any
 
 from digits import files, population, record
 from digits.errors import UserError
-from digits.interrupt import Interrupted, Listener
+from digits.signals import Interrupted, Listener
 
 _RETRIES = 4  # Of a task whose process or node died.
 _SECONDS_BETWEEN_LOOKS = 1.0

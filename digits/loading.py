@@ -15,7 +15,8 @@ import jax.numpy as jnp
 from ml_collections import ConfigDict
 import numpy as np
 
-from digits import checkpoint, evaluate, models, native, record, results
+from digits import evaluate, models, native, record, results
+from digits.checkpoints import Checkpoints
 from digits.errors import UserError, paths
 from digits.files import is_a, refuse_links
 
@@ -221,7 +222,7 @@ def _load_run(files: record.Workdir, which: str) -> Run:
         raise _no_run(files)
     refuse_links(files.path)
     try:
-        checkpoints = checkpoint.Checkpoints(files.checkpoints, read_only=True)
+        checkpoints = Checkpoints(files.checkpoints, read_only=True)
         if not (steps := checkpoints.steps()):
             raise UserError(f"{files.checkpoints} holds no checkpoint yet.")
         state, about = _restore(checkpoints, steps[0])
@@ -252,7 +253,7 @@ def _load_run(files: record.Workdir, which: str) -> Run:
     return Run(config, model, class_names, epoch, records, result)
 
 
-def _restore(checkpoints: checkpoint.Checkpoints, step: int) -> tuple[Any, dict[str, Any]]:
+def _restore(checkpoints: Checkpoints, step: int) -> tuple[Any, dict[str, Any]]:
     """A checkpoint's state and `about`; ValueError where that says what cannot be, whoever sealed it."""
     state, about = checkpoints.restore(step)
     if not is_a(about["epoch"], int) or about["epoch"] < 0:

@@ -160,20 +160,20 @@ def main(argv: list[str]) -> int:
         from digits import startup  # Imports NumPy: not for --help, not for a mistyped flag.
 
         start = startup.Start(config.data.name, _DATA_DIR.value).early()
-        from digits import hosts, train  # Imports JAX.
+        from digits import processes, train  # Imports JAX.
 
-        hosts.join(_COORDINATOR.value, _NUM_PROCESSES.value, _PROCESS_ID.value)
+        processes.join(_COORDINATOR.value, _NUM_PROCESSES.value, _PROCESS_ID.value)
     except UserError as error:
         return commands.refuse(error)
     try:
-        with hosts.company(), paths():
+        with processes.failing_at_once(), paths():
             train.train_and_evaluate(config, folder, origin=origin, start=start, profile=_PROFILE.value)
     except UserError as error:
         return commands.refuse(error)
     except train.Interrupted as interrupted:
         print(interrupted, flush=True)
         return interrupted.exit_code
-    if _REPORT.value and hosts.first() and not (pathlib.Path(folder).expanduser() / "report.html").exists():
+    if _REPORT.value and processes.first() and not (pathlib.Path(folder).expanduser() / "report.html").exists():
         _write_report(folder)
     return 0
 

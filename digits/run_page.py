@@ -4,7 +4,7 @@ from collections.abc import Callable
 import os
 import shlex
 
-from digits import assessment_figures, augment, data, figures, page, scalars, sheet, statistics, summary, terminal
+from digits import assessment_figures, augment, data, figures, page, record, scalars, sheet, statistics, summary
 from digits.subject import Subject
 
 
@@ -82,7 +82,7 @@ def _result(subject: Subject) -> page.Element:
 def _training(subject: Subject) -> page.Element:
     about, config, counts = subject.about, subject.config, subject.about["data"]
     if about["config_file"]:
-        command = terminal.command(about, subject.files)
+        command = record.command(about, subject.files)
         if subject.result:  # In a folder of its own: in this one the run is finished.
             command = shlex.join(shlex.split(command)[:-1])
         what = "The command that trains it again:" if subject.result else "The command that goes on with it:"

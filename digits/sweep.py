@@ -232,6 +232,7 @@ def run(plan: Plan, data_dir: str | None, module: str, arguments: list[str]) -> 
     if len(starts) == 1:
         next(iter(starts.values())).early()
     from digits import population, results, tables, terminal  # Imports JAX, while the dataset is being read.
+    from digits.progress import Runs
 
     examples, programs = check(plan, {name: start.dataset(keep=True) for name, start in starts.items()})
     write_plan(plan)
@@ -247,7 +248,7 @@ def run(plan: Plan, data_dir: str | None, module: str, arguments: list[str]) -> 
         for member, count in zip(members, examples, strict=True)
         if not member.ended
     ]
-    progress = terminal.Runs(left, max(examples))
+    progress = Runs(left, max(examples))
     command = " ".join(map(shlex.quote, ["python", "-m", module, *arguments]))
     try:
         if _LAUNCHER.value == "ray":
@@ -286,7 +287,7 @@ def main(argv: list[str], help_text: str = __doc__) -> int:
         plan = read_plan(argv)
     except UserError as error:
         return commands.refuse(error)
-    from digits.interrupt import Interrupted
+    from digits.signals import Interrupted
 
     try:
         with paths():

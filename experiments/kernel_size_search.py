@@ -57,7 +57,7 @@ def main(argv: list[str]) -> int:
     """Runs the command line; returns the exit code as digits.sweep does."""
     from digits import main as digits_main
     from digits import points, sweep as digits_sweep
-    from digits.interrupt import Interrupted
+    from digits.signals import Interrupted
 
     given = [f"--config={os.path.relpath(__file__)}", *argv[1:]]
     if commands.asks_for_help(argv):

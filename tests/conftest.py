@@ -46,7 +46,7 @@ def pytest_unconfigure(config):
 
 # The files that take longest, first: at the end, one of two processes would wait for the other's last long one.
 LONGEST = (
-    "population", "networks", "sweep", "native", "faults", "cluster", "hosts", "parallel", "train", "checkpoint",
+    "population", "networks", "sweep", "native", "faults", "cluster", "processes", "parallel", "train", "checkpoints",
     "products", "config_properties", "main", "predict", "export", "benchmarks", "configs", "assess", "colab", "sources",
     "demo", "layers", "models", "step", "evaluate",
 )  # fmt: skip

@@ -14,9 +14,11 @@ import time
 
 import numpy as np
 
-from digits import interrupt, loading, record, startup, train
+from digits import loading, record, signals, startup, train
 from digits.errors import UserError
+from digits.loop import Loop
 from digits.program import Shared
+from digits.run import Run, prepare
 from tests import conftest
 from tests.train_test import assert_same_bits
 
@@ -87,15 +89,18 @@ def kill(folder: pathlib.Path, count: int, rng: np.random.Generator) -> int:
     return (folder / "output").read_text().count("going on with")
 
 
+def opened(config, workdir: pathlib.Path) -> Run:
+    """A run that shows nothing."""
+    shared = Shared(startup.Start("optdigits", None).dataset)
+    return Run(prepare(config, record.Workdir(workdir), shared), signals.Listener())
+
+
 def interrupted(workdir: pathlib.Path) -> None:
     """A run of which two epochs are left."""
-    training = train.Training(
-        config(), record.Workdir(workdir), Shared(startup.Start("optdigits", None).dataset), interrupt.Listener()
-    )
-    training.begin()
-    while training.epoch < EPOCHS - 2:
-        training.train_epoch()
-    training.close()
+    with opened(config(), workdir) as run:
+        loop = Loop(run)
+        while run.state.epoch < EPOCHS - 2:
+            loop.train_epoch()
 
 
 def damage(workdir: pathlib.Path, rng: np.random.Generator) -> str:

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 
 import digits
-from digits import checkpoint, files, interrupt, loading, record, startup, train
+from digits import checkpoints, files, loading, run, train
 from digits.errors import Diverged, UserError
-from digits.program import Shared
+from digits.loop import Loop
 from tests import faults
 from tests.conftest import ROOT
 from tests.train_test import assert_same_bits
@@ -96,7 +96,7 @@ def test_a_machine_that_cannot_read_a_checkpoint_does_not_cost_it(whole, copy, m
         raise error
 
     with monkeypatch.context() as patch:
-        patch.setattr(checkpoint.Checkpoints, "_restore", fail)
+        patch.setattr(checkpoints.Checkpoints, "_restore", fail)
         with pytest.raises(type(error)):
             train.train_and_evaluate(faults.config(), copy)
     train.train_and_evaluate(faults.config(), copy)
@@ -105,19 +105,19 @@ def test_a_machine_that_cannot_read_a_checkpoint_does_not_cost_it(whole, copy, m
 
 def test_other_weights_in_a_checkpoint_are_found(copy):
     """Orbax's own checks know of no array that another program has written."""
-    checkpoints = checkpoint.Checkpoints(copy / "checkpoints")
-    step = checkpoints.steps()[0]
-    state, about = checkpoints.restore(step)
-    checkpoints.remove(step)
-    real, checkpoint.digest = checkpoint.digest, lambda state: "0" * 64
+    saved = checkpoints.Checkpoints(copy / "checkpoints")
+    step = saved.steps()[0]
+    state, about = saved.restore(step)
+    saved.remove(step)
+    real, checkpoints.digest = checkpoints.digest, lambda state: "0" * 64
     try:
-        checkpoints.save(step, state, about)
-        checkpoints.steps()
+        saved.save(step, state, about)
+        saved.steps()
     finally:
-        checkpoint.digest = real
-    with pytest.raises(checkpoint.Damaged, match="are not those that were saved"):
-        checkpoints.restore(step)
-    checkpoints.close()
+        checkpoints.digest = real
+    with pytest.raises(checkpoints.Damaged, match="are not those that were saved"):
+        saved.restore(step)
+    saved.close()
 
 
 def test_a_record_that_is_gone_is_trained_again(whole, copy):
@@ -170,23 +170,21 @@ def test_a_full_disk_is_one_sentence_and_the_last_checkpoint_loads(disk, whole):
             while out.write(bytes(4096)):
                 out.flush()
 
-    shared, run = Shared(startup.Start("optdigits", None).dataset), disk / "run"
-    training = train.Training(config, record.Workdir(run), shared, interrupt.Listener())
-    training.begin()
-    training.train_epoch()
-    training.checkpoints.steps()  # Waits for the first checkpoint.
-    with pytest.raises(OSError, match="No space left"):
-        fill(disk / "full")
-    with pytest.raises(
-        UserError, match=r"run cannot be written any more \(.*[Nn]o space left.*the same command goes on"
-    ):
-        while not training.done:
-            training.train_epoch()
-    training.close()
-    assert digits.load(run).epoch == 1
+    with faults.opened(config, disk / "run") as training:
+        loop = Loop(training)
+        loop.train_epoch()
+        training.saves.steps()  # Waits for the first checkpoint.
+        with pytest.raises(OSError, match="No space left"):
+            fill(disk / "full")
+        with pytest.raises(
+            UserError, match=r"run cannot be written any more \(.*[Nn]o space left.*the same command goes on"
+        ):
+            while not training.done:
+                loop.train_epoch()
+    assert digits.load(disk / "run").epoch == 1
     (disk / "full").unlink()
-    train.train_and_evaluate(config, run)
-    assert digits.load(run).epoch == faults.EPOCHS
+    train.train_and_evaluate(config, disk / "run")
+    assert digits.load(disk / "run").epoch == faults.EPOCHS
 
 
 def test_a_read_only_disk_is_one_sentence(disk):
@@ -196,15 +194,15 @@ def test_a_read_only_disk_is_one_sentence(disk):
 
 
 def test_a_folder_that_is_removed_is_one_sentence(tmp_path, monkeypatch):
-    real = train.Training._metrics
+    real = run.Run._metrics
 
     def metrics(self):
-        if self.epoch == 2:
-            self.checkpoints.steps()  # Waits for the save that is under way, which would make folders anew.
+        if self.state.epoch == 2:
+            self.saves.steps()  # Waits for the save that is under way, which would make folders anew.
             shutil.rmtree(tmp_path / "run")
         return real(self)
 
-    monkeypatch.setattr(train.Training, "_metrics", metrics)
+    monkeypatch.setattr(run.Run, "_metrics", metrics)
     with pytest.raises(UserError, match=r"run cannot be written any more \(No such file or directory\).*: it is gone"):
         train.train_and_evaluate(faults.config(), tmp_path / "run")
     assert not (tmp_path / "run").exists()

@@ -4,8 +4,9 @@ import json
 
 import pytest
 
-from digits import interrupt, record, startup, train
-from digits.program import Shared
+from digits import record, train
+from digits.loop import Loop
+from tests import faults
 
 
 @pytest.fixture(scope="module")
@@ -32,12 +33,9 @@ def test_a_run_goes_on_on_other_devices(tiny, tmp_path, run_module):
     tiny.optimizer.name, tiny.optimizer.learning_rate = "sgd", 0.1
     train.train_and_evaluate(tiny, tmp_path / "alone")
     files = record.Workdir(tmp_path / "moved")
-    shared = Shared(startup.Start("optdigits", None).dataset)
-    training = train.Training(tiny, files, shared, interrupt.Listener())
-    training.begin()
-    training.train_epoch()
-    training.save()
-    training.close()
+    with faults.opened(tiny, files.path) as run:
+        Loop(run).train_epoch()
+        run.save()
     script = (
         "import json; from digits import record, train, files; import pathlib, jax, sys;"
         "assert jax.device_count() == 4;"

@@ -16,9 +16,9 @@ import pytest
 
 import digits
 from configs import five_conv, simple_cnn
-from digits import batch, files, models, population, record, scalars, step, train
+from digits import batched, files, memory, models, population, record, scalars, step, train
 from digits.errors import UserError
-from digits.interrupt import Interrupted, Listener
+from digits.signals import Interrupted, Listener
 from digits.points import with_values
 from tests.conftest import ROOT, tiny_config
 
@@ -228,8 +228,8 @@ def test_a_failing_batch_is_no_failure_of_members_that_have_ended(folds, tmp_pat
         begun.append(1)
         yield from run(self, orders)
 
-    begun, run = [], batch.Batch.run
-    monkeypatch.setattr(batch.Batch, "run", failing)
+    begun, run = [], batched.BatchedProgram.run
+    monkeypatch.setattr(batched.BatchedProgram, "run", failing)
     folds.epochs = 1
     values, watcher = [VALUES[0] | {"seed": seed} for seed in range(2)], Watcher()
     results = population.train_members(members(folds, tmp_path, values, sharing="batched", size=1), watcher=watcher)
@@ -239,8 +239,8 @@ def test_a_failing_batch_is_no_failure_of_members_that_have_ended(folds, tmp_pat
 
 def test_more_members_than_fit_in_memory_are_trained_in_parts_and_it_says_so(folds, tmp_path, monkeypatch):
     needs = iter([100, 20])
-    monkeypatch.setattr(batch, "memory", lambda compiled: next(needs))
-    monkeypatch.setattr(batch, "free_memory", lambda device: 50)
+    monkeypatch.setattr(memory, "needed", lambda compiled: next(needs))
+    monkeypatch.setattr(memory, "free", lambda device: 50)
     watcher = Watcher()
     everyone = members(folds, tmp_path, [VALUES[0] | {"seed": seed} for seed in range(3)], sharing="batched")
     assert all(population.train_members(everyone, watcher=watcher))
@@ -248,8 +248,8 @@ def test_more_members_than_fit_in_memory_are_trained_in_parts_and_it_says_so(fol
 
 
 def test_mapped_members_wait_for_memory(folds, tmp_path, monkeypatch):
-    monkeypatch.setattr(batch, "memory", lambda compiled: 2**20)
-    monkeypatch.setattr(batch, "free_memory", lambda device: 0)
+    monkeypatch.setattr(memory, "needed", lambda compiled: 2**20)
+    monkeypatch.setattr(memory, "free", lambda device: 0)
     watcher = Watcher()
     assert all(population.train_members(members(folds, tmp_path, sharing="mapped", workers=2), watcher=watcher))
     assert any("waits for others to end: it needs 1 MiB, 0 MiB are free" in said for said in watcher.said)
@@ -260,7 +260,7 @@ def test_a_full_device_is_the_failure_of_the_members_on_it(folds, tmp_path, monk
         raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 123 bytes.")
 
     monkeypatch.setattr("digits.program.Program.compiled", property(lambda self: full))
-    monkeypatch.setattr(batch, "memory", lambda compiled: 0)
+    monkeypatch.setattr(memory, "needed", lambda compiled: 0)
     assert population.train_members(members(folds, tmp_path, sharing="mapped")) == [None] * 3
     failure = record.Workdir(tmp_path / "0").failure()
     assert failure["kind"] == "out of memory" and "try a config.batch_size below 50" in failure["message"]
@@ -270,11 +270,11 @@ def test_several_devices_share_the_members(folds, single, tmp_path):
     """Two simulated devices, in a process of their own: two members each, one of them a copy."""
     code = (
         "import sys; from tests import population_test as t; from digits import population, record; import json, pathlib\n"
-        "from digits.train import Training; called, places = Training._call, set()\n"
-        "def call(self, order):\n"
-        "    places.add((*order.devices(), *self.state.step.devices()))\n"
-        "    return called(self, order)\n"
-        "Training._call = call\n"
+        "from digits.loop import Loop; called, places = Loop._call, set()\n"
+        "def call(self):\n"
+        "    places.add((*self._order.devices(), *self._run.state.train.step.devices()))\n"
+        "    return called(self)\n"
+        "Loop._call = call\n"
         "config = record.config_from_json(json.loads(sys.argv[1]))\n"
         "for sharing in ('mapped', 'batched'):\n"
         "    everyone = t.members(config, pathlib.Path(sys.argv[2]) / sharing, sharing=sharing)\n"

@@ -8,7 +8,7 @@ import shlex
 
 import pytest
 
-from digits import interrupt, population
+from digits import population, signals
 from digits.errors import UserError
 from experiments import reproduce
 from experiments.collecting import collected
@@ -255,7 +255,7 @@ def test_what_was_finished_is_kept_when_it_is_interrupted(trained, tmp_path, mon
 
     def stop_at_the_second(members, **how):
         if "wide" in str(members[0].workdir):
-            raise interrupt.Interrupted(2, how["command"])
+            raise signals.Interrupted(2, how["command"])
         return real(members, **how)
 
     monkeypatch.setattr(population, "train_members", stop_at_the_second)

@@ -146,13 +146,13 @@ def test_help_shows_how_to_sweep_and_imports_no_jax():
 # Runs a sweep in a process that notes every epoch as it ends, before its checkpoint is written.
 NOTING = """
 import sys
-from digits import sweep, train
-end_epoch = train.Training.end_epoch
-def noting(self, trained):
+from digits import run, sweep
+end_epoch = run.Run.end_epoch
+def noting(self, *ended):
     with open(sys.argv[1], "a") as file:
-        file.write(f"{self.files.path.name} {self.epoch + 1}\\n")
-    end_epoch(self, trained)
-train.Training.end_epoch = noting
+        file.write(f"{self.workdir.path.name} {self.state.epoch + 1}\\n")
+    end_epoch(self, *ended)
+run.Run.end_epoch = noting
 sys.exit(sweep.main(["sweep", *sys.argv[2:]]))
 """
 

@@ -25,7 +25,7 @@ def test_closing_lines_show_the_documented_figures_beside_the_test_figures(tmp_p
 
 def test_command_quotes_what_the_shell_would_eat(tmp_path):
     about = {"config_file": "configs/two_conv.py", "overrides": {"model.blocks": "((4,),)", "epochs": 3}}
-    text = terminal.command(about, record.Workdir(tmp_path))
+    text = record.command(about, record.Workdir(tmp_path))
     assert text == (
         f"python -m digits.main --config=configs/two_conv.py '--config.model.blocks=((4,),)' --config.epochs=3 "
         f"--workdir={tmp_path}"

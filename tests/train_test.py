@@ -11,7 +11,7 @@ import pytest
 
 import digits
 from configs import base
-from digits import checkpoint, data, files, optimizer, record, terminal, train
+from digits import checkpoints, data, files, optimizer, pace, record, run, terminal, train
 from tests.conftest import refused
 
 TIMES = ("seconds", "images_per_second")
@@ -19,9 +19,9 @@ TIMES = ("seconds", "images_per_second")
 
 def final(workdir):
     """The last checkpoint's arrays (parameters, optimizer state, statistics) and the metrics without the times."""
-    checkpoints = checkpoint.Checkpoints(record.Workdir(workdir).checkpoints, read_only=True)
-    state, about = checkpoints.restore(checkpoints.steps()[0])
-    checkpoints.close()
+    saved = checkpoints.Checkpoints(record.Workdir(workdir).checkpoints, read_only=True)
+    state, about = saved.restore(saved.steps()[0])
+    saved.close()
     history = [{k: v for k, v in line.items() if k not in TIMES} for line in record.Workdir(workdir).history()]
     return state, about, history
 
@@ -54,18 +54,18 @@ def test_metrics_are_exact_running_means_and_evaluations(tiny, tmp_path):
     tiny.model.hidden_l2 = 0.01
     tiny.data.validation = "test"
     result = train.train_and_evaluate(tiny, tmp_path / "run")
-    run = digits.load(tmp_path / "run")
+    loaded = digits.load(tmp_path / "run")
     dataset = data.load("optdigits")
-    penalty = 0.01 * float((np.asarray(run.model.dense_1.kernel[...], np.float64) ** 2).sum())
+    penalty = 0.01 * float((np.asarray(loaded.model.dense_1.kernel[...], np.float64) ** 2).sum())
     for images, labels, loss, accuracy in (
-        (dataset.train_images, dataset.train_labels, run.history.loss[1], run.history.accuracy[1]),
+        (dataset.train_images, dataset.train_labels, loaded.history.loss[1], loaded.history.accuracy[1]),
         (dataset.test_images, dataset.test_labels, result["test_loss"], result["test_accuracy"]),
     ):
-        probabilities = run.predict(images)
+        probabilities = loaded.predict(images)
         assert accuracy == pytest.approx(np.mean(probabilities.argmax(-1) == labels), abs=1e-9)
         nll = -np.log(probabilities[np.arange(len(labels)), labels]).mean()
         assert loss == pytest.approx(nll + penalty, rel=1e-5)
-    assert run.history.val_loss[1] == result["test_loss"]
+    assert loaded.history.val_loss[1] == result["test_loss"]
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -73,8 +73,8 @@ def test_a_signal_within_an_epoch_saves_and_the_same_call_goes_on_with_the_same_
     tiny, tmp_path, monkeypatch, number
 ):
     train.train_and_evaluate(tiny, tmp_path / "whole")
-    monkeypatch.setattr(train, "_SECONDS_BETWEEN_LOOKS", 0.0)  # One step a call.
-    monkeypatch.setattr(train, "_SECONDS_BETWEEN_UPDATES", 0.0)
+    monkeypatch.setattr(pace, "_SECONDS_BETWEEN_LOOKS", 0.0)  # One step a call.
+    monkeypatch.setattr(pace, "_SECONDS_BETWEEN_UPDATES", 0.0)
     calls, handler = [], signal.getsignal(number)
 
     def update(self, images):
@@ -116,7 +116,7 @@ def test_the_way_to_the_first_step_is_told_and_recorded_and_begins_with_one_step
 def test_images_are_kept_on_the_device_alone(tiny, tmp_path, monkeypatch):
     """Once the run has begun, nothing holds the dataset's own arrays any more."""
     datasets, alive = [], []
-    load, prepare = data.load, train.Training.begin
+    load, enter = data.load, run.Run.__enter__
 
     def watched(*args):
         dataset = load(*args)
@@ -125,10 +125,10 @@ def test_images_are_kept_on_the_device_alone(tiny, tmp_path, monkeypatch):
 
     def look(self):
         alive.extend(reference() is not None for reference in datasets)
-        prepare(self)
+        return enter(self)
 
     monkeypatch.setattr(data, "load", watched)
-    monkeypatch.setattr(train.Training, "begin", look)
+    monkeypatch.setattr(run.Run, "__enter__", look)
     train.train_and_evaluate(tiny, tmp_path / "run")
     assert alive == [False]
 
@@ -136,20 +136,20 @@ def test_images_are_kept_on_the_device_alone(tiny, tmp_path, monkeypatch):
 def test_restore_best_tests_the_best_epoch(tiny, tmp_path, monkeypatch):
     """The recorded validation losses are replaced: the second of three epochs is the best."""
     losses = iter([0.5, 0.3, 0.4])
-    evaluate = train.Training._evaluate
+    evaluate = run.Run._evaluate
 
     def scripted(self, examples):
         figures = evaluate(self, examples)
         return figures | {"loss": next(losses)} if examples is self.examples.validation else figures
 
-    monkeypatch.setattr(train.Training, "_evaluate", scripted)
+    monkeypatch.setattr(run.Run, "_evaluate", scripted)
     tiny.early_stopping.restore_best = True
     result = train.train_and_evaluate(tiny, tmp_path / "run")
     assert (result["tested_epoch"], result["best_epoch"], result["epochs"]) == (2, 2, 3)
-    run = digits.load(tmp_path / "run")
+    loaded = digits.load(tmp_path / "run")
     dataset = data.load("optdigits")
-    assert run.epoch == 2
-    assert np.mean(run.predict(dataset.test_images).argmax(-1) == dataset.test_labels) == result["test_accuracy"]
+    assert loaded.epoch == 2
+    assert np.mean(loaded.predict(dataset.test_images).argmax(-1) == dataset.test_labels) == result["test_accuracy"]
     latest = digits.load(tmp_path / "run", "latest")
     assert latest.epoch == 3
 
@@ -158,14 +158,14 @@ def test_early_stopping_and_plateau_act_on_the_run(tiny, tmp_path, monkeypatch):
     tiny.epochs = 9
     tiny.schedule.name, tiny.schedule.patience, tiny.schedule.factor = "plateau", 2, 0.5
     tiny.early_stopping.patience = 3
-    evaluate = train.Training._evaluate
+    evaluate = run.Run._evaluate
     worse = iter([0.5, *np.linspace(0.6, 0.9, 8)])
 
     def scripted(self, examples):
         figures = evaluate(self, examples)
         return figures | {"loss": float(next(worse))} if examples is self.examples.validation else figures
 
-    monkeypatch.setattr(train.Training, "_evaluate", scripted)
+    monkeypatch.setattr(run.Run, "_evaluate", scripted)
     result = train.train_and_evaluate(tiny, tmp_path / "run")
     assert (result["epochs"], result["best_epoch"], result["tested_epoch"]) == (4, 1, 4)
     rates = [line["learning_rate"] for line in record.Workdir(tmp_path / "run").history()]
@@ -194,7 +194,7 @@ def test_a_run_of_a_version_without_a_field_is_refused_with_what_can_be_done(tin
 
 
 def test_a_workdir_of_other_data_is_refused(tiny, tmp_path, monkeypatch):
-    monkeypatch.setattr(train.Training, "finish", lambda self: None)
+    monkeypatch.setattr(run.Run, "finish", lambda self: None)
     train.train_and_evaluate(tiny, tmp_path / "run")
     monkeypatch.setattr(data.Dataset, "digest", lambda self: "0" * 64)
     refused(tiny, tmp_path / "run", "other data", "000000000000")

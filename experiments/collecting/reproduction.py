@@ -14,9 +14,10 @@ import jax
 from ml_collections import ConfigDict, FrozenConfigDict
 
 from configs import base
-from digits import checks, data, models, points, population, record, scalars, startup, summary, terminal
+from digits import checks, data, models, points, population, record, scalars, startup, summary
 from digits.errors import UserError
-from digits.interrupt import Interrupted, Listener
+from digits.progress import duration, Runs
+from digits.signals import Interrupted, Listener
 from experiments.collecting import collected
 from experiments.judging.study import Arm, Study
 
@@ -180,8 +181,8 @@ class Reproduction:
             at_a_time = min(count, population.workers(config) * jax.local_device_count()) if mapped else 1
             return known[nearest] * _work(config) / nearest * count / at_a_time
 
-        rest = terminal.duration(sum(map(seconds, order)))
-        return f", about {terminal.duration(seconds(order[0]))}" + f"; all that remain about {rest}" * (len(order) > 1)
+        rest = duration(sum(map(seconds, order)))
+        return f", about {duration(seconds(order[0]))}" + f"; all that remain about {rest}" * (len(order) > 1)
 
 
 def _config(arm: Arm) -> ConfigDict:
@@ -216,7 +217,7 @@ def _train(members: Sequence[population.Member], start: startup.Start, listener:
     epochs = [member.config.epochs - len(member.files.history()) for member in members if not member.ended]
     images = len(data.indices(start.dataset(keep=True), members[0].config.data)[0]) if epochs else 0
     left = [count * images for count in epochs]
-    progress = terminal.Runs(left, images)
+    progress = Runs(left, images)
     try:
         population.train_members(members, start=start, watcher=progress, listener=listener, command=command)
     finally:

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 import digits
-from digits import checkpoint, data, errors, train
+from digits import data, errors, train
+from digits.checkpoints import Checkpoints
 from tests import main_test
 
 
@@ -37,7 +38,7 @@ def test_load_reproduces_the_recorded_test_accuracy(workdir):
 
 def test_saving_is_of_a_copy_and_what_goes_wrong_in_its_thread_is_raised(tmp_path):
     """The training overwrites its buffers while the thread writes, as a donating program does."""
-    checkpoints = checkpoint.Checkpoints(tmp_path / "checkpoints")
+    checkpoints = Checkpoints(tmp_path / "checkpoints")
     double = jax.jit(lambda x: 2 * x, donate_argnums=0)
     state = {"x": jnp.arange(1000.0)}
     for step in (1, 2):

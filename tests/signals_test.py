@@ -1,11 +1,11 @@
-"""Tests of digits.interrupt; tests/train_test.py has what a run does with a signal."""
+"""Tests of digits.signals; tests/train_test.py has what a run does with a signal."""
 
 import signal
 import threading
 
 import pytest
 
-from digits.interrupt import Interrupted, Listener
+from digits.signals import Interrupted, Listener
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

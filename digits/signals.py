@@ -1,11 +1,11 @@
-"""Signals as a word to the training loop: it saves and stops where it can go on later."""
+"""Signals, kept until the training loop can save: the first SIGINT or SIGTERM is noted, the second stops at once."""
 
 import signal
 import threading
 
 
 class Interrupted(Exception):
-    """The run was stopped by a signal, and saved."""
+    """A signal stopped the run, which was saved. The message says how to go on."""
 
     def __init__(self, number: int, command: str):
         super().__init__(f"Stopped by {signal.Signals(number).name} and saved. To go on:\n  {command}")
@@ -13,9 +13,13 @@ class Interrupted(Exception):
 
 
 class Listener:
-    """Within it, the first SIGINT or SIGTERM is kept in `heard`; a second one stops at once and without saving.
+    """A context that keeps the first SIGINT or SIGTERM in `heard`; a second one raises KeyboardInterrupt.
 
-    Python lets only the main thread listen; in another one, nothing is ever heard.
+    Python delivers signals to the main thread alone; in another thread a listener hears nothing.
+
+        with Listener() as listener:
+            while not listener.heard:
+                train_a_little()
     """
 
     def __init__(self):

@@ -1,8 +1,8 @@
-"""Several processes, on one host or many, that train one run together.
+"""Several processes, on one machine or many, that train one run together.
 
-Each reads its own copy of the data and computes its devices' part of every batch (digits/parallel.py); the first one
-alone reads and writes the run's directory. What a process finds out by itself, a signal or a damaged file, it tells the
-others before anyone acts on it: whoever goes another way leaves the rest waiting for ever.
+Each process reads its own copy of the data and computes the part of every batch that belongs to its devices
+(digits/parallel.py). The first process alone reads and writes the run's folder. All processes must call the same
+collectives in the same order, so that one that finds a signal or a damaged file tells the others before it acts.
 """
 
 from collections.abc import Callable, Iterator
@@ -18,19 +18,21 @@ import jax
 import numpy as np
 
 from digits.errors import UserError
-from digits.interrupt import Interrupted
+from digits.signals import Interrupted
 
 
 def join(coordinator: str | None, count: int | None, index: int | None) -> None:
-    """Makes this process one of several, before JAX does anything else; does nothing where it is the only one.
+    """Connects this process with the others of its run; does nothing if it is the only one.
+
+    Must be called before JAX does anything else: `join("10.0.0.1:1234", count=2, index=0)`.
 
     Args:
       coordinator: HOST:PORT of the first process; None where SLURM, a TPU pod or Kubernetes tells.
-      count: how many processes there are.
-      index: which of them this is, from 0.
+      count: number of processes.
+      index: number of this process, from 0.
 
     Raises:
-      UserError: not all of them are given or none, or the others cannot be reached.
+      UserError: only some of the arguments are given, or the others cannot be reached.
     """
     given = {"--coordinator": coordinator, "--num_processes": count, "--process_id": index}
     missing = [flag for flag, value in given.items() if value is None]
@@ -54,9 +56,9 @@ def join(coordinator: str | None, count: int | None, index: int | None) -> None:
 
 
 def _scheduled() -> bool:
-    """Whether a scheduler has started several processes for one run, as JAX's own detection tells."""
+    """Whether a scheduler has started several processes for one run, by JAX's own detection."""
     if int(os.environ.get("SLURM_STEP_NUM_TASKS", 1)) < 2 and "SLURM_JOB_ID" in os.environ:
-        return False  # A batch script alone has the variables of its job's tasks, too.
+        return False  # The batch script of a job has the variables of its tasks, too.
     if not any(name in os.environ for name in ("SLURM_JOB_ID", "KUBERNETES_SERVICE_HOST", "TPU_WORKER_HOSTNAMES")):
         return False
     from jax._src.clusters import ClusterEnv  # Has no public name.
@@ -71,21 +73,23 @@ def several() -> bool:
 
 
 def first() -> bool:
-    """Whether it is the one that reads and writes the run's directory."""
+    """Whether this process is the one that reads, writes and speaks; true for a process by itself."""
     return not several() or jax.process_index() == 0
 
 
 @contextlib.contextmanager
-def company() -> Iterator[None]:
-    """What stops one of several processes stops all: it leaves at once, where the others would wait for it, or it for
-    them, until JAX gives up."""
+def failing_at_once() -> Iterator[None]:
+    """If one of several processes fails within, ends it at once, with exit code 2 for a UserError and 1 otherwise.
+
+    Otherwise it and the other processes would wait in a collective until JAX times out.
+    """
     if not several():
         yield
         return
     try:
         yield
     except Interrupted:
-        raise  # All of them, together.
+        raise  # All processes stop together.
     except BaseException as error:
         if not isinstance(error, UserError):
             traceback.print_exc()
@@ -96,7 +100,7 @@ def company() -> Iterator[None]:
 
 
 def gather(*numbers: int) -> np.ndarray:
-    """The numbers of all processes, a row each."""
+    """Returns the numbers that every process gives, PxN: a row for each process."""
     row = np.array(numbers, np.int32)
     if not several():
         return row[None]
@@ -106,25 +110,31 @@ def gather(*numbers: int) -> np.ndarray:
 
 
 def from_first(function: Callable[[], Any]) -> Any:
-    """What the function, called by the first process alone, returns; it must be JSON. Its UserError is everybody's."""
+    """Calls a function in the first process alone; returns in all processes what it returns, which must be JSON.
+
+        result = from_first(lambda: files.result())
+
+    Raises:
+      Exception: in the first process, that of the function; in the others UserError with the same message.
+    """
     if not several():
         return function()
-    said, raised = None, None
+    answer, raised = None, None
     if first():
         try:
-            said = {"value": function()}
+            answer = {"value": function()}
         except Exception as error:
-            said, raised = {"error": str(error)}, error
-    said = json.loads(_broadcast(json.dumps(said).encode() if first() else b""))
+            answer, raised = {"error": str(error)}, error
+    answer = json.loads(_broadcast(json.dumps(answer).encode() if first() else b""))
     if raised:
         raise raised
-    if "error" in said:
-        raise UserError(said["error"])
-    return said["value"]
+    if "error" in answer:
+        raise UserError(answer["error"])
+    return answer["value"]
 
 
 def together(function: Callable[[], Any]) -> Any:
-    """What the function, called by every process, returns in this one; UserError in all if it is raised in any."""
+    """Calls a function in every process and returns its value in this one; UserError in all if any of them raises it."""
     if not several():
         return function()
     result, raised = None, None
@@ -136,12 +146,12 @@ def together(function: Callable[[], Any]) -> Any:
     if raised:
         raise raised
     if len(failed):
-        raise UserError(f"Process {failed[0]} cannot go on: what it says is the reason.")
+        raise UserError(f"Process {failed[0]} cannot go on: its own message is the reason.")
     return result
 
 
 def arrays_from_first(tree: Any) -> Any:
-    """The first process's arrays; the others give arrays of the same shapes and types."""
+    """Returns the arrays of the first process in all of them; the others give arrays of the same shapes and types."""
     if not several():
         return tree
     from jax.experimental import multihost_utils
@@ -150,7 +160,7 @@ def arrays_from_first(tree: Any) -> Any:
 
 
 def check_same(what: str, digest: str) -> None:
-    """Raises UserError in all processes unless they have the same digest."""
+    """Raises UserError in all processes unless all give the same digest."""
     if not several():
         return
     theirs = from_first(lambda: digest)

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from digits import hosts, record, train
+from digits import processes, record, train
 from digits.errors import UserError
 from tests.conftest import ROOT
 
@@ -93,12 +93,12 @@ def test_a_signal_to_one_stops_both_and_what_the_first_refuses_all_refuse(tmp_pa
 )
 def test_what_does_not_name_a_process_is_one_sentence(given, words):
     with pytest.raises(UserError, match=words):
-        hosts.join(*given)
+        processes.join(*given)
 
 
 def test_a_scheduler_that_started_one_process_starts_no_company(monkeypatch):
     for name, value in {"SLURM_JOB_ID": "7", "SLURM_NTASKS": "4", "SLURM_PROCID": "0"}.items():
         monkeypatch.setenv(name, value)
-    hosts.join(None, None, None)
-    assert not hosts.several() and hosts.first()
-    assert hosts.gather(3, 4).tolist() == [[3, 4]] and hosts.from_first(lambda: "said") == "said"
+    processes.join(None, None, None)
+    assert not processes.several() and processes.first()
+    assert processes.gather(3, 4).tolist() == [[3, 4]] and processes.from_first(lambda: "said") == "said"

@@ -1,10 +1,10 @@
-"""The batched program: its places, and the memory that it needs."""
+"""The batched program and its places."""
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
-from digits import batch, data
+from digits import data
+from digits.batched import BatchedProgram
 from digits.points import with_values
 from digits.program import Shared
 
@@ -13,7 +13,7 @@ def test_places_without_a_member_get_a_copy_and_lanes_come_back(tiny):
     dataset = data.load("optdigits")
     shared, said = Shared(lambda: dataset), []
     tiny.data.validation, tiny.batch_size = "folds(3)", 400
-    program = batch.Batch(tiny, shared, 3, said.append)
+    program = BatchedProgram(tiny, shared, 3, said.append)
     assert program.size == 3 and not said
     own = [with_values(tiny, {"seed": seed, "data.fold": seed}) for seed in (0, 1)]
     program.load([program.program.init(config) for config in own])
@@ -27,11 +27,3 @@ def test_places_without_a_member_get_a_copy_and_lanes_come_back(tiny):
     program.begin_epoch([jnp.float32(0.5), jnp.float32(0.25)])
     assert [float(program.lane(index)[0].learning_rate) for index in range(3)] == [0.5, 0.25, 0.25]
     assert not np.any(program.totals["count"])
-
-
-def test_memory_of_a_program_counts_its_results_and_what_lies_between():
-    compiled = jax.jit(lambda x: (jnp.sort(x) @ x.T) @ x).lower(jnp.zeros((256, 512))).compile()
-    need = batch.memory(compiled)
-    assert 256 * 512 * 4 + 256 * 256 * 4 <= need < 20 * 256 * 512 * 4
-    assert batch.free_memory(jax.devices()[0]) > 2**20
-    assert batch.mib(3 * 2**20) == "3 MiB"

@@ -1,0 +1,77 @@
+"""The state of a run: everything that a checkpoint saves, so that the run goes on from it with the same bits."""
+
+from collections.abc import Callable
+import dataclasses
+from typing import Any
+
+import jax
+from ml_collections import ConfigDict
+import numpy as np
+
+from digits.optimizer import EarlyStopping, Plateau
+from digits.program import Program
+from digits.step import TrainState, zero_totals
+
+
+@dataclasses.dataclass
+class RunState:
+    """What a run carries from one call of its program to the next.
+
+    Attributes:
+      train: parameters, statistics, optimizer state and step, on the device.
+      totals: the running sums of the epoch under way; see `step.zero_totals`.
+      plateau, stopping: the rules between epochs.
+      epoch: whole epochs so far.
+      step_in_epoch: updates so far of the epoch under way.
+      seconds: time spent so far on the epoch under way.
+    """
+
+    train: TrainState
+    totals: dict[str, jax.Array]
+    plateau: Plateau
+    stopping: EarlyStopping
+    epoch: int = 0
+    step_in_epoch: int = 0
+    seconds: float = 0.0
+
+    @classmethod
+    def fresh(cls, config: ConfigDict, program: Program) -> "RunState":
+        """The state before the first step."""
+        return cls(*program.init(config), Plateau(config.optimizer.learning_rate), EarlyStopping())
+
+    def arrays(self) -> dict[str, Any]:
+        """The arrays of a checkpoint. The config's numbers are left out, and `lost`, which is zero whenever a run is saved."""
+        train = {name: value for name, value in vars(self.train).items() if name != "scalars"}
+        return {"train": train, "totals": {name: total for name, total in self.totals.items() if name != "lost"}}
+
+    def about(self) -> dict[str, Any]:
+        """The rest of the state, as JSON."""
+        return {
+            "epoch": self.epoch,
+            "step_in_epoch": self.step_in_epoch,
+            "seconds": self.seconds,
+            "plateau": dataclasses.asdict(self.plateau),
+            "early_stopping": dataclasses.asdict(self.stopping),
+        }
+
+    def apply_rules(self, config: ConfigDict, monitored: float | None, put: Callable[[Any], Any]) -> None:
+        """Shows the monitored metric of an epoch to the rules: early stopping, and the plateau rule of the learning rate."""
+        if monitored is None:
+            return
+        self.stopping.update(config.early_stopping, config.monitor, monitored, self.epoch)
+        if config.schedule.name == "plateau":
+            self.plateau.update(config.schedule, config.monitor, monitored)
+            rate = np.asarray(self.plateau.learning_rate, self.train.learning_rate.dtype)
+            self.train = self.train.replace(learning_rate=put(rate))
+
+    def restored(self, arrays: dict[str, Any], about: dict[str, Any], put: Callable[[Any], Any]) -> "RunState":
+        """The state whose `arrays()` and `about()` these were; `put` copies arrays to the devices."""
+        return RunState(
+            TrainState(**put(arrays["train"]), scalars=self.train.scalars),
+            put({**zero_totals(), **arrays["totals"]}),
+            Plateau(**about["plateau"]),
+            EarlyStopping(**about["early_stopping"]),
+            about["epoch"],
+            about["step_in_epoch"],
+            about["seconds"],
+        )

@@ -12,6 +12,7 @@ from ml_collections import ConfigDict
 from tqdm import tqdm
 
 from digits import record
+from digits.sweep_folder import VALIDATED_ON_TEST
 
 _AT_A_TIME = 2  # Runs that are at least under way at once on a usual machine.
 
@@ -168,7 +169,7 @@ def closing_lines(config: ConfigDict, result: dict[str, Any], files: record.Work
     if documented.source:
         lines.append(f"documented: {', '.join(figures) or 'no final figure survives'} ({documented.source})")
     if result["validation_is_test"]:
-        lines.append("validation was the test set: no figure here is of unseen images")
+        lines.append(VALIDATED_ON_TEST)
     names = ("result.json", "metrics.jsonl", "config.json", "checkpoints", "tensorboard")
     lines.append(f"{files.path}: {', '.join(name for name in names if (files.path / name).exists())}")
     memory = [

@@ -13,9 +13,9 @@ import numpy as np
 
 from digits import (
     checkpoint,
+    classification,
     events,
     hosts,
-    measures,
     optimizer,
     profile,
     record,
@@ -427,7 +427,7 @@ class Training:
         epoch, (images, labels) = result["tested_epoch"], map(np.asarray, self.examples.test)
         self.events.metrics(epoch, {name: result[name] for name in ("test_loss", "test_accuracy")})
         names = self.examples.class_names
-        if worst := measures.measure(self.program.logits(self.state, images), labels, names)["mistakes"]:
+        if worst := classification.measure(self.program.logits(self.state, images), labels, names)["mistakes"]:
             self.events.picture(epoch, "mistakes", lambda: sheet.examples(worst, images, names))
 
 

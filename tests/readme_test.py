@@ -40,7 +40,7 @@ def test_every_flag_gives_a_config_that_can_be_trained(span):
 @pytest.mark.parametrize("span", list(filter(is_command, SPANS)))
 def test_every_command_is_there_and_knows_its_flags(span):
     _, _, name, *arguments = shlex.split(span)
-    module = importlib.import_module({"digits.evaluate": "digits.assess"}.get(name, name))
+    module = importlib.import_module(name)
     assert callable(module.main)
     for flag in (argument for argument in arguments if argument.startswith("--")):
         assert flag.removeprefix("--").partition("=")[0] in module._FLAGS

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from benchmarks import command, problem, results
-from digits import data, evaluate, layers, models
+from digits import data, inference, layers, models
 from digits.step import init_state, make_train_step, shuffled
 
 
@@ -36,7 +36,7 @@ def train(config, splits, test, classes: int) -> dict[str, float]:
         state, metrics = one(state, (images[index], labels[index].astype(jnp.int32)))
         totals = jax.tree.map(jnp.add, totals, metrics) if totals else metrics
     totals = jax.device_get(totals)
-    tested = evaluate.make_evaluate(graphdef, config.data.normalization, config.eval_batch_size)(
+    tested = inference.make_evaluate(graphdef, config.data.normalization, config.eval_batch_size)(
         state.params, state.stats, *jax.device_put(test)
     )
     mean = {name: float(totals[key] / totals["count"]) for name, key in (("loss", "loss"), ("accuracy", "correct"))}

@@ -23,7 +23,8 @@ from unittest import mock
 from absl import flags
 
 from benchmarks import results
-from digits import commands, figures
+from digits import commands
+from digits import style as figures
 from digits.errors import UserError
 
 _FLAGS = flags.FlagValues()

@@ -1,95 +1,58 @@
-"""Predictions and exact loss and accuracy of a network on uint8 images that lie on the device.
+"""Evaluates what was trained: a run, or the members and the ensembles of a sweep.
 
     python -m digits.evaluate --workdir=runs/simple_cnn
+    python -m digits.evaluate --workdir=runs/simple_cnn --robustness
+    python -m digits.evaluate --workdir=runs/simple_cnn_sweep,seed=0:10 --split=validation --json
 
-evaluates what was trained: digits/assess.py.
+A run also gets measures by class, its confusion matrix, calibration and worst mistakes, for MNIST the errors by writer,
+with --robustness the accuracy on changed images, and pictures of these in its folder `figures`. Loss (the mean
+cross-entropy in nats, with a network's L2 penalty) and accuracy of every run are exact, those of result.json again; an
+ensemble predicts by the mean of its members' probabilities. Intervals are of 95%.
 """
 
-if __name__ == "__main__":  # Before JAX is imported: not for --help, not for a mistyped flag.
-    import sys
+import json
+import sys
 
-    from digits import assess
+from absl import flags
 
-    sys.exit(assess.main(sys.argv))
+from digits import commands
+from digits.errors import UserError
 
-from collections.abc import Callable
-import functools
-from typing import Any
-
-from flax import nnx
-import jax
-import jax.numpy as jnp
-import numpy as np
-import optax
-
-from digits import data, models
-from digits.parallel import Devices
-
-
-def make_predict(graphdef: nnx.GraphDef, normalization: str) -> Callable[[dict, dict, jax.Array], jax.Array]:
-    """Returns (params, stats, images) -> logits, NxK, for images of Nx28x28 with pixels of 0 to 255."""
-
-    def predict(params, stats, images):
-        return nnx.merge(graphdef, params, stats)(data.normalize(images, normalization))
-
-    return predict
+_FLAGS = flags.FlagValues()  # Its own: the flags of digits.main have the same names.
+_WORKDIR = flags.DEFINE_string("workdir", None, "The folder of a run or of a sweep.", flag_values=_FLAGS)
+_SPLIT = flags.DEFINE_string("split", "test", "On which images: test, validation or train.", flag_values=_FLAGS)
+_DATA_DIR = flags.DEFINE_string("data_dir", None, "As for digits.main.", flag_values=_FLAGS)
+_FIGURES = flags.DEFINE_string(
+    "figures", None, "The folder for a run's pictures, or none. Default: `figures` in the run's.", flag_values=_FLAGS
+)
+_ROBUSTNESS = flags.DEFINE_bool(
+    "robustness", False, "Measure a run on changed images too; a deep CNN takes a minute.", flag_values=_FLAGS
+)
+_ROBUSTNESS_IMAGES = flags.DEFINE_integer(
+    "robustness_images", 2000, "On so many of the images, evenly spaced.", lower_bound=1, flag_values=_FLAGS
+)
+_JSON = flags.DEFINE_bool("json", False, "Print JSON, with all digits, instead of text.", flag_values=_FLAGS)
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1))
-def _logits(graphdef: nnx.GraphDef, normalization: str, params: dict, stats: dict, images: jax.Array) -> jax.Array:
-    """Compiled once for all networks with equal first arguments."""
-    return make_predict(graphdef, normalization)(params, stats, images)
+def main(argv: list[str]) -> int:
+    """Runs the command line; returns the exit code: 0, or 2 for a user's mistake."""
+    return commands.run(argv, __name__, _FLAGS, _main)
 
 
-def logits(model: nnx.Module, normalization: str, images: np.ndarray, batch_size: int = 1000) -> np.ndarray:
-    """Logits, NxK, of a network `models.for_evaluation` for images of Nx28x28 with pixels of 0 to 255."""
-    network = models.split(model)
-    batches = np.split(images, range(batch_size, len(images), batch_size))
-    parts = [_logits(network[0], normalization, *network[1:], batch) for batch in batches]
-    return np.concatenate(jax.device_get(parts))
+def _main(_: list[str]) -> int:
+    workdir = commands.given(_WORKDIR.value)
+    if _FIGURES.value == "":
+        raise UserError("--figures is empty, but it must be a folder, or none.")
+    if _FLAGS["robustness_images"].present and not _ROBUSTNESS.value:
+        raise UserError("--robustness_images is given, but --robustness, which it is for, is not.")
+    figures = {None: True, "none": False}.get(_FIGURES.value, _FIGURES.value)
+    robustness_images = _ROBUSTNESS_IMAGES.value if _ROBUSTNESS.value else 0
+    from digits import evaluation, evaluation_text  # Imports JAX.
+
+    found = evaluation.evaluate(workdir, _SPLIT.value, _DATA_DIR.value, figures, robustness_images)
+    print(json.dumps(found, indent=2) if _JSON.value else evaluation_text.text(found))
+    return 0
 
 
-def make_evaluate(
-    graphdef: nnx.GraphDef,
-    normalization: str,
-    batch_size: int,
-    devices: Devices = Devices(),
-    compiler_options: dict[str, Any] | None = None,
-) -> Callable[..., dict[str, float]]:
-    """Returns (params, stats, images, labels, numbers=None) -> {"loss", "accuracy"}, exact for any number of examples.
-
-    Sums over batches, the last one padded and masked, are divided once by the number of examples. The loss is the mean
-    cross-entropy in nats plus the network's L2 penalty, as Keras reports it; `numbers` may hold other L2 factors than
-    the network's own, as `config.model` does. Several devices share the batches. `compiler_options` are of `jax.jit`.
-    """
-    predict = make_predict(graphdef, normalization)
-
-    def of_batches(params, stats, *batches):
-        def of_batch(batch):
-            images, labels, mask = batch
-            logits = predict(params, stats, images)
-            losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels.astype(jnp.int32))
-            return jnp.sum(jnp.where(mask, losses, 0)), jnp.sum(mask & (logits.argmax(-1) == labels))
-
-        return jax.lax.map(of_batch, batches)
-
-    @functools.partial(devices.jit, compiler_options=compiler_options)
-    def sums(params, stats, images, labels, numbers):
-        count = len(labels)
-        size = min(batch_size, count)
-        padding = -count % (size * devices.count)
-        batches = [
-            jnp.pad(a, ((0, padding), *[(0, 0)] * (a.ndim - 1))).reshape(-1, size, *a.shape[1:])
-            for a in (images, labels, jnp.ones(count, bool))
-        ]
-
-        shared = devices.each(of_batches, split=(2, 3, 4))(params, stats, *batches)
-        return shared, models.penalty(nnx.merge(graphdef, params, stats), numbers)
-
-    def evaluate(params, stats, images, labels, numbers=None):
-        (losses, correct), penalty = jax.device_get(sums(params, stats, images, labels, numbers))
-        # The batches' sums are added in float64: float32 would lose digits over many small batches.
-        loss = losses.sum(dtype=np.float64) / len(labels) + float(penalty)
-        return {"loss": float(loss), "accuracy": int(correct.sum()) / len(labels)}
-
-    return evaluate
+if __name__ == "__main__":
+    sys.exit(main(sys.argv))

@@ -33,13 +33,13 @@ def probabilities(run: "loading.Run") -> Callable[["jax.Array"], "jax.Array"]:
     from flax import nnx
     import jax
 
-    from digits import evaluate, models, points
+    from digits import inference, models, points
 
     config = points.with_values(run.config, {"model.convolution": "stock"})
     build = lambda: models.build(config.model, len(run.class_names), jax.random.key(0))
     graphdef, _, _ = models.split(models.for_evaluation(nnx.eval_shape(build)))
     weights = jax.device_get(models.split(models.for_evaluation(run.model))[1:])
-    logits = evaluate.make_predict(graphdef, config.data.normalization)
+    logits = inference.make_predict(graphdef, config.data.normalization)
 
     def predict(images):
         return jax.nn.softmax(logits(*weights, images))

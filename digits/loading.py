@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from ml_collections import ConfigDict
 import numpy as np
 
-from digits import evaluate, models, native, record, results
+from digits import inference, models, native, record, sweep_folder
 from digits.checkpoints import Checkpoints
 from digits.errors import UserError, paths
 from digits.files import is_a, refuse_links
@@ -60,11 +60,11 @@ class Run:
 
         A Jupyter or Colab notebook shows the figure; `.savefig("curves.png")` keeps it.
         """
-        from digits import documented, figures
+        from digits import curves, documented, style
 
-        figures.enable_in_notebook()
+        style.enable_in_notebook()
         experiment = (self.result or {}).get("config_file") or ""
-        return figures.curves([self], documented.curves(experiment, self.config.documented.source))
+        return curves.curves([self], documented.curves(experiment, self.config.documented.source))
 
     @functools.cached_property
     def _network(self) -> nnx.Module:
@@ -93,7 +93,7 @@ class Run:
         pixels = pixels.reshape(-1, 28, 28)
         # Bytes become float32 on the device: a quarter to copy.
         pixels = pixels if pixels.dtype == np.uint8 else pixels.astype(np.float32)
-        logits = evaluate.logits(self._network, self.config.data.normalization, pixels, batch_size)
+        logits = inference.logits(self._network, self.config.data.normalization, pixels, batch_size)
         return logits[0] if single else logits
 
     def predict(self, images: np.ndarray, batch_size: int = 1000) -> np.ndarray:
@@ -179,16 +179,16 @@ def _load(workdir: str | os.PathLike | Sequence[str | os.PathLike], which: str) 
     files = record.Workdir(workdir)
     if not (files.path / "sweep.json").exists():
         return _load_run(files, which)
-    sweep = results.read_sweep(files.path)
+    sweep = sweep_folder.read_sweep(files.path)
     finished = [member.name for member in sweep.members if member.state == "finished"]
     if not finished:
         raise no_finished_member(sweep)
     return Ensemble(tuple(_load_run(record.Workdir(files.path / name), which) for name in finished))
 
 
-def no_finished_member(sweep: results.Sweep) -> UserError:
+def no_finished_member(sweep: sweep_folder.Sweep) -> UserError:
     """The sentence for a sweep that has nothing to load."""
-    rest = results.Point({}, sweep.members).rest()
+    rest = sweep_folder.Point({}, sweep.members).rest()
     return UserError(f"{sweep.folder} has no finished run: its members are {rest}.")
 
 

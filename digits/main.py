@@ -180,10 +180,10 @@ def main(argv: list[str]) -> int:
 
 def _write_report(folder: str) -> None:
     """The run is whole without it: a report that cannot be written is a line, and no failure."""
-    from digits import report
+    from digits import pages
 
     try:
-        print(f"report: {report.write(folder, _DATA_DIR.value)}", flush=True)
+        print(f"report: {pages.write(folder, _DATA_DIR.value)}", flush=True)
     except UserError as error:
         print(f"no report was written: {error}", flush=True)
 

@@ -16,9 +16,8 @@ import numpy as np
 
 from digits import scalars
 from digits.errors import UserError
+from digits.sweep_folder import REPETITIONS
 
-# Fields whose values repeat a point instead of making another.
-REPETITIONS = ("seed", "data.fold")
 # No sweep needs more, and one that was meant to have a hundredth of it would be planned for hours.
 _MOST = 10_000
 _WIDEST = 1e18  # Below what 64 bits hold.

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 import concurrent.futures
-import contextlib
 import dataclasses
 import threading
 from typing import Any
@@ -13,8 +12,8 @@ import jax.numpy as jnp
 from ml_collections import ConfigDict
 import numpy as np
 
-from digits import data, evaluate, models, optimizer, scalars
-from digits.errors import OutOfMemory
+from digits import data, inference, models, optimizer, scalars
+from digits.machine import out_of_memory_named, prepare_jax  # noqa: F401
 from digits.parallel import Devices
 from digits.step import (
     TrainState,
@@ -27,13 +26,6 @@ from digits.step import (
     shuffled,
     zero_totals,
 )
-
-
-def prepare_jax(config: ConfigDict) -> None:
-    """Settings that hold for the whole process."""
-    if config.compilation_cache:
-        jax.config.update("jax_compilation_cache_dir", str(data.cache_dir() / "xla"))
-        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,7 +57,7 @@ class Program:
         graphdef, _, _ = models.split(self.model)
         train_step = make_train_step(config, graphdef, self.steps_per_epoch)
         self.run_steps = make_run_steps(train_step, self.examples, config.batch_size, devices.count)
-        self._evaluate = evaluate.make_evaluate(
+        self._evaluate = inference.make_evaluate(
             graphdef, config.data.normalization, config.eval_batch_size, devices, compiler_options(config)
         )
         self._learning_rate = devices.jit(self._last_rate)
@@ -115,7 +107,7 @@ class Program:
             (state.params, state.stats) if not self.devices.devices else jax.device_get((state.params, state.stats))
         )
         model = nnx.merge(models.split(self.model)[0], params, stats)
-        return evaluate.logits(models.for_evaluation(model), self.config.data.normalization, images)
+        return inference.logits(models.for_evaluation(model), self.config.data.normalization, images)
 
     def learning_rate(self, state: TrainState) -> float:
         """The learning rate of the last step."""
@@ -168,16 +160,3 @@ class Shared:
             if key not in self._programs:
                 self._programs[key] = Program(config, examples, self.devices)
             return self._programs[key]
-
-
-@contextlib.contextmanager
-def out_of_memory_named(batch_size: int):
-    """Turns XLA's report of too little memory into a sentence."""
-    try:
-        yield
-    except (jax.errors.JaxRuntimeError, MemoryError) as error:
-        if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error) or "Out of memory" in str(error):
-            raise OutOfMemory(
-                f"The device has too little memory for a step: try a config.batch_size below {batch_size}."
-            ) from error
-        raise

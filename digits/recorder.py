@@ -8,7 +8,7 @@ from flax import nnx
 from ml_collections import ConfigDict
 import numpy as np
 
-from digits import measures, processes, record, sheet, summary, terminal
+from digits import classification, processes, record, sheet, summary, terminal
 from digits.events import Events
 from digits.profile import Profile
 from digits.program import Examples
@@ -152,7 +152,7 @@ class Recorder:
         epoch, names = result["tested_epoch"], examples.class_names
         images, labels = map(np.asarray, examples.test)
         self._events.metrics(epoch, {name: result[name] for name in ("test_loss", "test_accuracy")})
-        if worst := measures.measure(logits(images), labels, names)["mistakes"]:
+        if worst := classification.measure(logits(images), labels, names)["mistakes"]:
             self._events.picture(epoch, "mistakes", lambda: sheet.examples(worst, images, names))
 
     def close(self) -> None:

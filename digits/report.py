@@ -7,21 +7,13 @@ One run: RUN/report.html, and its pictures in RUN/figures/; with --output that f
 accuracies with intervals, what the configs differ in, curves, and differences from the first run.
 """
 
-from collections.abc import Callable, Sequence
-import functools
-import importlib.util
-import os
 import pathlib
 import sys
-import typing
 
 from absl import flags
 
-from digits import commands, files
+from digits import commands
 from digits.errors import UserError
-
-if typing.TYPE_CHECKING:  # --help and a mistyped flag do not wait for what imports NumPy and JAX.
-    from digits import data
 
 _FLAGS = flags.FlagValues()  # Its own: the flags of digits.main have the same names.
 _OUTPUT = flags.DEFINE_string(
@@ -29,72 +21,6 @@ _OUTPUT = flags.DEFINE_string(
     flag_values=_FLAGS,
 )  # fmt: skip
 _DATA_DIR = flags.DEFINE_string("data_dir", None, "As for digits.main.", flag_values=_FLAGS)
-
-
-def write(
-    workdir: str | os.PathLike, data_dir: str | None = None, output: str | os.PathLike | None = None
-) -> pathlib.Path:
-    """Writes the report on one run: WORKDIR/report.html and WORKDIR/figures/*.png, or `output` alone.
-
-    A run that is not finished gets a report on what is there; its test images are left alone.
-
-    Returns:
-      The page's path.
-
-    Raises:
-      UserError: there is no run, something of it is missing or damaged, its data cannot be read, or the files cannot
-        be written.
-    """
-    content, pictures = _pages().run_page.page_of(workdir, _dataset_loader(data_dir))
-    if output is not None:
-        return _write_page(pathlib.Path(output), content)
-    folder = pathlib.Path(workdir).expanduser()
-    for name, png in pictures.items():
-        files.write(folder / "figures" / f"{name}.png", png)
-    return _write_page(folder / "report.html", content)
-
-
-def compare(
-    workdirs: Sequence[str | os.PathLike], output: str | os.PathLike, data_dir: str | None = None
-) -> pathlib.Path:
-    """Writes a report that compares 2 to 8 runs, the first of which is what the others are held against.
-
-    Args:
-      workdirs: of runs and of sweeps; a sweep takes part with its best point.
-      output: the page's path.
-      data_dir: see `data.load`.
-
-    Returns:
-      The page's path.
-
-    Raises:
-      UserError: as `write`; also for another number of runs.
-    """
-    return _write_page(pathlib.Path(output), _pages().comparison_page.page_of(workdirs, _dataset_loader(data_dir)))
-
-
-def _pages():
-    """The package with the modules that make pages, which import JAX."""
-    for name, package in (("matplotlib", "matplotlib"), ("PIL", "pillow")):
-        if importlib.util.find_spec(name) is None:
-            raise UserError(f"A report needs {package}, which is not installed: pip install {package}.")
-    import digits
-    from digits import comparison_page, run_page  # noqa: F401
-
-    return digits
-
-
-def _dataset_loader(data_dir: str | None) -> Callable[[str], "data.Dataset"]:
-    """`data.load` that reads each dataset once."""
-    from digits import data
-
-    return functools.cache(lambda name: data.load(name, data_dir))
-
-
-def _write_page(path: pathlib.Path, content: bytes) -> pathlib.Path:
-    path = path.expanduser()
-    files.write(path, content)
-    return path
 
 
 def main(argv: list[str]) -> int:
@@ -107,12 +33,14 @@ def _main(workdirs: list[str]) -> int:
         raise UserError("--output is empty: name the page to write, such as --output=report.html.")
     if not workdirs:
         raise UserError("no run is named: give the folder of one or several, such as runs/simple_cnn.")
+    from digits import pages  # Imports JAX.
+
     folder, output = pathlib.Path(workdirs[0]).expanduser(), _OUTPUT.value
     if len(workdirs) == 1 and not (folder / "sweep.json").exists():
-        path = write(folder, _DATA_DIR.value, output)
+        path = pages.write(folder, _DATA_DIR.value, output)
     else:
         default = folder / "report.html" if len(workdirs) == 1 else "comparison.html"
-        path = compare(workdirs, output or default, _DATA_DIR.value)
+        path = pages.compare(workdirs, output or default, _DATA_DIR.value)
     print(path)
     return 0
 

@@ -1,7 +1,7 @@
-"""How accuracy falls when the images change: shifts, rotations, blur, noise, contrast and brightness.
+"""Measures how accuracy falls when images change: shifts, rotations, blur, noise, contrast and brightness.
 
-What comes in from outside an image is empty (0). Every change is deterministic, and an amount that stands for none of
-it (0, or a contrast of 1) returns the image itself.
+Pixels that come in from outside an image are empty (0). Every change is deterministic; an amount of 0, or a contrast of
+1, returns the image itself.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -9,6 +9,7 @@ import dataclasses
 from typing import Any
 
 import numpy as np
+from scipy import ndimage
 
 from digits import statistics
 
@@ -16,7 +17,7 @@ _NOISE_SEED = 0
 
 
 def shift_right(images: np.ndarray, pixels: int) -> np.ndarray:
-    """Moves images of NxHxW right, or by negative pixels left; empty where nothing is left of them."""
+    """Moves images of NxHxW right, or by negative pixels left."""
     moved, width = np.zeros_like(images), images.shape[2]
     if abs(pixels) < width:
         to, of = slice(max(pixels, 0), width + min(pixels, 0)), slice(max(-pixels, 0), width - max(pixels, 0))
@@ -31,15 +32,11 @@ def shift_down(images: np.ndarray, pixels: int) -> np.ndarray:
 
 def rotate(images: np.ndarray, degrees: float) -> np.ndarray:
     """Turns images of NxHxW anticlockwise about their centre, linear between pixels."""
-    from scipy import ndimage
-
     return _by_value(images, lambda values: ndimage.rotate(values, degrees, (1, 2), reshape=False, order=1))
 
 
 def blur(images: np.ndarray, sigma: float) -> np.ndarray:
     """Gaussian blur of images of NxHxW; sigma in pixels."""
-    from scipy import ndimage
-
     return _by_value(images, lambda values: ndimage.gaussian_filter(values, (0, sigma, sigma), mode="constant"))
 
 
@@ -65,7 +62,7 @@ def brighten(images: np.ndarray, amount: float) -> np.ndarray:
 
 
 def _by_value(images: np.ndarray, change: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
-    """Changes uint8 images, or floats from 0 to 1, as values from 0 to 1, and cuts off there; the type stays."""
+    """Applies a change to images as values from 0 to 1, and clips them. uint8 images stay uint8, floats stay floats."""
     if images.dtype != np.uint8:
         return np.clip(change(images), 0, 1).astype(images.dtype)
     return np.rint(np.clip(change(images / 255), 0, 1) * 255).astype(np.uint8)
@@ -93,7 +90,7 @@ COUNT = 1 + sum(len(change.amounts) for change in CHANGES.values())  # Rows of `
 
 
 def spread(count: int, most: int) -> np.ndarray:
-    """Indices of at most `most` of `count` examples, evenly spaced: the first may all be of one class or writer."""
+    """Chooses at most `most` of `count` examples, evenly spaced: the first may all be of one class or writer."""
     n = min(count, most)
     return np.arange(n) * count // n
 
@@ -101,7 +98,7 @@ def spread(count: int, most: int) -> np.ndarray:
 def measure(
     logits: Callable[[np.ndarray], np.ndarray], images: np.ndarray, labels: np.ndarray
 ) -> Iterator[dict[str, Any]]:
-    """Accuracy on the images as they are, and then under every change of CHANGES.
+    """Measures accuracy on the images as they are, and then under every change of CHANGES.
 
     Args:
       logits: from images, NxHxW, to NxK, such as `Run.logits`.

@@ -1,4 +1,4 @@
-"""Digits in a grid with a caption below each, drawn in milliseconds: for reports, TensorBoard and the terminal's PNGs."""
+"""Draws digits in a grid with a caption below each, within milliseconds."""
 
 from collections.abc import Sequence
 import io
@@ -20,6 +20,8 @@ def sheet(
     colormap: str | None = None,
 ) -> np.ndarray:
     """Draws digits dark on white, as on paper, row by row.
+
+    Image.fromarray(sheet(images[:9], labels[:9], columns=3))
 
     Args:
       images: NxHxW, white on black like MNIST: whole numbers from 0 to 255, or floats from 0 to 1.
@@ -74,7 +76,7 @@ def sheet(
 
 
 def examples(entries: Sequence[dict[str, Any]], images: np.ndarray, class_names: Sequence[str]) -> np.ndarray:
-    """A sheet of `measures.measure`'s "mistakes" or "doubtful" among `images`, NxHxW, the ones that were measured."""
+    """Draws the "mistakes" or "doubtful" of `classification.measure`; `images`, NxHxW, are those that were measured."""
     captions = [
         f"image {entry['index']}\ntrue {class_names[entry['label']]}\npredicted {class_names[entry['prediction']]}\n"
         f"p = {entry['probability']:.4f}"
@@ -84,7 +86,7 @@ def examples(entries: Sequence[dict[str, Any]], images: np.ndarray, class_names:
 
 
 def png(picture: np.ndarray) -> bytes:
-    """The picture, HxWx3 or HxW uint8, as a PNG file."""
+    """Saves a picture, HxWx3 or HxW uint8, as a PNG file; returns its bytes."""
     from PIL import Image
 
     file = io.BytesIO()

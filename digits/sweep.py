@@ -231,13 +231,12 @@ def run(plan: Plan, data_dir: str | None, module: str, arguments: list[str]) -> 
     starts = {config.data.name: startup.Start(config.data.name, data_dir) for config in plan.configs}
     if len(starts) == 1:
         next(iter(starts.values())).early()
-    from digits import population, results, tables, terminal  # Imports JAX, while the dataset is being read.
-    from digits.progress import Runs
+    from digits import population, sweep_folder, tables, terminal  # Imports JAX, while the dataset is being read.
 
     examples, programs = check(plan, {name: start.dataset(keep=True) for name, start in starts.items()})
     write_plan(plan)
     say = terminal.Terminal().say
-    say(tables.headline(results.read_sweep(plan.workdir)))
+    say(tables.headline(sweep_folder.read_sweep(plan.workdir)))
     say(opening_line(plan, programs))
     members = [
         population.Member(config, plan.workdir / name, plan.origin | {"overrides": plan.origin["overrides"] | values})

@@ -9,9 +9,9 @@ import math
 import textwrap
 from typing import Any
 
-from digits import figures
-from digits.results import Member, Sweep
 from digits.statistics import summarize
+from digits.style import BLUE, DPI, SKY, VERMILLION, png, styled
+from digits.sweep_folder import Sweep, SweptRun
 
 PANELS_A_ROW = 4
 _UNITS = {
@@ -30,7 +30,7 @@ _UNITS = {
     "val_loss": "nats",
     "test_loss": "nats",
 }
-_MEMBER, _MEAN, _LOST = figures.SKY, figures.BLUE, figures.VERMILLION
+_MEMBER, _MEAN, _LOST = SKY, BLUE, VERMILLION
 
 
 def values_of(sweep: Sweep, field: str) -> list[Any]:
@@ -51,7 +51,7 @@ def axis_kind(values: Sequence[Any]) -> str:
     return "log" if geometric or values[-1] >= 10 * values[0] else "linear"
 
 
-@figures.styled
+@styled
 def draw(sweep: Sweep) -> bytes | None:
     """A PNG, 1200 pixels wide; None if nothing varies or nothing has finished.
 
@@ -65,11 +65,11 @@ def draw(sweep: Sweep) -> bytes | None:
     fields = [field for field in sweep.point_fields if len(values_of(sweep, field)) > 1]
     by = ", ".join(fields) or " and ".join(sweep.fields)
     marked = "chosen by" if sweep.chosen_by_test else "validated on" if sweep.validation_is_test else ""
-    title = f"{sweep.config_file}: {sweep.chooses} by {by}" + f", {marked} the test set" * bool(marked)
+    title = f"{sweep.config_file}: {sweep.chooses} by {by}" + (f", {marked} the test set" if marked else "")
     rows = math.ceil(len(fields) / PANELS_A_ROW)
     columns = math.ceil(len(fields) / max(rows, 1))
     height = {0: 3.0, 1: 5.0, 2: 7.0}.get(len(fields), 1.0 + 3.4 * rows)
-    figure = Figure(figsize=(10, height), dpi=figures.DPI, layout="constrained")
+    figure = Figure(figsize=(10, height), dpi=DPI, layout="constrained")
     figure.suptitle(textwrap.fill(title, 110))
     if not fields:
         _strip(figure.subplots(), sweep)
@@ -86,14 +86,14 @@ def draw(sweep: Sweep) -> bytes | None:
                 axes.remove()
             elif i % columns:
                 axes.set_ylabel("")
-    return figures.png(figure)
+    return png(figure)
 
 
 def _are_numbers(values: Sequence[Any]) -> bool:
     return all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in values)
 
 
-def _figures(members: Iterable[Member], name: str) -> list[float]:
+def _figures(members: Iterable[SweptRun], name: str) -> list[float]:
     """The members' figures of this name, where they have a finite one."""
     values = [member.figures[name] for member in members]
     return [value for value in values if value is not None and math.isfinite(value)]
@@ -133,7 +133,8 @@ def _set_figure_axis(axes: Any, xy: str, sweep: Sweep) -> None:
     from matplotlib import ticker
 
     stretch = _stretch(sweep)
-    axes.set(**{f"{xy}label": _label(sweep.chooses) + "\nlog scale" * bool(stretch)})
+    log = "\nlog scale" if stretch else ""
+    axes.set(**{f"{xy}label": _label(sweep.chooses) + log})
     if stretch:
         getattr(axes, f"set_{xy}scale")("function", functions=stretch[0])
         axis = getattr(axes, f"{xy}axis")
@@ -241,7 +242,9 @@ def _heat_map(axes: Any, sweep: Sweep, down: str, across: str) -> None:
         if not known:
             box = (column - 0.5, row - 0.5), 1, 1
             axes.add_patch(patches.Rectangle(*box, fc="#EEEEEE", ec="#CCCCCC", hatch="///", lw=0))
-        lines = str(point.summary(sweep.chooses)).replace(" ±", "\n±").split("\n") * known + point.rest().split(", ")
+        lines = point.rest().split(", ")
+        if known:
+            lines = str(point.summary(sweep.chooses)).replace(" ±", "\n±").split("\n") + lines
         dark = known and np.dot(image.cmap(image.norm(means[row, column]))[:3], (0.3, 0.6, 0.1)) < 0.5
         # As large as the cell allows; in very small ones the colours alone have to do.
         size = min(10, 540 / len(columns) / max(map(len, lines)), 100 / len(rows))

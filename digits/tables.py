@@ -1,4 +1,4 @@
-"""A sweep as tables: CSV for programs, Markdown for people."""
+"""Writes a sweep as tables: CSV for programs, Markdown for people."""
 
 import csv
 import io
@@ -6,11 +6,11 @@ import os
 from typing import Any
 
 from digits.files import write
-from digits.results import FIGURES, REPETITIONS, Sweep, read_sweep
+from digits.sweep_folder import FIGURES, REPETITIONS, VALIDATED_ON_TEST, Sweep, read_sweep
 
 
 def headline(sweep: Sweep) -> str:
-    """What chooses among the points, and what is wrong with that."""
+    """Says which figure chose the best point, and whether that figure is biased for it."""
     if sweep.chosen_by_test:
         holds_out = '`--config.data.validation="last(10000)"` holds out a validation set'
         return f"chosen by the test set: its figures are too good; {holds_out}"
@@ -18,12 +18,13 @@ def headline(sweep: Sweep) -> str:
         return f"chosen by {sweep.chooses}, reported on the test set"
     repetitions = [name for field, name in REPETITIONS.items() if field in sweep.fields]
     alone = "one point" if sweep.point_fields or not repetitions else " and ".join(repetitions)
-    unseen = "; validation was the test set: no figure here is of unseen images" * sweep.validation_is_test
-    return f"{alone} alone choose{'s' * (alone == 'one point')} nothing{unseen}"
+    verb = "chooses" if alone == "one point" else "choose"
+    unseen = f"; {VALIDATED_ON_TEST}" if sweep.validation_is_test else ""
+    return f"{alone} alone {verb} nothing{unseen}"
 
 
 def sweep_markdown(sweep: Sweep) -> str:
-    """What chose, and the table of points: mean ± standard deviation over the n finished members of each."""
+    """Writes the headline and the table of points, with mean ± standard deviation over their n finished members."""
     repetitions = [name for field, name in REPETITIONS.items() if field in sweep.fields]
     over = f"mean ± std over n {' and '.join(repetitions)}" if repetitions else "one member a point"
     lines = [headline(sweep), "", f"`{sweep.config_file}`, {over}:", "", *table(points(sweep))]
@@ -31,7 +32,7 @@ def sweep_markdown(sweep: Sweep) -> str:
 
 
 def points(sweep: Sweep) -> list[dict[str, str]]:
-    """A row a point, best first, by column: values, n, mean ± standard deviation of each figure, what chose's interval."""
+    """Makes a row a point, best first, by column: values, n, each figure's mean ± standard deviation, one interval."""
     interval_name = f"95% interval of {sweep.chooses}"
     rows = []
     for point in sweep.points:
@@ -44,7 +45,10 @@ def points(sweep: Sweep) -> list[dict[str, str]]:
 
 
 def table(rows: list[dict[str, str]]) -> list[str]:
-    """The lines of a Markdown table, without the columns that are empty."""
+    """Writes the lines of a Markdown table, without its empty columns.
+
+    table([{"n": "1", "loss": ""}]) == ["| n |", "| --- |", "| 1 |"]
+    """
     names = [name for name in rows[0] if any(row[name] for row in rows)]
     cells = [names, ["---"] * len(names)] + [[row[name].replace("|", r"\|") for name in names] for row in rows]
     return [f"| {' | '.join(row)} |" for row in cells]

@@ -7,6 +7,7 @@ from ml_collections import ConfigDict
 from tqdm import tqdm
 
 from digits import record
+from digits.sweep_folder import VALIDATED_ON_TEST
 
 
 class Progress:
@@ -83,7 +84,7 @@ def closing_lines(config: ConfigDict, result: dict[str, Any], files: record.Work
     if documented.source:
         lines.append(f"documented: {', '.join(figures) or 'no final figure survives'} ({documented.source})")
     if result["validation_is_test"]:
-        lines.append("validation was the test set: no figure here is of unseen images")
+        lines.append(VALIDATED_ON_TEST)
     names = ("result.json", "metrics.jsonl", "config.json", "checkpoints", "tensorboard")
     lines.append(f"{files.path}: {', '.join(name for name in names if (files.path / name).exists())}")
     memory = [

@@ -64,13 +64,13 @@ def main(argv: list[str]) -> int:
         return digits_sweep.main(argv, __doc__)
     try:
         plan = digits_sweep.read_plan([argv[0], *given])
-        from digits import results, train
+        from digits import sweep_folder, train
 
         candidates = len({str(values["model.kernel_size"]) for values in plan.values})
         fits = len(plan.values)
         print(f"Fitting {fits // candidates} folds for each of {candidates} candidates, totalling {fits} fits\n")
         code = digits_sweep.run(plan, digits_main.data_dir(), "experiments.kernel_size_search", argv[1:])
-        found = results.read_sweep(plan.workdir)
+        found = sweep_folder.read_sweep(plan.workdir)
         if not found.points[0].count("finished"):
             return code
         lines = search_lines(found)

@@ -68,7 +68,7 @@ def test_every_cell_shows_what_it_promises(executed):
 @pytest.mark.mnist
 def test_digits_drawn_on_its_page_are_read(executed, browser, tmp_path):
     """The page is a frame in that of another server on this machine, as Jupyter is one."""
-    (html,) = outputs(executed, "demo.show", "text/html")
+    (html,) = outputs(executed, "demo_server.show", "text/html")
     (tmp_path / "index.html").write_text(html)
     serve = functools.partial(http.server.SimpleHTTPRequestHandler, directory=tmp_path)
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), serve) as server:

@@ -26,7 +26,7 @@ _FAST_TO_COMPILE = "--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codeg
 # An XLA that does not know an option ends the process.
 if importlib.metadata.version("jaxlib").startswith("0.10.") and _FAST_TO_COMPILE not in os.environ.get("XLA_FLAGS", ""):
     os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {_FAST_TO_COMPILE}".strip()
-OPTIMIZED = ("augment", "benchmarks", "evaluate", "layers", "native", "optimizer", "products")
+OPTIMIZED = ("augment", "benchmarks", "inference", "layers", "native", "optimizer", "products")
 
 
 def pytest_configure(config):
@@ -47,8 +47,8 @@ def pytest_unconfigure(config):
 # The files that take longest, first: at the end, one of two processes would wait for the other's last long one.
 LONGEST = (
     "population", "networks", "sweep", "native", "faults", "cluster", "processes", "parallel", "train", "checkpoints",
-    "products", "config_properties", "main", "predict", "export", "benchmarks", "configs", "assess", "colab", "sources",
-    "demo", "layers", "models", "step", "evaluate",
+    "products", "config_properties", "main", "predict", "export", "benchmarks", "configs", "evaluation", "colab", "sources",
+    "demo", "layers", "models", "step", "inference",
 )  # fmt: skip
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import digits
-from digits import data, errors, evaluate, loading, models, native, population, record
+from digits import data, errors, inference, loading, models, native, population, record
 from digits.points import with_values
 from tests.conftest import tiny_config
 
@@ -96,10 +96,10 @@ def test_a_list_of_runs_is_an_ensemble_without_those_that_are_not_finished(sweep
 
 
 def test_members_that_differ_in_dropout_share_a_program_and_predict_as_their_own_networks(sweep, images):
-    ensemble, before = digits.load(sweep), evaluate._logits._cache_size()
+    ensemble, before = digits.load(sweep), inference._logits._cache_size()
     count = 37  # Of no other test.
     logits = [run.logits(images[:count]) for run in ensemble.runs]
-    assert evaluate._logits._cache_size() == before + 1
+    assert inference._logits._cache_size() == before + 1
     for run, own in zip(ensemble.runs, logits, strict=True):
         expected = run.model(data.normalize(images[:count].astype(np.float32), "unit"))
         np.testing.assert_allclose(own, expected, atol=1e-5)

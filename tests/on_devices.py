@@ -16,7 +16,7 @@ import jax.numpy as jnp  # noqa: E402
 import numpy as np  # noqa: E402
 
 from configs import base  # noqa: E402
-from digits import data, evaluate, models, step  # noqa: E402
+from digits import data, inference, models, step  # noqa: E402
 from digits.parallel import Devices  # noqa: E402
 from digits.points import with_values  # noqa: E402
 
@@ -75,7 +75,7 @@ def main():
             state, totals = run(
                 *devices.put(start), *devices.put((images, labels, order)), np.int32(0), np.int32(steps)
             )
-            compute = evaluate.make_evaluate(graphdef, "unit", 20, devices)
+            compute = inference.make_evaluate(graphdef, "unit", 20, devices)
             tested = compute(state.params, state.stats, *devices.put((images, labels)))
             results[count] = jax.device_get((state.params, state.stats, state.opt_state, totals)), tested
             if count > 1:

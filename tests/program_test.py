@@ -5,9 +5,8 @@ import numpy as np
 import pytest
 
 from digits import data, step
-from digits.errors import OutOfMemory
 from digits.points import with_values
-from digits.program import Shared, out_of_memory_named
+from digits.program import Shared
 
 
 @pytest.fixture
@@ -47,14 +46,3 @@ def test_a_program_starts_each_config_with_its_own_numbers(tiny, shared):
     program = shared.program(tiny, shared.examples(tiny))
     state = program.init(with_values(tiny, {"schedule.decay": 2.0}))[0].replace(step=np.int32(4))
     assert program.learning_rate(state) == pytest.approx(1e-3 / (1 + 2 * 3))  # Of the fourth step.
-
-
-@pytest.mark.parametrize("error", [MemoryError(), jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: 1 byte")])
-def test_too_little_memory_is_named(error):
-    with pytest.raises(OutOfMemory, match="config.batch_size below 64"), out_of_memory_named(64):
-        raise error
-
-
-def test_other_errors_stay_what_they_are():
-    with pytest.raises(jax.errors.JaxRuntimeError, match="INTERNAL"), out_of_memory_named(64):
-        raise jax.errors.JaxRuntimeError("INTERNAL: something else")

@@ -10,10 +10,10 @@ import numpy as np
 from PIL import Image
 import pytest
 
-from digits import data, loading, population, record, report, run_page, statistics
+from digits import data, loading, pages, population, record, report, statistics
 from digits.errors import UserError
+from digits.judged_run import JudgedRun, SharedByRuns
 from digits.points import with_values
-from digits.subject import Subject
 from tests.conftest import tiny_config
 
 HOSTILE = '<script>alert("1")</script>&<img src=x onerror=alert(2)>'
@@ -87,7 +87,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def written(folder):
-    return report.write(folder / "a")
+    return pages.write(folder / "a")
 
 
 @pytest.fixture
@@ -159,7 +159,7 @@ def test_hostile_words_are_shown_not_obeyed(copy):
         about["config"]["documented"]["source"] = HOSTILE
         about["config"]["monitor"] = HOSTILE
 
-    page = Page(report.write(copy("config.json", poison)))
+    page = Page(pages.write(copy("config.json", poison)))
     assert not page.attributes("script")
     assert all(image["src"].startswith("data:image/png") and "onerror" not in image for image in page.attributes("img"))
     text = "".join(page.texts("body"))
@@ -167,7 +167,7 @@ def test_hostile_words_are_shown_not_obeyed(copy):
 
 
 def test_a_run_that_is_not_finished_shows_what_is_there(folder, tmp_path):
-    page = Page(report.write(folder / "unfinished", output=tmp_path / "page.html"))
+    page = Page(pages.write(folder / "unfinished", output=tmp_path / "page.html"))
     text = "".join(page.texts("body"))
     assert "This run is not finished: 3 of 3 epochs are recorded, and nothing is tested." in text
     assert page.texts("h2") == ["Training", "Curves", "Network", "Training images"]
@@ -175,16 +175,17 @@ def test_a_run_that_is_not_finished_shows_what_is_there(folder, tmp_path):
     assert not (folder / "unfinished" / "figures").exists() and [p.name for p in tmp_path.iterdir()] == ["page.html"]
 
 
-def test_validation_on_the_test_set_and_other_data_are_marked(copy, folder):
+def test_validation_on_the_test_set_and_other_data_are_marked(copy, tmp_path):
     def on_test(about):
         about["config"]["data"]["validation"] = "test"
         about["data"]["digest"] = "0"
 
     def notes(path):
-        header = run_page._header(Subject(path, data.load))
-        return ["".join(part.itertext()) for part in header if part.get("class") == "note"]
+        page = Page(pages.write(path, output=path.parent / "page.html"))
+        return ["".join(text) for tag, attributes, text in page.elements if attributes.get("class") == "note"]
 
-    assert notes(folder / "a") == []
+    assert notes(copy("config.json", lambda about: None)) == []
+    shutil.rmtree(tmp_path / "copy")
     unseen, digest = notes(copy("config.json", on_test))
     assert unseen == "Validation was the test set: no figure here is of unseen images." and "SHA-256" in digest
 
@@ -195,7 +196,7 @@ def test_documented_epochs_are_found_for_the_projects_experiments_alone(copy, fo
             about["config_file"], about["config"]["documented"]["source"] = file, source
 
         path = copy("config.json", change)
-        documented = Subject(path, data.load).documented
+        documented = JudgedRun(path, SharedByRuns()).documented
         shutil.rmtree(path)
         return documented
 
@@ -205,7 +206,7 @@ def test_documented_epochs_are_found_for_the_projects_experiments_alone(copy, fo
 
 def test_four_runs_are_compared_with_the_first(folder, tmp_path):
     names = ["a", "b", "c", "unfinished"]
-    page = Page(report.compare([folder / name for name in names], tmp_path / "four.html"))
+    page = Page(pages.compare([folder / name for name in names], tmp_path / "four.html"))
     assert page.texts("title") == ["4 runs compared - digits"]
     results = page.table("Test results")
     assert [row["model"] for row in results] == names
@@ -239,7 +240,7 @@ def test_four_runs_are_compared_with_the_first(folder, tmp_path):
 
 def test_runs_on_other_data_are_compared_unpaired(folder, copy, tmp_path):
     other = copy("config.json", lambda about: about["data"].update(digest="0"), name="b")
-    page = Page(report.compare([folder / "a", other], tmp_path / "page.html"))
+    page = Page(pages.compare([folder / "a", other], tmp_path / "page.html"))
     (row,) = page.table("Test accuracy minus that of a")
     correct = [round(record.Workdir(folder / name).result()["test_accuracy"] * 360) for name in "ba"]
     low, high = statistics.difference(correct[0], 360, correct[1], 360)
@@ -248,7 +249,7 @@ def test_runs_on_other_data_are_compared_unpaired(folder, copy, tmp_path):
 
 
 def test_a_sweep_takes_part_with_its_best_point(folder, tmp_path):
-    page = Page(report.compare([folder / "c", folder], tmp_path / "page.html"))
+    page = Page(pages.compare([folder / "c", folder], tmp_path / "page.html"))
     run, sweep = page.table("Test results")
     of = statistics.summarize(record.Workdir(folder / name).result()["test_accuracy"] for name in "ab")
     assert sweep["model"] == "sweep" and sweep["test accuracy"] == str(of) and sweep["runs"] == "2 of 2"
@@ -277,7 +278,7 @@ def test_what_is_missing_or_damaged_is_named(break_it, words, folder, tmp_path):
     shutil.copytree(folder / "a", run, ignore=shutil.ignore_patterns("report.html", "figures"))
     break_it(run)
     with pytest.raises(UserError, match=words):
-        report.write(run)
+        pages.write(run)
     assert not (run / "report.html").exists() and not (run / "figures").exists()
 
 

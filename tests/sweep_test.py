@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 import digits
-from digits import record, results
+from digits import record, sweep_folder
 from tests.conftest import ROOT
 
 TINY = (
@@ -251,7 +251,7 @@ def test_the_search_for_a_kernel_size_prints_what_the_notebook_prints(tmp_path, 
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("Fitting 3 folds for each of 5 candidates, totalling 15 fits\n")
     assert "5 points x 3 folds = 15 runs of 1 epochs as 5 programs" in done.stdout
-    found = results.read_sweep(tmp_path / "search")
+    found = sweep_folder.read_sweep(tmp_path / "search")
     best = found.points[0]
     folds = [member.figures["val_accuracy"] for member in best.members]
     mean, std = np.mean(folds), np.std(folds)

@@ -5,13 +5,13 @@ import sys
 
 import pytest
 
-from digits import errors, results, tables
+from digits import errors, sweep_folder, tables
 from tests.made_sweeps import RATE, THREE, rates
 
 
 def test_seeds_and_folds_belong_to_one_point(make_sweep):
     runs = [({"seed": s, "data.fold": f}, 0.9 + s / 100 + f / 1000) for s in range(2) for f in range(3)]
-    sweep = results.read_sweep(make_sweep(runs))
+    sweep = sweep_folder.read_sweep(make_sweep(runs))
     (point,) = sweep.points
     assert point.values == {} and point.summary("val_accuracy").n == 6
     lines = tables.sweep_markdown(sweep).splitlines()
@@ -21,7 +21,7 @@ def test_seeds_and_folds_belong_to_one_point(make_sweep):
 
 
 def test_the_table_says_what_chose(make_sweep):
-    lines = tables.sweep_markdown(results.read_sweep(make_sweep(THREE))).splitlines()
+    lines = tables.sweep_markdown(sweep_folder.read_sweep(make_sweep(THREE))).splitlines()
     assert lines[0] == "chosen by val_accuracy, reported on the test set"
     assert lines[4].split(" | ")[1:3] == ["n", "val_accuracy"] and lines[4].endswith("| not finished |")
     assert lines[6] == (
@@ -34,7 +34,7 @@ def test_the_table_says_what_chose(make_sweep):
 @pytest.mark.parametrize("chooses, validation_is_test", [("test_accuracy", False), ("val_loss", True)])
 def test_a_choice_by_the_test_set_is_marked(make_sweep, chooses, validation_is_test):
     def first(runs):
-        return tables.sweep_markdown(results.read_sweep(make_sweep(runs, chooses, validation_is_test))).splitlines()[0]
+        return tables.sweep_markdown(sweep_folder.read_sweep(make_sweep(runs, chooses, validation_is_test))).splitlines()[0]
 
     assert first(rates({1: [0.9]})).startswith("one point alone chooses nothing")
     assert first(rates({1: [0.9], 2: [0.8]})) == (
@@ -108,8 +108,8 @@ def test_neither_jax_nor_matplotlib_is_imported(make_sweep, tmp_path, run_module
     modules = tmp_path / "modules"
     modules.mkdir()
     (modules / "probe.py").write_text(
-        "import sys\nfrom digits import results, tables\n"
-        f"tables.sweep_markdown(results.read_sweep({str(folder)!r}))\nprint('matplotlib' in sys.modules)\n"
+        "import sys\nfrom digits import sweep_folder, tables\n"
+        f"tables.sweep_markdown(sweep_folder.read_sweep({str(folder)!r}))\nprint('matplotlib' in sys.modules)\n"
         f"tables.write_sweep({str(folder)!r})\n"
         "print('matplotlib' in sys.modules, 'matplotlib.pyplot' in sys.modules, 'jax' in sys.modules)\n"
     )

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from benchmarks.problem import Problem
-from digits import data, evaluate, models, record
+from digits import data, inference, models, record
 from digits.step import compile_steps, init_state, make_run_steps, make_train_step, zero_totals
 
 
@@ -38,7 +38,7 @@ class Contestant:
             self.state, zero_totals(), *self.arguments, zero, zero
         )
         self.run_steps = compile_steps(lowered, config)
-        self.evaluate = evaluate.make_evaluate(graphdef, config.data.normalization, config.eval_batch_size)
+        self.evaluate = inference.make_evaluate(graphdef, config.data.normalization, config.eval_batch_size)
 
     def train(self, start: int, stop: int) -> tuple[float, float]:
         self.state, totals = self.run_steps(self.state, zero_totals(), *self.arguments, np.int32(start), np.int32(stop))

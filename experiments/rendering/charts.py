@@ -5,7 +5,7 @@ import itertools
 import math
 from typing import Any
 
-from digits import figures
+from digits import style as figures
 from digits.documented import reported
 from digits.statistics import summarize
 from experiments.judging.comparison import Comparison

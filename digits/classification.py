@@ -1,6 +1,6 @@
-"""What a classifier's logits say beyond accuracy: measures by class and by writer, calibration, the telling images.
+"""Measures a classifier beyond its accuracy: by class, by writer, calibration, and its most telling images.
 
-NumPy only. What is not defined, such as the precision of a class that was never predicted, is None.
+A measure that is not defined, such as the precision of a class that was never predicted, is None.
 """
 
 from collections.abc import Sequence
@@ -19,7 +19,9 @@ _FIRST_STUDENT = 2100
 
 
 def measure(logits_NxK: np.ndarray, labels_N: np.ndarray, class_names: Sequence[str], most: int = 24) -> dict[str, Any]:
-    """Measures of predictions, for JSON.
+    """Measures predictions; returns what JSON can hold.
+
+    measure(run.logits(images), labels, run.class_names)["calibration"]["ece"]
 
     Args:
       logits_NxK: of N images, as `Run.logits` gives them.
@@ -41,13 +43,14 @@ def measure(logits_NxK: np.ndarray, labels_N: np.ndarray, class_names: Sequence[
     Raises:
       UserError: a logit is not a finite number.
     """
+    from scipy.special import log_softmax  # Takes 0.3 s to import, for which no training should wait.
+
     logits_NxK, labels_N = np.asarray(logits_NxK, np.float64), np.asarray(labels_N, np.int64)
     finite = np.isfinite(logits_NxK).all(axis=1)
     if not finite.all():
         raise UserError(f"the network's logits are not finite for {np.sum(~finite):,} of {len(labels_N):,} images.")
     n, k = logits_NxK.shape
-    shifted = logits_NxK - logits_NxK.max(axis=1, keepdims=True)
-    log_probabilities = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+    log_probabilities = log_softmax(logits_NxK, axis=1)
     probabilities, predictions = np.exp(log_probabilities), logits_NxK.argmax(axis=1)
     rows = np.arange(n)
     confidence, right = probabilities[rows, predictions], predictions == labels_N
@@ -58,13 +61,16 @@ def measure(logits_NxK: np.ndarray, labels_N: np.ndarray, class_names: Sequence[
     # Stable: among equals the first image comes first.
     least_sure_first = np.argsort(confidence, kind="stable")
     surest_first = np.argsort(-confidence, kind="stable")
-    entry = lambda i: {
-        "index": int(i),
-        "label": int(labels_N[i]),
-        "prediction": int(predictions[i]),
-        "probability": float(confidence[i]),
-        "probability_of_label": float(probabilities[i, labels_N[i]]),
-    }
+
+    def entry(i):
+        return {
+            "index": int(i),
+            "label": int(labels_N[i]),
+            "prediction": int(predictions[i]),
+            "probability": float(confidence[i]),
+            "probability_of_label": float(probabilities[i, labels_N[i]]),
+        }
+
     return {
         "per_class": per_class,
         "macro": macro,
@@ -78,12 +84,11 @@ def measure(logits_NxK: np.ndarray, labels_N: np.ndarray, class_names: Sequence[
 
 def _of_class(confusion: np.ndarray, c: int) -> dict[str, Any]:
     hits, support, predicted = int(confusion[c, c]), int(confusion[c].sum()), int(confusion[:, c].sum())
-    share = lambda part, whole: part / whole if whole else None
     return {
         "support": support,
-        "precision": share(hits, predicted),
-        "recall": share(hits, support),
-        "f1": share(2 * hits, support + predicted),
+        "precision": hits / predicted if predicted else None,
+        "recall": hits / support if support else None,
+        "f1": 2 * hits / (support + predicted) if support + predicted else None,
     }
 
 
@@ -104,7 +109,7 @@ def _calibration(confidence: np.ndarray, right: np.ndarray) -> dict[str, Any]:
 
 
 def by_writer(right_N: np.ndarray, writers_N: np.ndarray, most: int = 10) -> dict[str, Any]:
-    """Errors by writer, for JSON.
+    """Counts errors by writer; returns what JSON can hold.
 
     Args:
       right_N: whether each image was classified rightly.
@@ -113,9 +118,9 @@ def by_writer(right_N: np.ndarray, writers_N: np.ndarray, most: int = 10) -> dic
 
     Returns:
       "n": the number of writers; "without_errors": of those without; "accuracy": "n", "mean" and "std" over writers,
-      each counting once; "worst": writer, n (images) and errors, first of whom even the lower end of the error rate's
-      95% interval is highest: one error in one image is no proof; "groups": Census employees and high-school students
-      with their writers, n, accuracy and its 95% accuracy_interval, where it has any.
+      each counting once; "worst": writer, n (images) and errors, sorted by the lower end of the error rate's 95%
+      interval, so that a writer with 1 error in 1 image does not come first; "groups": Census employees and high-school
+      students with their writers, n, accuracy and its 95% accuracy_interval, unless there are none of them.
     """
     numbers, of, counts = np.unique(writers_N, return_inverse=True, return_counts=True)
     errors = np.bincount(of, weights=~right_N, minlength=len(numbers)).astype(int)

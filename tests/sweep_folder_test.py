@@ -4,12 +4,12 @@ import json
 
 import pytest
 
-from digits import errors, results
+from digits import errors, sweep_folder
 from tests.made_sweeps import RATE, THREE, finish, rates
 
 
 def test_points_carry_mean_deviation_and_interval(make_sweep):
-    best = results.read_sweep(make_sweep(THREE)).points[0]
+    best = sweep_folder.read_sweep(make_sweep(THREE)).points[0]
     accuracy = best.summary("val_accuracy")
     assert best.values == {RATE: 0.001} and best.count("finished") == accuracy.n == 3
     assert (accuracy.mean, accuracy.std) == (pytest.approx(0.98), pytest.approx(0.01))
@@ -21,33 +21,33 @@ def test_points_carry_mean_deviation_and_interval(make_sweep):
 
 
 def test_failures_and_unfinished_members_are_told_apart(make_sweep):
-    sweep = results.read_sweep(make_sweep(THREE))
+    sweep = sweep_folder.read_sweep(make_sweep(THREE))
     assert [point.values[RATE] for point in sweep.points] == [0.001, 0.01, 0.1]
     assert [point.rest() for point in sweep.points] == ["", "1 out of memory, 1 unfinished", "2 diverged"]
     failed = sweep.members[0]
     assert (failed.state, failed.message, failed.figures["test_loss"]) == ("diverged", "It diverged.", None)
 
 
-@pytest.mark.parametrize("chooses", results.FIGURES)
+@pytest.mark.parametrize("chooses", sweep_folder.FIGURES)
 def test_high_accuracies_and_low_losses_come_first(make_sweep, chooses):
     folder = make_sweep(rates({4: ["error"], 3: [0.7], 1: [0.95], 2: [0.8, 0.99]}), chooses)
-    assert [point.values[RATE] for point in results.read_sweep(folder).points] == [1, 2, 3, 4]
+    assert [point.values[RATE] for point in sweep_folder.read_sweep(folder).points] == [1, 2, 3, 4]
 
 
 def test_a_figure_that_is_no_number_comes_after_all_others(make_sweep):
     folder = make_sweep(rates({1: [float("nan")], 2: [0.1], 3: [None]}))
-    assert [point.values[RATE] for point in results.read_sweep(folder).points] == [2, 1, 3]
+    assert [point.values[RATE] for point in sweep_folder.read_sweep(folder).points] == [2, 1, 3]
 
 
 def test_a_member_that_failed_and_then_finished_has_finished(make_sweep):
     folder = make_sweep(rates({0.1: ["diverged"]}))
     finish(folder / f"{RATE}=0.1,seed=0", 0.9)
-    assert results.read_sweep(folder).members[0].figures["val_accuracy"] == 0.9
+    assert sweep_folder.read_sweep(folder).members[0].figures["val_accuracy"] == 0.9
 
 
 def test_lists_stand_for_tuples(make_sweep):
     folder = make_sweep([({"model.blocks": [[32], [64]]}, 0.9), ({"model.blocks": [[32, 32]]}, 0.8)])
-    points = results.read_sweep(folder).points
+    points = sweep_folder.read_sweep(folder).points
     assert [point.values["model.blocks"] for point in points] == [((32,), (64,)), ((32, 32),)]
 
 
@@ -57,7 +57,7 @@ def test_a_torn_last_line_is_ignored(make_sweep):
         file.write('{"epoch": 4, "va')
     (folder / f"{RATE}=0.1,seed=1").mkdir()
     (folder / f"{RATE}=0.1,seed=1" / "metrics.jsonl").write_text('{"epoch": 1}\n{"epoch": 2}')
-    assert [member.trained_epochs for member in results.read_sweep(folder).members] == [3, 1]
+    assert [member.trained_epochs for member in sweep_folder.read_sweep(folder).members] == [3, 1]
 
 
 @pytest.mark.parametrize(
@@ -89,4 +89,4 @@ def test_a_damaged_file_is_named(make_sweep, name, content, message):
     else:
         path.write_text(content)
     with pytest.raises(errors.UserError, match=message):
-        results.read_sweep(folder)
+        sweep_folder.read_sweep(folder)

@@ -1,28 +1,25 @@
-"""The pictures of an evaluated run: confusion matrix, reliability diagram, robustness, and sheets of telling images."""
+"""The pictures of a classifier: confusion matrix, reliability diagram, robustness, mistakes and doubtful images."""
 
-from collections.abc import Callable, Sequence
-import contextlib
+from collections.abc import Sequence
 import math
-import pathlib
 import typing
 from typing import Any
 
 import numpy as np
 
-from digits import figures, files, statistics
+from digits import sheet, statistics, style
 
 if typing.TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_DPI = 120
 _PANELS_A_ROW = 4
 
 
-@figures.styled
+@style.styled
 def confusion(matrix: Sequence[Sequence[int]], class_names: Sequence[str]) -> "Figure":
-    """The confusion matrix: counts, and errors coloured by their share of the true class's images.
+    """Draws the confusion matrix: counts, and errors coloured by their share of the true class's images.
 
-    The diagonal keeps out of the colours, or a good network's errors would all look like none.
+    The diagonal has no colour of the scale: beside it a good network's errors would all look like none.
 
     Args:
       matrix: KxK numbers of images; rows are true classes, columns predicted ones.
@@ -38,11 +35,11 @@ def confusion(matrix: Sequence[Sequence[int]], class_names: Sequence[str]) -> "F
     shown = np.ma.masked_where((counts == 0) | ~off_diagonal, percent)
     errors, n = int(counts[off_diagonal].sum()), int(counts.sum())
     side = min(max(5.5, 0.62 * k), 16)
-    figure = Figure(figsize=(side + 1.6, side + 0.6), dpi=_DPI, layout="constrained")
+    figure = Figure(figsize=(side + 1.6, side + 0.6), dpi=style.DPI, layout="constrained")
     axes = figure.subplots()
     axes.grid(False)
     # From a colour that can be told from white on: a single error must be seen.
-    colours = colors.LinearSegmentedColormap.from_list("errors", ["#FDF0E0", "#F0A050", figures.VERMILLION, "#7A2E00"])
+    colours = colors.LinearSegmentedColormap.from_list("errors", ["#FDF0E0", "#F0A050", style.VERMILLION, "#7A2E00"])
     image = axes.imshow(shown, cmap=colours, vmin=0, vmax=shown.max() if errors else 1)
     size = min(11, 60 * side / k / max(len(f"{counts.max():,}"), 3))
     for i, j in np.ndindex(k, k):
@@ -68,23 +65,27 @@ def confusion(matrix: Sequence[Sequence[int]], class_names: Sequence[str]) -> "F
     return figure
 
 
-@figures.styled
+@style.styled
 def reliability(calibration: dict[str, Any]) -> "Figure":
-    """Accuracy against confidence, and how many images have which: `measure()`'s "calibration"."""
+    """Draws accuracy against confidence, over the number of images of each confidence.
+
+    Args:
+      calibration: the "calibration" of `classification.measure`.
+    """
     from matplotlib.figure import Figure
 
     bins = [b for b in calibration["bins"] if b["n"]]
     n = sum(b["n"] for b in calibration["bins"])
-    figure = Figure(figsize=(6, 6.4), dpi=_DPI, layout="constrained")
+    figure = Figure(figsize=(6, 6.4), dpi=style.DPI, layout="constrained")
     above, below = figure.subplots(2, sharex=True, height_ratios=(3, 1))
-    above.plot([0, 1], [0, 1], "--", color=figures.VERMILLION, lw=1.2, label="as accurate as confident")
+    above.plot([0, 1], [0, 1], "--", color=style.VERMILLION, lw=1.2, label="as accurate as confident")
     x, y = [b["confidence"] for b in bins], [b["accuracy"] for b in bins]
     _error_bars(above, x, y, [statistics.wilson(round(b["accuracy"] * b["n"]), b["n"]) for b in bins])
     above.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), ylabel="accuracy (fraction)")
     above.set_title(f"{n:,} images: ECE {calibration['ece']:.4f}, MCE {calibration['mce']:.4f}")
     figure.legend(loc="outside lower center", ncols=2, frameon=False)
     lows, widths = [b["low"] for b in bins], [b["high"] - b["low"] for b in bins]
-    below.bar(lows, [b["n"] for b in bins], widths, align="edge", color=figures.BLUE, ec="white", lw=0.5)
+    below.bar(lows, [b["n"] for b in bins], widths, align="edge", color=style.BLUE, ec="white", lw=0.5)
     below.set_yscale("log")
     # Bars start where one image is still seen.
     below.set_ylim(0.5, 2 * max(b["n"] for b in bins))
@@ -93,21 +94,21 @@ def reliability(calibration: dict[str, Any]) -> "Figure":
     return figure
 
 
-@figures.styled
+@style.styled
 def robustness(rows: Sequence[dict[str, Any]]) -> "Figure":
-    """Accuracy against the amount of each change, a panel a change: what `robustness.measure` yields."""
+    """Draws accuracy against the amount of each change, a panel a change, from the rows of `robustness.measure`."""
     from matplotlib.figure import Figure
 
     unchanged = next(row for row in rows if row["change"] == "none")
     names = list(dict.fromkeys(row["change"] for row in rows if row is not unchanged))
     columns = min(_PANELS_A_ROW, len(names))
     lines = math.ceil(len(names) / columns)
-    figure = Figure(figsize=(2.6 * columns + 0.6, 2.7 * lines + 0.7), dpi=_DPI, layout="constrained")
+    figure = Figure(figsize=(2.6 * columns + 0.6, 2.7 * lines + 0.7), dpi=style.DPI, layout="constrained")
     places = figure.subplots(lines, columns, sharey=True, squeeze=False).flatten()
     for axes, name in zip(places, names):
         of = [row for row in rows if row["change"] == name]
         x, y = [row["amount"] for row in of], [row["accuracy"] for row in of]
-        axes.axhline(unchanged["accuracy"], ls="--", color=figures.VERMILLION, lw=1.2, label="unchanged images")
+        axes.axhline(unchanged["accuracy"], ls="--", color=style.VERMILLION, lw=1.2, label="unchanged images")
         _error_bars(axes, x, y, [row["accuracy_interval"] for row in of], line="-")
         axes.set(xlabel=of[0]["unit"], title=name, ylim=(0, 1.02))
         if x[0] > x[-1]:  # More change lies on the right.
@@ -124,40 +125,38 @@ def robustness(rows: Sequence[dict[str, Any]]) -> "Figure":
 
 
 def _error_bars(axes: Any, x: Sequence[float], y: Sequence[float], intervals: Sequence[tuple[float, float]], line=""):
-    """Points with their 95% intervals."""
+    """Draws points with their 95% intervals."""
     # Wilson's interval holds its proportion but for the last bit.
     down = [max(0.0, middle - low) for middle, (low, _) in zip(y, intervals)]
     up = [max(0.0, high - middle) for middle, (_, high) in zip(y, intervals)]
     label = "accuracy and its 95% interval"
-    axes.errorbar(x, y, yerr=(down, up), fmt="o" + line, color=figures.BLUE, ms=4, lw=1.2, capsize=2, label=label)
+    axes.errorbar(x, y, yerr=(down, up), fmt="o" + line, color=style.BLUE, ms=4, lw=1.2, capsize=2, label=label)
 
 
-def write(folder: pathlib.Path, assessment: dict[str, Any], images: np.ndarray) -> list[str]:
-    """Writes the pictures of a run's assessment on `images` into a folder, and returns their paths.
+def draw(
+    measured: dict[str, Any], images: np.ndarray, robustness_rows: Sequence[dict[str, Any]] | None = None
+) -> dict[str, bytes]:
+    """Draws the pictures of what was measured of a classifier, as PNG files by name.
 
-    They are confusion.png, reliability.png, mistakes.png, doubtful.png and, if that was measured, robustness.png. Where
-    there are no mistakes, or nothing right, an older picture of them is removed.
+    Args:
+      measured: what `classification.measure` returned.
+      images: NxHxW, the images that were measured.
+      robustness_rows: the rows of `robustness.measure`, if it was measured.
+
+    Returns:
+      "confusion" and "reliability"; "mistakes" and "doubtful", unless there are none; and "robustness" if measured.
 
     Raises:
       ImportError: matplotlib is not installed.
-      UserError: a file cannot be written.
     """
-    from digits import sheet
-
-    class_names = [of["name"] for of in assessment["per_class"]]
-    draw: dict[str, Callable[[], bytes]] = {
-        "confusion": lambda: figures.png(confusion(assessment["confusion"], class_names)),
-        "reliability": lambda: figures.png(reliability(assessment["calibration"])),
+    class_names = [of["name"] for of in measured["per_class"]]
+    pictures = {
+        "confusion": style.png(confusion(measured["confusion"], class_names)),
+        "reliability": style.png(reliability(measured["calibration"])),
     }
     for name in ("mistakes", "doubtful"):
-        if entries := assessment[name]:
-            draw[name] = lambda entries=entries: sheet.png(sheet.examples(entries, images, class_names))
-        else:
-            with contextlib.suppress(OSError):
-                (folder / f"{name}.png").unlink()
-    if assessment["robustness"]:
-        draw["robustness"] = lambda: figures.png(robustness(assessment["robustness"]))
-    paths = {name: folder / f"{name}.png" for name in draw}
-    for name, path in paths.items():
-        files.write(path, draw[name]())
-    return [str(path) for path in paths.values()]
+        if measured[name]:
+            pictures[name] = sheet.png(sheet.examples(measured[name], images, class_names))
+    if robustness_rows:
+        pictures["robustness"] = style.png(robustness(robustness_rows))
+    return pictures

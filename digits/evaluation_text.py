@@ -1,4 +1,4 @@
-"""What `assess.assess` returns, as text for the terminal."""
+"""Writes what `evaluation.evaluate` found as text for the terminal."""
 
 from collections.abc import Iterator, Sequence
 import itertools
@@ -12,12 +12,12 @@ _WIDTH = 100  # Columns.
 _MISTAKES, _WRITERS = 8, 5
 
 
-def text(assessment: dict[str, Any]) -> str:
-    """Aligned tables for a run, Markdown for a sweep."""
-    is_run, images = assessment["kind"] == "run", IMAGES[assessment["split"]]
-    lines = _run_lines(assessment, images) if is_run else _sweep_lines(assessment, images)
-    notes = [f"note: {note}" for note in assessment["notes"]]
-    return "\n".join([f"{assessment['path']}: {lines[0]}", *lines[1:], *notes])
+def text(found: dict[str, Any]) -> str:
+    """Writes aligned tables for a run, Markdown for a sweep."""
+    images = IMAGES[found["split"]]
+    lines = _run_lines(found, images) if found["kind"] == "run" else _sweep_lines(found, images)
+    notes = [f"note: {note}" for note in found["notes"]]
+    return "\n".join([f"{found['path']}: {lines[0]}", *lines[1:], *notes])
 
 
 def _run_lines(run: dict[str, Any], images: str) -> list[str]:
@@ -44,21 +44,24 @@ def _run_lines(run: dict[str, Any], images: str) -> list[str]:
 
 
 def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Columns two spaces apart; the first is aligned left, the others right."""
+    """Aligns columns two spaces apart, the first left and the others right."""
     widths = [max(map(len, column)) for column in zip(*rows)]
     return ["  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]).rstrip() for row in rows]
 
 
 def _class_lines(run: dict[str, Any]) -> list[str]:
     keys = ("precision", "recall", "f1")
-    measured = lambda of: ["-" if of[key] is None else f"{of[key]:.4f}" for key in keys]
+
+    def measured(of):
+        return ["-" if of[key] is None else f"{of[key]:.4f}" for key in keys]
+
     rows = [["class", "images", *keys]]
     rows += [[of["name"], f"{of['support']:,}", *measured(of)] for of in run["per_class"]]
     return _aligned([*rows, ["mean", "", *measured(run["macro"])]])
 
 
 def _confusion_lines(run: dict[str, Any]) -> list[str]:
-    """The matrix; the most frequent confusions where it does not fit."""
+    """Shows the matrix, or the most frequent confusions if it is too wide."""
     names, matrix = [of["name"] for of in run["per_class"]], run["confusion"]
     first = max(map(len, names))
     room = (_WIDTH - first) // len(names) - 2
@@ -87,11 +90,13 @@ def _writer_lines(writers: dict[str, Any]) -> list[str]:
         rows.append([group["name"], *sizes, f"{group['accuracy']:.4f}", _interval(group)])
     lines += _aligned(rows)
     worst = [f"{of['writer']} {of['errors']}/{of['n']}" for of in writers["worst"][:_WRITERS]]
-    return lines + [f"worst writers, errors/images: {', '.join(worst)}"] * bool(worst)
+    if worst:
+        lines.append(f"worst writers, errors/images: {', '.join(worst)}")
+    return lines
 
 
 def _robustness_lines(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
-    """Two lines a change: its amounts, and the accuracy at each."""
+    """Yields two lines for each change: its amounts, and the accuracy at each."""
     by_change = {name: list(of) for name, of in itertools.groupby(rows, lambda row: row["change"])}
     (unchanged,) = by_change.pop("none")
     figure = f"{unchanged['accuracy']:.4f} (95% interval {_interval(unchanged)})"
@@ -103,7 +108,7 @@ def _robustness_lines(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
 
 
 def _sweep_lines(sweep: dict[str, Any], images: str) -> list[str]:
-    """The points, best first, with mean ± std and ensemble of each; and all members."""
+    """Shows the points, best first, with mean ± std and ensemble of each; then all members."""
     points = sweep["points"]
     members = [member for point in points for member in point["members"]]
     finished = [member for member in members if "accuracy" in member]
@@ -122,13 +127,14 @@ def _sweep_lines(sweep: dict[str, Any], images: str) -> list[str]:
         rows.append(row | {"not finished": str(unfinished) if unfinished else ""})
     lines += ["", "Mean ± std over n members, and the ensemble of these:", "", *tables.table(rows), ""]
     problems = {point["no_ensemble"] for point in points if point["accuracy"]["n"]} - {None}
-    lines += [f"no ensemble, for {problem}" for problem in sorted(problems)] + [""] * bool(problems)
+    if problems:
+        lines += [*(f"no ensemble, for {problem}" for problem in sorted(problems)), ""]
     rows = [{"member": m["name"], **_cells(m), "state": "" if m in finished else m["state"]} for m in members]
     return [*lines, *tables.table(rows), ""]
 
 
 def _cells(figures: dict[str, Any] | None) -> dict[str, str]:
-    """Figures for a row of a table; empty if there are none."""
+    """Formats figures for a row of a table; the cells are empty if there are none."""
     if not figures or "accuracy" not in figures:
         return dict.fromkeys(("accuracy", "95% interval", "loss"), "")
     accuracy, loss = f"{figures['accuracy']:.4f}", f"{figures['loss']:.4f}"

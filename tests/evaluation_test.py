@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 
 import digits
-from digits import assess, data, errors, loading, measures, population, record, robustness
+from digits import classification, data, errors, evaluate, evaluation, loading, population, record, robustness, sweep_evaluation
+from digits.evaluation_text import text as text_of
+from digits.judged_run import JudgedRun, SharedByRuns
 from digits.points import with_values
 from tests.conftest import tiny_config
 
@@ -53,24 +55,24 @@ def write_about(folder, members, fields=(RATE, FOLD, "seed")):
 def test_a_run_gets_the_recorded_figures_to_the_last_digit(sweep):
     files = record.Workdir(sweep / "good_0")
     result, history = files.result(), files.history()
-    test = assess.assess(files.path)
+    test = evaluation.evaluate(files.path)
     assert (test["kind"], test["split"], test["data"], test["notes"]) == ("run", "test", ["optdigits"], [])
     assert (test["loss"], test["accuracy"]) == (result["test_loss"], result["test_accuracy"])
     assert (test["n"], test["epoch"]) == (360, result["tested_epoch"])
     low, high = test["accuracy_interval"]
     assert 0 < low < test["accuracy"] < high < 1
-    validation, tested = assess.assess(files.path, "validation"), history[result["tested_epoch"] - 1]
+    validation, tested = evaluation.evaluate(files.path, "validation"), history[result["tested_epoch"] - 1]
     assert (validation["loss"], validation["accuracy"]) == (tested["val_loss"], tested["val_accuracy"])
-    assert validation["n"] == 479 and assess.assess(files.path, "train")["n"] == 958
+    assert validation["n"] == 479 and evaluation.evaluate(files.path, "train")["n"] == 958
     line = f"accuracy {test['accuracy']:.4f} (95% interval {low:.4f} to {high:.4f}, n = 360)  loss {test['loss']:.4f}"
-    assert line in assess.text(test)
+    assert line in text_of(test)
 
 
 def test_a_run_gets_its_measures_robustness_and_pictures(sweep, tmp_path):
     run, dataset = digits.load(sweep / "good_0"), data.load("optdigits")
     folder = tmp_path / "pictures"
-    found = assess.assess(sweep / "good_0", figures=folder, robustness_images=50)
-    measured = measures.measure(run.logits(dataset.test_images), dataset.test_labels, dataset.class_names)
+    found = evaluation.evaluate(sweep / "good_0", figures=folder, robustness_images=50)
+    measured = classification.measure(run.logits(dataset.test_images), dataset.test_labels, dataset.class_names)
     assert {key: found[key] for key in measured} == measured
     assert np.trace(found["confusion"]) == round(360 * found["accuracy"]) and sum(map(sum, found["confusion"])) == 360
     assert found["writers"] is None and found["notes"] == []  # Nobody knows optdigits' writers.
@@ -82,42 +84,42 @@ def test_a_run_gets_its_measures_robustness_and_pictures(sweep, tmp_path):
     assert (row["accuracy"], row["n"]) == (expected, 50)
     names = ("confusion", "reliability", "mistakes", "doubtful", "robustness")
     assert found["pictures"] == [str(folder / f"{name}.png") for name in names]
-    text = assess.text(found)
+    text = text_of(found)
     assert "confusion matrix" in text and f"expected calibration error {found['calibration']['ece']:.4f}" in text
     assert "accuracy on 50 images" in text and f"pictures in {folder}: confusion.png, reliability.png" in text
     assert max(map(len, text.split("\n")[1:-1])) <= 100
-    plain = assess.assess(sweep / "good_0")
-    assert plain["robustness"] is None and plain["pictures"] == [] and "robustness" not in assess.text(plain)
+    plain = evaluation.evaluate(sweep / "good_0")
+    assert plain["robustness"] is None and plain["pictures"] == [] and "robustness" not in text_of(plain)
 
 
 def test_pictures_lie_in_the_runs_folder_unless_it_cannot_hold_them(sweep, tmp_path, capsys, monkeypatch):
     run = tmp_path / "run"
     shutil.copytree(sweep / "good_0", run)
     pictures = lambda: sorted(str(path.relative_to(run)) for path in run.glob("figures/**/*.png"))
-    assert assess.main(["evaluate", f"--workdir={run}", "--figures=none"]) == 0 and pictures() == []
+    assert evaluate.main(["evaluate", f"--workdir={run}", "--figures=none"]) == 0 and pictures() == []
     capsys.readouterr()
-    assert assess.main(["evaluate", f"--workdir={run}", "--split=validation", "--json"]) == 0
+    assert evaluate.main(["evaluate", f"--workdir={run}", "--split=validation", "--json"]) == 0
     names = ("confusion", "reliability", "mistakes", "doubtful")
     paths = [f"figures/validation/{name}.png" for name in names]
     assert json.loads(capsys.readouterr().out)["pictures"] == [str(run / path) for path in paths]
-    assert assess.main(["evaluate", f"--workdir={run}"]) == 0
+    assert evaluate.main(["evaluate", f"--workdir={run}"]) == 0
     assert pictures() == sorted([*paths, *(f"figures/{name}.png" for name in names)])
     shutil.rmtree(run / "figures")
     (run / "figures").write_text("")
-    (note,) = assess.assess(run, figures=True)["notes"]
+    (note,) = evaluation.evaluate(run, figures=True)["notes"]
     assert note.startswith("there are no pictures: ") and "confusion.png cannot be written" in note
     with pytest.raises(errors.UserError, match="confusion.png cannot be written"):
-        assess.assess(run, figures=run / "figures" / "below")
+        evaluation.evaluate(run, figures=run / "figures" / "below")
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    assert assess.assess(run, figures=True)["notes"] == [
+    assert evaluation.evaluate(run, figures=True)["notes"] == [
         "there are no pictures, for matplotlib is not installed: pip install matplotlib"
     ]
 
 
 def test_words_as_classes_and_more_of_them_than_fit(sweep):
-    found = assess.assess(sweep / "good_0")
+    found = evaluation.evaluate(sweep / "good_0")
     words = found | {"per_class": [of | {"name": f"class number {i}"} for i, of in enumerate(found["per_class"])]}
-    text = assess.text(words)
+    text = text_of(words)
     assert "confusion matrix" in text and max(map(len, text.split("\n")[1:])) <= 100
     matrix = np.eye(60, dtype=int) * 1000
     matrix[3, 5], matrix[7, 1], matrix[8, 9] = 12, 345, 1
@@ -125,7 +127,7 @@ def test_words_as_classes_and_more_of_them_than_fit(sweep):
     many["per_class"] = [
         {"name": f"c{i}", "support": 9, "precision": None, "recall": 1.0, "f1": 0.5} for i in range(60)
     ]
-    lines = assess.text(many).split("\n")
+    lines = text_of(many).split("\n")
     start = lines.index("the most frequent confusions")
     assert lines[start + 1 : start + 5] == [
         "345 of c7 taken for c1",
@@ -138,7 +140,7 @@ def test_words_as_classes_and_more_of_them_than_fit(sweep):
 
 @pytest.mark.mnist
 def test_errors_by_writer_are_of_the_splits_images(sweep, tmp_path, monkeypatch):
-    dataset, run = data.load("mnist"), digits.load(sweep / "good_0")
+    dataset = data.load("mnist")
     monkeypatch.setattr(data, "load", lambda name, data_dir: dataset)
     for split, validation, part, rows in (
         ("test", "last(10000)", "test", slice(None)),
@@ -147,26 +149,22 @@ def test_errors_by_writer_are_of_the_splits_images(sweep, tmp_path, monkeypatch)
         ("train", "last(10000)", "train", slice(50_000)),
         ("validation", "last(10000)", "train", slice(50_000, None)),
     ):
-        on_mnist, evaluation = (
-            changed(run, name="mnist", validation=validation, fold=0),
-            assess._Evaluation(split, None),
-        )
-        images, _ = evaluation.examples(on_mnist)
-        np.testing.assert_array_equal(images, getattr(dataset, f"{part}_images")[rows])
-        np.testing.assert_array_equal(evaluation.writers(on_mnist), data.writers(dataset, part)[rows])
-    monkeypatch.setattr(loading, "load", lambda path: on_mnist)
-    found = assess.assess("run")
+        run = changed(sweep, tmp_path / f"{split}, {validation}", name="mnist", validation=validation, fold=0)
+        judged = JudgedRun(run, SharedByRuns(), split)
+        np.testing.assert_array_equal(judged.examples.images, getattr(dataset, f"{part}_images")[rows])
+        np.testing.assert_array_equal(judged.writers, data.writers(dataset, part)[rows])
+    found = evaluation.evaluate(run)
     wrong = sum(group["n"] - round(group["n"] * group["accuracy"]) for group in found["writers"]["groups"])
     assert found["writers"]["n"] == 297 and wrong == 10_000 - np.trace(found["confusion"])
-    text = assess.text(found)
+    text = text_of(found)
     assert (
         "high-school students (SD-1)" in text
         and f"worst writers, errors/images: {found['writers']['worst'][0]['writer']} " in text
     )
     monkeypatch.setenv("DIGITS_CACHE_DIR", str(tmp_path))
     dataset = dataclasses.replace(dataset, data_dir=str(tmp_path))
-    without = assess.assess("run")
-    assert without["writers"] is None and "high-school" not in assess.text(without)
+    without = evaluation.evaluate(run)
+    assert without["writers"] is None and "high-school" not in text_of(without)
     (note,) = set(without["notes"]) - set(found["notes"])
     assert note.startswith("errors by writer are left out: qmnist-test-labels") and "\n" not in note
 
@@ -178,7 +176,7 @@ def ensemble_by_numpy(runs, images, labels):
 
 
 def test_points_of_a_sweep_with_mean_deviation_and_ensemble(sweep):
-    found = assess.assess(sweep)
+    found = evaluation.evaluate(sweep)
     assert [point["values"] for point in found["points"]] == [{RATE: 0.01}, {RATE: 0.0003}, {RATE: 1e30}]
     dataset = data.load("optdigits")
     for point, names in zip(found["points"], (NAMES[:2], NAMES[2:4]), strict=False):
@@ -201,7 +199,7 @@ def test_points_of_a_sweep_with_mean_deviation_and_ensemble(sweep):
         assert ensemble["n"] == 360
     assert found["points"][0]["members"][2] == {"name": "unfinished", "state": "unfinished"}
     assert found["points"][2]["ensemble"] is None and found["points"][2]["no_ensemble"] == "no member is finished"
-    text = assess.text(found)
+    text = text_of(found)
     assert "4 of 6 runs are finished, on 360 test images of optdigits" in text
     assert "best point by val_accuracy first; each has its own ensemble, there is none across points" in text
     assert "| diverged |" in text and "| unfinished |" in text
@@ -212,24 +210,24 @@ def test_the_ensemble_of_a_single_point_is_that_of_digits_load(sweep, tmp_path):
     folder = tmp_path / "seeds"
     shutil.copytree(sweep, folder)
     write_about(folder, [0, 1, 4], fields=("seed",))
-    (point,) = assess.assess(folder)["points"]
+    (point,) = evaluation.evaluate(folder)["points"]
     probabilities, labels = (
         digits.load(folder).predict(data.load("optdigits").test_images),
         data.load("optdigits").test_labels,
     )
     assert point["ensemble"]["accuracy"] == np.mean(probabilities.argmax(-1) == labels)
-    assert point["values"] == {} and "across points" not in assess.text(assess.assess(folder))
+    assert point["values"] == {} and "across points" not in text_of(evaluation.evaluate(folder))
 
 
 def test_folds_make_no_ensemble_but_on_the_test_set(sweep):
     for split, images in (("validation", "validation"), ("train", "training")):
-        found = assess.assess(sweep, split)
+        found = evaluation.evaluate(sweep, split)
         same, folds, _ = found["points"]
         assert same["ensemble"]["n"] == same["members"][0]["n"] == {"validation": 479, "train": 958}[split]
         assert folds["ensemble"] is None
         assert folds["no_ensemble"] == f"members of different folds have different {images} images"
         assert folds["accuracy"]["n"] == 2 and folds["members"][0]["loss"] != folds["members"][1]["loss"]
-        text = assess.text(found)
+        text = text_of(found)
         assert f"no ensemble, for {folds['no_ensemble']}" in text and "| fold_1 | 0." in text
         chosen = "the best point was chosen on these images, by val_accuracy: its figures are too good"
         assert (chosen in found["notes"]) == (split == "validation")
@@ -246,40 +244,46 @@ def test_the_loss_of_an_ensemble_is_finite_where_its_probability_is_too_small_fo
             return logits
 
     sure = Sure(**{field.name: getattr(run, field.name) for field in dataclasses.fields(run)})
-    figures = assess._Evaluation("test", None).of_ensemble([sure, sure])
+    judged = JudgedRun(sweep / "good_0", SharedByRuns())
+    judged.run = sure
+    figures = sweep_evaluation.ensemble([judged, judged])
     assert figures["loss"] == pytest.approx(1000 + np.log(9)) and figures["accuracy"] == 0
 
 
-def changed(run, result=None, **fields):
-    """The run with other fields of its config.data, or of its result."""
-    config = with_values(run.config, {f"data.{field}": value for field, value in fields.items()})
-    return dataclasses.replace(run, config=config, result=run.result | (result or {}))
+def changed(sweep, folder, digest=None, **fields):
+    """A copy of a run in a folder, with other fields of its config.data, or another digest of its data."""
+    shutil.copytree(sweep / "good_0", folder)
+    about = json.loads((folder / "config.json").read_text())
+    del about["check"]  # As written by hand.
+    about["config"]["data"] |= fields
+    about["data"]["digest"] = digest or about["data"]["digest"]
+    (folder / "config.json").write_text(json.dumps(about))
+    return folder
 
 
-def test_what_is_to_be_known_of_the_figures_is_noted(sweep, monkeypatch):
-    run, unfinished = digits.load(sweep / "good_0"), digits.load(sweep / "unfinished")
-
+def test_what_is_to_be_known_of_the_figures_is_noted(sweep, tmp_path, monkeypatch):
     def notes(run, split="test"):
-        monkeypatch.setattr(loading, "load", lambda path: run)
-        return assess.assess("run", split)["notes"]
+        return evaluation.evaluate(run, split)["notes"]
 
     unseen = "validation was the test set: no figure here is of unseen images"
-    on_test = changed(run, validation="test", fold=0)
+    on_test = changed(sweep, tmp_path / "on_test", validation="test", fold=0)
     assert notes(on_test) == notes(on_test, "validation") == [unseen] and notes(on_test, "train") == []
-    assert notes(unfinished) == ["the run is not finished"]
-    (digest,) = notes(changed(run, {"data": {"digest": "0"}}))
+    assert notes(sweep / "unfinished") == ["the run is not finished"]
+    (digest,) = notes(changed(sweep, tmp_path / "other_data", digest="0"))
     assert "SHA-256" in digest
     with pytest.raises(errors.UserError, match="validation was 'none', so .* --split must be test or train"):
-        notes(changed(run, validation="none", fold=0), "validation")
+        notes(changed(sweep, tmp_path / "none", validation="none", fold=0), "validation")
+    of_two = dataclasses.replace(digits.load(sweep / "good_0"), class_names=("cat", "dog"))
+    monkeypatch.setattr(loading, "load", lambda path: of_two)
     with pytest.raises(errors.UserError, match="optdigits has 10 classes here, but the run was trained on 2"):
-        notes(dataclasses.replace(run, class_names=("cat", "dog")))
+        notes(sweep / "good_0")
 
 
 def test_the_command_prints_json_or_text(sweep, run_module, capsys):
     done = run_module("digits.evaluate", f"--workdir={sweep}", "--json")
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout) == json.loads(json.dumps(assess.assess(sweep)))
-    assert assess.main(["evaluate", f"--workdir={sweep}/good_0", "--split=train", "--figures=none"]) == 0
+    assert json.loads(done.stdout) == json.loads(json.dumps(evaluation.evaluate(sweep)))
+    assert evaluate.main(["evaluate", f"--workdir={sweep}/good_0", "--split=train", "--figures=none"]) == 0
     assert "on 958 training images of optdigits" in capsys.readouterr().out
 
 
@@ -317,7 +321,7 @@ def test_mistakes_give_one_sentence_and_exit_code_2(args, words, sweep, run_modu
     ],
 )
 def test_flags_of_a_run_that_make_no_sense_are_refused(args, words, sweep, capsys):
-    assert assess.main(["evaluate", *(argument.format(sweep=sweep) for argument in args)]) == 2
+    assert evaluate.main(["evaluate", *(argument.format(sweep=sweep) for argument in args)]) == 2
     out, error = capsys.readouterr()
     assert out == "" and error.startswith("error: ") and error.count("\n") == 1
     for word in words:

@@ -1,4 +1,4 @@
-"""Tests of digits.evaluate: loss and accuracy equal a plain NumPy computation, whatever the size of the batches."""
+"""Loss and accuracy equal a plain NumPy computation, whatever the size of the batches."""
 
 import jax
 import jax.numpy as jnp
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from configs import base
-from digits import evaluate, models
+from digits import inference, models
 
 CLASSES = 10
 L2 = (0.01, 0.002)
@@ -62,7 +62,7 @@ def penalty(params):
 
 def run(parts, images, labels, batch_size, normalization="unit"):
     graphdef, params, stats = parts
-    compute = evaluate.make_evaluate(graphdef, normalization, batch_size)
+    compute = inference.make_evaluate(graphdef, normalization, batch_size)
     return compute(params, stats, jnp.asarray(images), jnp.asarray(labels))
 
 
@@ -124,7 +124,7 @@ def test_padding_is_never_counted_as_right(count, batch_size):
     # Padded labels are 0: the padding would be right if it were counted.
     params = told_apart(params, blank=10 * np.eye(10)[0], other=10 * np.eye(10)[1])
     assert dense_logits(params, np.zeros((1, 784))).argmax() == 0
-    compute = evaluate.make_evaluate(graphdef, "unit", batch_size)
+    compute = inference.make_evaluate(graphdef, "unit", batch_size)
     for label, accuracy in ((0, 0), (1, 1), (2, 0)):
         result = compute(params, stats, jnp.asarray(white_pixel(count)), jnp.full(count, label, jnp.uint8))
         assert result["accuracy"] == accuracy
@@ -140,14 +140,14 @@ def test_padding_never_counts_in_the_loss(count, batch_size):
 
 
 def test_padding_without_a_finite_loss_does_not_spoil_the_others(monkeypatch):
-    make_predict = evaluate.make_predict
+    make_predict = inference.make_predict
 
     def no_number_for_blank_images(graphdef, normalization):
         predict = make_predict(graphdef, normalization)
         blank = lambda images: jnp.all(images == 0, axis=(1, 2))[:, None]
         return lambda params, stats, images: jnp.where(blank(images), jnp.nan, predict(params, stats, images))
 
-    monkeypatch.setattr(evaluate, "make_predict", no_number_for_blank_images)
+    monkeypatch.setattr(inference, "make_predict", no_number_for_blank_images)
     graphdef, params, stats = network(dense_config())
     images, labels = white_pixel(7), examples(7)[1]
     loss, accuracy = metrics(dense_logits(params, images.reshape(7, -1) / 255.0), labels)
@@ -192,6 +192,6 @@ def test_batch_norm_uses_its_moving_statistics_in_evaluation(batch_size):
 def test_predict_gives_the_logits_of_every_image():
     images, _ = examples(37)
     graphdef, params, stats = network(dense_config(L2))
-    logits = evaluate.make_predict(graphdef, "unit")(params, stats, jnp.asarray(images))
+    logits = inference.make_predict(graphdef, "unit")(params, stats, jnp.asarray(images))
     assert logits.shape == (37, CLASSES) and logits.dtype == jnp.float32
     np.testing.assert_allclose(logits, dense_logits(params, images.reshape(37, -1) / 255.0), rtol=1e-5, atol=1e-5)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from sklearn import metrics
 
-from digits import data, errors, measures, statistics
+from digits import classification, data, errors, statistics
 
 NAMES = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat")
 
@@ -25,7 +25,7 @@ def example():
 
 def test_classes_and_confusion_are_those_of_scikit_learn(example):
     logits, labels = example
-    found, predictions = measures.measure(logits, labels, NAMES), logits.argmax(-1)
+    found, predictions = classification.measure(logits, labels, NAMES), logits.argmax(-1)
     assert found["confusion"] == metrics.confusion_matrix(labels, predictions, labels=range(5)).tolist()
     about = {"labels": range(5), "zero_division": np.nan}
     expected = np.transpose(metrics.precision_recall_fscore_support(labels, predictions, **about))
@@ -45,7 +45,7 @@ def test_scores_of_probabilities_are_those_of_scikit_learn(example):
     logits, labels = example
     exponentials = np.exp(np.float64(logits))
     probabilities = exponentials / exponentials.sum(-1, keepdims=True)
-    calibration = measures.measure(logits, labels, NAMES)["calibration"]
+    calibration = classification.measure(logits, labels, NAMES)["calibration"]
     assert calibration["nll"] == pytest.approx(metrics.log_loss(labels, probabilities, labels=range(5)))
     brier = metrics.brier_score_loss(labels, probabilities, labels=range(5), scale_by_half=False)
     assert calibration["brier"] == pytest.approx(brier)
@@ -59,7 +59,7 @@ def logits_of(confidences):
 
 def test_calibration_of_an_example_made_by_hand():
     # Bins of 1/15: 0.62 and 0.64 lie in the one from 9/15 to 10/15, and 0.91 in the one from 13/15 to 14/15.
-    found = measures.measure(logits_of([0.62, 0.64, 0.91, 0.91]), np.array([0, 1, 0, 0]), ("a", "b"))["calibration"]
+    found = classification.measure(logits_of([0.62, 0.64, 0.91, 0.91]), np.array([0, 1, 0, 0]), ("a", "b"))["calibration"]
     filled = {i: b for i, b in enumerate(found["bins"]) if b["n"]}
     assert len(found["bins"]) == 15 and list(filled) == [9, 13]
     assert filled[9] == {
@@ -75,7 +75,7 @@ def test_calibration_of_an_example_made_by_hand():
 
 
 def test_a_probability_on_the_edge_belongs_to_the_lower_bin_and_1_to_the_last():
-    found = measures.measure(np.array([[0.0, 0.0, 0.0], [900.0, 0.0, 0.0]]), np.array([0, 0]), "abc")["calibration"]
+    found = classification.measure(np.array([[0.0, 0.0, 0.0], [900.0, 0.0, 0.0]]), np.array([0, 0]), "abc")["calibration"]
     low, high = (b for b in found["bins"] if b["n"])
     assert (low["high"], high["high"]) == (pytest.approx(1 / 3), 1) and high["confidence"] == 1
     assert found["ece"] == pytest.approx(0.5 * 2 / 3)
@@ -83,7 +83,7 @@ def test_a_probability_on_the_edge_belongs_to_the_lower_bin_and_1_to_the_last():
 
 def test_the_telling_images_come_in_their_order():
     labels = np.array([1, 0, 1, 0, 0, 1])
-    found = measures.measure(logits_of([0.7, 0.6, 0.9, 0.8, 0.55, 0.7]), labels, "ab", most=2)
+    found = classification.measure(logits_of([0.7, 0.6, 0.9, 0.8, 0.55, 0.7]), labels, "ab", most=2)
     assert [entry["index"] for entry in found["mistakes"]] == [2, 0]  # Not 5, which is as sure as 0.
     assert found["mistakes"][0] == {
         "index": 2,
@@ -98,11 +98,11 @@ def test_the_telling_images_come_in_their_order():
 
 def test_large_logits_do_not_overflow_and_what_is_not_finite_is_refused():
     logits, labels = np.array([[5e4, 0.0], [0.0, 5e4]], np.float32), np.array([0, 0])
-    found = measures.measure(logits, labels, ("a", "b"))
+    found = classification.measure(logits, labels, ("a", "b"))
     assert found["calibration"]["nll"] == 25_000 and found["mistakes"][0]["probability_of_label"] == 0
     logits[1, 1] = np.nan
     with pytest.raises(errors.UserError, match="logits are not finite for 1 of 2 images"):
-        measures.measure(logits, labels, ("a", "b"))
+        classification.measure(logits, labels, ("a", "b"))
 
 
 def test_errors_by_writer():
@@ -111,7 +111,7 @@ def test_errors_by_writer():
     writers = np.concatenate([np.full(images, number, np.int32) for number, images, _ in table])
     right = np.concatenate([np.arange(images) >= wrong for _, images, wrong in table])
     shuffled = np.random.default_rng(0).permutation(len(right))
-    found = measures.by_writer(right[shuffled], writers[shuffled], most=3)
+    found = classification.by_writer(right[shuffled], writers[shuffled], most=3)
     assert (found["n"], found["without_errors"]) == (4, 1)
     rates = [1.0, 0.5, 0.0, 0.75]
     assert found["accuracy"] == {"n": 4, "mean": np.mean(rates), "std": pytest.approx(np.std(rates, ddof=1))}
@@ -124,7 +124,7 @@ def test_errors_by_writer():
     assert (employees["writers"], employees["n"], employees["accuracy"]) == (2, 20, 0.75)
     assert (students["writers"], students["n"], students["accuracy"]) == (2, 5, 0.6)
     assert students["accuracy_interval"] == statistics.wilson(3, 5)
-    perfect = measures.by_writer(np.ones(3, bool), np.array([1, 1, 2]))
+    perfect = classification.by_writer(np.ones(3, bool), np.array([1, 1, 2]))
     assert perfect["worst"] == [] and [group["writers"] for group in perfect["groups"]] == [2]
     json.dumps([found, perfect], allow_nan=False)
 
@@ -133,6 +133,6 @@ def test_errors_by_writer():
 def test_the_first_5001_of_mnists_test_digits_are_students():
     dataset = data.load("mnist")
     right = np.arange(10_000) < 5001
-    employees, students = measures.by_writer(right, data.writers(dataset, "test"))["groups"]
+    employees, students = classification.by_writer(right, data.writers(dataset, "test"))["groups"]
     assert (students["n"], students["accuracy"]) == (5001, 1) and (employees["n"], employees["accuracy"]) == (4999, 0)
     assert (students["writers"], employees["writers"]) == (249, 48)

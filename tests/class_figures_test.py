@@ -6,13 +6,9 @@ import numpy as np
 from PIL import Image
 import pytest
 
-from digits import assessment_figures, errors, figures, measures, sheet, statistics
+from digits import class_figures, classification, sheet, statistics, style
 
 NAMES = ("cat", "dog", "axolotl")
-
-
-def assessment(logits, labels):
-    return measures.measure(logits, labels, NAMES) | {"robustness": None}
 
 
 @pytest.fixture
@@ -20,7 +16,7 @@ def mixed():
     """Two mistakes among seven: a cat taken for a dog, and a dog for an axolotl."""
     labels = np.array([0, 0, 0, 0, 1, 1, 2])
     predictions = np.array([0, 0, 0, 1, 1, 2, 2])
-    return assessment(np.eye(3)[predictions] * np.arange(1, 8)[:, None], labels)
+    return classification.measure(np.eye(3)[predictions] * np.arange(1, 8)[:, None], labels, NAMES)
 
 
 def cells(figure):
@@ -33,7 +29,7 @@ def cells(figure):
 
 
 def test_the_confusion_matrix_colours_errors_by_their_share_of_the_true_class(mixed):
-    figure = assessment_figures.confusion(mixed["confusion"], NAMES)
+    figure = class_figures.confusion(mixed["confusion"], NAMES)
     texts, coloured = cells(figure)
     assert texts == {(0, 0): "3", (0, 1): "1", (1, 1): "1", (1, 2): "1", (2, 2): "1"}  # Nothing where there is none.
     assert coloured == {(0, 1): 25, (1, 2): 50}
@@ -44,16 +40,16 @@ def test_the_confusion_matrix_colours_errors_by_their_share_of_the_true_class(mi
 
 
 def test_a_confusion_matrix_without_errors_has_no_colours():
-    figure = assessment_figures.confusion([[1200, 0], [0, 0]], ("a", "b"))
+    figure = class_figures.confusion([[1200, 0], [0, 0]], ("a", "b"))
     texts, coloured = cells(figure)
     assert texts == {(0, 0): "1,200", (1, 1): "0"} and coloured == {} and len(figure.axes) == 1
-    figures.png(figure)
+    style.png(figure)
 
 
 def test_many_classes_and_long_names_fit():
     names = [f"class number {i}" for i in range(60)]
-    figure = assessment_figures.confusion(np.eye(60, dtype=int) + np.eye(60, k=1, dtype=int), names)
-    width, height = Image.open(io.BytesIO(figures.png(figure))).size
+    figure = class_figures.confusion(np.eye(60, dtype=int) + np.eye(60, k=1, dtype=int), names)
+    width, height = Image.open(io.BytesIO(style.png(figure))).size
     assert width < 2400 and height < 2400
     boxes = [tick.get_window_extent() for tick in figure.axes[0].get_yticklabels()]
     assert all(above.y0 >= below.y1 for above, below in zip(boxes, boxes[1:])) and min(box.x0 for box in boxes) >= 0
@@ -62,7 +58,7 @@ def test_many_classes_and_long_names_fit():
 def test_reliability_shows_the_bins_that_have_images(mixed):
     calibration = mixed["calibration"]
     filled = [b for b in calibration["bins"] if b["n"]]
-    above, below = assessment_figures.reliability(calibration).axes
+    above, below = class_figures.reliability(calibration).axes
     points = above.containers[0].lines[0]
     assert list(points.get_xdata()) == [b["confidence"] for b in filled]
     assert list(points.get_ydata()) == [b["accuracy"] for b in filled]
@@ -80,7 +76,7 @@ def robustness_rows(**accuracies):
 
 
 def test_robustness_is_a_panel_a_change_with_its_unit():
-    rotation, contrast = assessment_figures.robustness(robustness_rows()).axes
+    rotation, contrast = class_figures.robustness(robustness_rows()).axes
     assert (rotation.get_title(), rotation.get_xlabel()) == ("rotation", "degrees")
     assert (contrast.get_title(), contrast.get_xlabel()) == ("contrast", "factor")
     points = rotation.containers[0].lines[0]
@@ -90,29 +86,18 @@ def test_robustness_is_a_panel_a_change_with_its_unit():
     assert set(rotation.lines[0].get_ydata()) == {0.9} and rotation.get_ylim()[0] == 0
 
 
-def test_pictures_are_written_and_those_of_mistakes_removed_where_there_are_none(mixed, tmp_path, monkeypatch):
+def test_pictures_of_mistakes_are_drawn_where_there_are_any(mixed, monkeypatch):
     images = np.random.default_rng(0).integers(0, 256, (7, 28, 28), dtype=np.uint8)
-    folder, shown = tmp_path / "new" / "figures", []
-    draw = sheet.sheet
+    shown, draw = [], sheet.sheet
     monkeypatch.setattr(sheet, "sheet", lambda *args, **how: shown.append(args) or draw(*args, **how))
-    paths = assessment_figures.write(folder, mixed | {"robustness": robustness_rows()}, images)
-    names = ["confusion", "reliability", "mistakes", "doubtful", "robustness"]
-    assert paths == [str(folder / f"{name}.png") for name in names]
-    assert sorted(path.name for path in folder.iterdir()) == sorted(f"{name}.png" for name in names)
-    for path in paths:
-        Image.open(path).load()
+    pictures = class_figures.draw(mixed, images, robustness_rows())
+    assert list(pictures) == ["confusion", "reliability", "mistakes", "doubtful", "robustness"]
+    for png in pictures.values():
+        Image.open(io.BytesIO(png)).load()
     (mistakes, captions), (doubtful, _) = shown
     np.testing.assert_array_equal(mistakes, images[[5, 3]])  # The surest first.
     probability = np.exp(6) / (np.exp(6) + 2)
     assert captions[0] == f"image 5\ntrue dog\npredicted axolotl\np = {probability:.4f}"
     np.testing.assert_array_equal(doubtful, images[[0, 1, 2, 4, 6]])
-    right = assessment(np.eye(3), np.arange(3))
-    paths = assessment_figures.write(folder, right, images[:3])
-    assert [path.rsplit("/")[-1] for path in paths] == ["confusion.png", "reliability.png", "doubtful.png"]
-    assert not (folder / "mistakes.png").exists() and (folder / "robustness.png").exists()
-
-
-def test_a_folder_that_cannot_be_written_is_said_in_a_sentence(mixed, tmp_path):
-    (tmp_path / "file").write_text("")
-    with pytest.raises(errors.UserError, match=r"confusion\.png cannot be written \("):
-        assessment_figures.write(tmp_path / "file" / "figures", mixed, np.zeros((7, 28, 28), np.uint8))
+    right = classification.measure(np.eye(3), np.arange(3), NAMES)
+    assert list(class_figures.draw(right, images[:3])) == ["confusion", "reliability", "doubtful"]

@@ -1,4 +1,6 @@
-"""What runs wrote, read without JAX: beside a running sweep too, and on a machine without one.
+"""Reads the folder of a sweep, while the sweep runs or afterwards. Needs no JAX.
+
+    read_sweep("runs/rates").points[0].summary("val_accuracy")
 
 A *member* is one run of a sweep; a *point* is a combination of the swept values, with one member for each seed or fold.
 """
@@ -15,12 +17,16 @@ from digits.errors import UserError
 from digits.statistics import Summary, summarize
 
 FIGURES = ("val_accuracy", "val_loss", "test_accuracy", "test_loss")
-REPETITIONS = {"seed": "seeds", "data.fold": "folds"}  # Members that differ in these alone belong to one point.
+# Fields whose values repeat a point instead of making another, and the words for several of their values.
+REPETITIONS = {"seed": "seeds", "data.fold": "folds"}
+
+# Said wherever figures of a run that was validated on the test set are shown.
+VALIDATED_ON_TEST = "validation was the test set: no figure here is of unseen images"
 
 
 @dataclasses.dataclass(frozen=True)
-class Member:
-    """One run of a sweep."""
+class SweptRun:
+    """One member of a sweep, as far as it has come."""
 
     name: str
     values: dict[str, Any]  # Of the swept fields.
@@ -37,16 +43,18 @@ class Point:
     """The members that differ in seed and fold alone."""
 
     values: dict[str, Any]
-    members: tuple[Member, ...]
+    members: tuple[SweptRun, ...]
 
     def summary(self, figure: str) -> Summary:
+        """Mean and standard deviation of one of FIGURES over the finished members."""
         return summarize(member.figures[figure] for member in self.members)
 
     def count(self, *states: str) -> int:
+        """The number of members in any of these states."""
         return sum(member.state in states for member in self.members)
 
     def rest(self) -> str:
-        """What did not finish: "1 diverged, 2 unfinished"."""
+        """Counts the members that are not finished, by state: "1 diverged, 2 unfinished"."""
         states = collections.Counter(member.state for member in self.members if member.state != "finished")
         return ", ".join(f"{n} {state}" for state, n in sorted(states.items()))
 
@@ -60,15 +68,17 @@ class Sweep:
     fields: tuple[str, ...]
     chooses: str  # The one of FIGURES that orders the points.
     validation_is_test: bool
-    members: tuple[Member, ...]
+    members: tuple[SweptRun, ...]
     points: tuple[Point, ...]  # Best first; those without a finished member last.
 
     @property
     def point_fields(self) -> tuple[str, ...]:
+        """The swept fields that tell points apart: all but seed and fold."""
         return tuple(field for field in self.fields if field not in REPETITIONS)
 
     @property
     def chosen_by_test(self) -> bool:
+        """Whether test images decided which point is the best."""
         return len(self.points) > 1 and (self.validation_is_test or self.chooses.startswith("test_"))
 
 
@@ -101,7 +111,7 @@ def read_sweep(folder: str | os.PathLike) -> Sweep:
     return dataclasses.replace(sweep, points=_points(sweep))
 
 
-def _read_member(path: pathlib.Path, name: str, values: dict[str, Any]) -> Member:
+def _read_member(path: pathlib.Path, name: str, values: dict[str, Any]) -> SweptRun:
     history = files.read_records(path / "metrics.jsonl")
     state, message, tested, seconds, figures = "unfinished", "", None, None, dict.fromkeys(FIGURES)
     # The result first: a member that failed may have been run again.
@@ -117,7 +127,7 @@ def _read_member(path: pathlib.Path, name: str, values: dict[str, Any]) -> Membe
     elif (path / "failure.json").exists():
         failure = files.read_object(path / "failure.json", kind=str, message=str)
         state, message = failure["kind"], failure["message"]
-    return Member(name, values, state, message, len(history), tested, seconds, figures)
+    return SweptRun(name, values, state, message, len(history), tested, seconds, figures)
 
 
 def _with_tuples(value: Any) -> Any:

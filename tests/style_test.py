@@ -1,0 +1,26 @@
+"""The style of figures: inside the functions that draw, and nowhere else."""
+
+import io
+
+import matplotlib
+from matplotlib.figure import Figure
+from PIL import Image
+
+from digits import style
+
+
+def test_a_figure_is_drawn_in_the_style_and_others_are_not():
+    @style.styled
+    def grid():
+        return matplotlib.rcParams["axes.grid"]
+
+    assert grid() and not matplotlib.rcParams["axes.grid"]
+
+
+def test_colours_repeat_after_eight():
+    colours = style.colours([f"run {i}" for i in range(9)])
+    assert len(set(colours.values())) == 8 and colours["run 8"] == colours["run 0"] == style.BLUE
+
+
+def test_a_figure_becomes_a_png_of_its_size():
+    assert Image.open(io.BytesIO(style.png(Figure(figsize=(2, 1), dpi=50)))).size == (100, 50)

@@ -20,7 +20,7 @@ from typing import Any
 
 from absl import flags
 
-from digits import commands, results, scalars, statistics
+from digits import commands, config_numbers, results, statistics
 from digits.assessment_text import IMAGES, text
 from digits.errors import UserError
 
@@ -141,16 +141,16 @@ class _Evaluation:
 
     def of_run(self, run: "loading.Run") -> dict[str, Any]:
         """Its epoch and figures, computed by the program of result.json's: on the same machine the same bits."""
-        from digits import evaluate, models, program, step
+        from digits import evaluate, models, program
 
         images, labels = self.examples(run)
         graphdef, params, stats = models.split(run.model)
-        key = scalars.structure(run.config), run.class_names
+        key = config_numbers.structure(run.config), run.class_names
         if key not in self._functions:
             program.prepare_jax(run.config)
             normalization, size = run.config.data.normalization, run.config.eval_batch_size
             self._functions[key] = evaluate.make_evaluate(graphdef, normalization, size)
-        own = scalars.of_model(step.numbers_of(run.config)["scalars"])
+        own = config_numbers.of(run.config).layers
         metrics = self._functions[key](params, stats, images, labels, own)
         figures = _figures(metrics["loss"], round(metrics["accuracy"] * len(labels)), len(labels))
         return {"epoch": run.epoch} | figures
@@ -220,7 +220,7 @@ class _Evaluation:
         logits_MxNxK = np.stack([run.logits(images) for run in runs])
         log_means = logsumexp(log_softmax(logits_MxNxK.astype(np.float64), axis=-1), axis=0) - np.log(len(runs))
         losses = -log_means[np.arange(len(labels)), labels]
-        if "model.hidden_l2" in scalars.of(runs[0].config):
+        if any(name.startswith("dense") for name in config_numbers.of(runs[0].config).layers):
             self.note("a run's loss includes its L2 penalty, an ensemble's does not")
         return _figures(float(losses.mean()), int(np.sum(log_means.argmax(-1) == labels)), len(labels))
 

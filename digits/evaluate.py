@@ -60,7 +60,7 @@ def make_evaluate(
 
     Sums over batches, the last one padded and masked, are divided once by the number of examples. The loss is the mean
     cross-entropy in nats plus the network's L2 penalty, as Keras reports it; `numbers` may hold other L2 factors than
-    the network's own, as `config.model` does. Several devices share the batches. `compiler_options` are of `jax.jit`.
+    the network's own, as `models.penalty` takes them. Several devices share the batches. `compiler_options` are of `jax.jit`.
     """
     predict = make_predict(graphdef, normalization)
 

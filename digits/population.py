@@ -24,7 +24,7 @@ from typing import Any
 import jax
 from ml_collections import ConfigDict
 
-from digits import batch, points, record, scalars, startup, terminal
+from digits import batch, config_numbers, points, record, startup, terminal
 from digits.errors import Busy, Diverged, OutOfMemory, UserError
 from digits.interrupt import Interrupted, Listener
 from digits.program import Shared, prepare_jax
@@ -91,7 +91,7 @@ def groups(members: Sequence[Member]) -> list[list[Member]]:
     """
     by_structure = collections.defaultdict(list)
     for member in members:
-        by_structure[scalars.structure(member.config)].append(member)
+        by_structure[config_numbers.structure(member.config)].append(member)
     return list(by_structure.values())
 
 

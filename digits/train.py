@@ -30,7 +30,7 @@ from digits.errors import Diverged
 from digits.interrupt import Interrupted, Listener
 from digits.parallel import Devices
 from digits.program import Shared, out_of_memory_named, prepare_jax
-from digits.step import TrainState, zero_totals
+from digits.step import TrainMetrics, TrainState, totals_from_saved, totals_to_save
 
 # How long one call of the compiled epoch should take: the bar moves smoothly, a signal is heard soon.
 _SECONDS_BETWEEN_UPDATES = 0.5
@@ -183,9 +183,9 @@ class Training:
             return self.next_order(2)
 
     def _saved(self) -> dict[str, Any]:
-        # The scalars are the config's, and no step is lost in what is saved.
-        train = {name: value for name, value in vars(self.state).items() if name != "scalars"}
-        return {"train": train, "totals": {name: total for name, total in self.totals.items() if name != "lost"}}
+        # The numbers are the config's.
+        train = {name: value for name, value in vars(self.state).items() if name != "numbers"}
+        return {"train": train, "totals": totals_to_save(self.totals)}
 
     def _restore(self, find: Callable[[], tuple[Any, dict[str, Any]] | None]) -> bool:
         """Goes back to what the first process finds, if it finds anything; the others are given it."""
@@ -204,8 +204,8 @@ class Training:
         return restoring.best(self.checkpoints, self.files, self._saved(), step)
 
     def _take(self, saved: dict[str, Any], about: dict[str, Any]) -> None:
-        self.state = TrainState(**self.put(saved["train"]), scalars=self.state.scalars)
-        self.totals = self.put({**zero_totals(), **saved["totals"]})
+        self.state = TrainState(**self.put(saved["train"]), numbers=self.state.numbers)
+        self.totals = self.put(totals_from_saved(saved["totals"]))
         self.epoch, self.step_in_epoch, self.seconds = about["epoch"], about["step_in_epoch"], about["seconds"]
         self.plateau = optimizer.Plateau(**about["plateau"])
         self.stopping = optimizer.EarlyStopping(**about["early_stopping"])
@@ -265,7 +265,7 @@ class Training:
         with self.profile.phase("train", step=start):
             with out_of_memory_named(self.config.batch_size):
                 self.state, self.totals = self.program.compiled(
-                    self.state, self.totals, *self.examples.train, order, np.int32(start), np.int32(stop)
+                    self.state, self.totals, self.examples.train, order, np.int32(start), np.int32(stop)
                 )
                 jax.block_until_ready(self.totals)
         first, self.seconds_per_step = not self.seconds_per_step, (time.perf_counter() - before) / (stop - start)
@@ -336,7 +336,7 @@ class Training:
                 self.plateau.update(config.schedule, config.monitor, monitored)
                 rate = np.asarray(self.plateau.learning_rate, self.state.learning_rate.dtype)
                 self.state = self.state.replace(learning_rate=self.put(rate))
-        self.totals = self.put(zero_totals())
+        self.totals = self.put(TrainMetrics.empty())
         best = self.stopping.best_epoch == self.epoch
         last = self.epoch == config.epochs or self.stopping.stop
         if best or last or self.heard or self.epoch % config.checkpoint_every == 0:
@@ -345,9 +345,9 @@ class Training:
 
     def _check_loss(self, stop: int) -> None:
         """Raises Diverged if the loss was no finite number in a step of this epoch before `stop`."""
-        if lost := int(self.totals["lost"]):
+        if lost := int(self.totals.steps_lost.compute()):
             where = f"in epoch {self.epoch + 1}, step {stop - lost + 1} of {self.steps_per_epoch}"
-            raise self._diverged("loss", float(self.totals["loss"]), where)
+            raise self._diverged("loss", float(self.totals.loss.total), where)
 
     def _check_finite(self, what: str, loss: float | None) -> None:
         """Raises Diverged for a loss that shows what the last step of an epoch did: its own was that before the step."""
@@ -365,11 +365,8 @@ class Training:
 
     def _metrics(self) -> dict[str, float | None]:
         """Loss and accuracy of the epoch that ended, as running means, and of the validation set."""
-        totals = jax.device_get(self.totals)
-        metrics = {
-            "loss": float(totals["loss"] / totals["count"]),
-            "accuracy": float(totals["correct"] / totals["count"]),
-        }
+        found = jax.device_get(self.totals).compute()
+        metrics = {name: float(found[name]) for name in ("loss", "accuracy")}
         validated = self._evaluate(self.examples.validation) if self.examples.validation else dict.fromkeys(metrics)
         return metrics | {f"val_{key}": value for key, value in validated.items()}
 

@@ -34,12 +34,12 @@ def train(config, splits, test, classes: int) -> dict[str, float]:
     for step in range(examples // size):
         index = order[step * size : (step + 1) * size]
         state, metrics = one(state, (images[index], labels[index].astype(jnp.int32)))
-        totals = jax.tree.map(jnp.add, totals, metrics) if totals else metrics
-    totals = jax.device_get(totals)
+        totals = totals.merge(metrics) if totals else metrics
+    means = jax.device_get(totals).compute()
     tested = inference.make_evaluate(graphdef, config.data.normalization, config.eval_batch_size)(
         state.params, state.stats, *jax.device_put(test)
     )
-    mean = {name: float(totals[key] / totals["count"]) for name, key in (("loss", "loss"), ("accuracy", "correct"))}
+    mean = {name: float(means[name]) for name in ("loss", "accuracy")}
     return mean | {f"test_{name}": value for name, value in tested.items()}
 
 

@@ -70,17 +70,15 @@ def train(config, images, labels, devices: int, dtype: Any, epochs: int = 1) -> 
     as_dtype = lambda a: a.astype(np.float32).astype(dtype) if jnp.issubdtype(a.dtype, jnp.floating) else a
     state = devices.put(jax.tree.map(as_dtype, jax.device_get(step.init_state(config, 10))))
     images, labels = devices.put((images, labels))
-    # A sum of whole numbers has 64 bits where float64 is enabled.
-    zero = jax.device_get(step.zero_totals()) | {name: np.int64(0) for name in ("correct", "count")}
-    zero = jax.tree.map(as_dtype, zero)
+    zero = jax.tree.map(as_dtype, jax.device_get(step.TrainMetrics.empty()))
     losses = []
     with _precision(dtype):
         for epoch in range(1, epochs + 1):
             order = devices.put(np.asarray(step.shuffled(config.seed, epoch, len(labels))))
             for number in range(steps):
                 totals = devices.put(zero)
-                state, totals = run(state, totals, images, labels, order, np.int32(number), np.int32(number + 1))
-                losses.append(float(totals["loss"] / totals["count"]))
+                state, totals = run(state, totals, (images, labels), order, np.int32(number), np.int32(number + 1))
+                losses.append(float(totals.loss.compute()))
     return jax.device_get(state.params), losses
 
 

@@ -24,7 +24,7 @@ from benchmarks import command, driver, problem, results
 from digits import data, population, record
 from digits.batched import BatchedProgram
 from digits.program import Shared, prepare_jax
-from digits.step import zero_totals
+from digits.step import TrainMetrics
 
 _MEMBERS = flags.DEFINE_integer("members", 10, "How many.", lower_bound=2)
 _SECONDS = flags.DEFINE_float("seconds", 0.5, "For how long each member trains in a round, when alone.", lower_bound=0)
@@ -73,7 +73,7 @@ def _ways(config) -> dict[str, dict]:
     def one(index, steps):
         state, totals = states[index]
         zero, stop = np.int32(0), np.int32(steps)
-        states[index] = program.compiled(state, zero_totals(), *examples.train, orders[index], zero, stop)
+        states[index] = program.compiled(state, TrainMetrics.empty(), examples.train, orders[index], zero, stop)
         jax.block_until_ready(states[index])
 
     def alone(steps):

@@ -123,7 +123,7 @@ class BatchedProgram:
         self.by_member = jax.NamedSharding(mesh, jax.P("member"))
         whole = self.dataset.train_images, self.dataset.train_labels
         self.train = jax.device_put(whole, jax.NamedSharding(mesh, jax.P()))
-        axes = (0, 0, None, None, 0, None, None)
+        axes = (0, 0, None, 0, None, None)
         specs = tuple(jax.P() if axis is None else jax.P("member") for axis in axes)
         vmapped = jax.vmap(self.program.run_steps, in_axes=axes)
         self.run_steps = jax.jit(
@@ -156,7 +156,7 @@ class BatchedProgram:
         state, totals = jax.tree.map(stacked, self.program.shapes)
         order = stacked(jax.ShapeDtypeStruct((self.program.examples,), jnp.int32))
         zero = np.int32(0)
-        return compile_steps(self.run_steps.lower(state, totals, *self.train, order, zero, zero), self.config)
+        return compile_steps(self.run_steps.lower(state, totals, self.train, order, zero, zero), self.config)
 
     def load(self, states: list[tuple[Any, Any]]) -> None:
         """Takes the states and totals of the members; a place without a member gets a copy of the last."""
@@ -185,7 +185,7 @@ class BatchedProgram:
             stop, before = min(start + steps, last), time.perf_counter()
             with out_of_memory_named(self.config.batch_size):
                 self.state, self.totals = self.compiled(
-                    self.state, self.totals, *self.train, orders, np.int32(start), np.int32(stop)
+                    self.state, self.totals, self.train, orders, np.int32(start), np.int32(stop)
                 )
                 jax.block_until_ready(self.totals)
             self.seconds_per_step = (time.perf_counter() - before) / (stop - start)

@@ -23,7 +23,7 @@ from digits import (
     machine,
     models,
     record,
-    scalars,
+    config_numbers,
     statistics,
     summary,
 )
@@ -72,7 +72,7 @@ class SharedByRuns:
 
     def evaluation(self, config: ConfigDict, class_count: int, graphdef: nnx.GraphDef):
         """Compiles the evaluation of a network as training does, once for all configs that share a program."""
-        key = scalars.structure(config), class_count
+        key = config_numbers.structure(config), class_count
         if key not in self._evaluations:
             make = inference.make_evaluate
             self._evaluations[key] = make(graphdef, config.data.normalization, config.eval_batch_size)
@@ -228,11 +228,7 @@ class JudgedRun:
         examples = self.examples
         graphdef, params, stats = models.split(self.run.model)
         evaluate = self._shared.evaluation(self.config, len(self.run.class_names), graphdef)
-        float_type = jax.dtypes.canonicalize_dtype(float)
-        numbers = jax.tree.map(
-            lambda value: np.asarray(value, float_type), scalars.of_model(scalars.of(self.config))
-        )
-        metrics = evaluate(params, stats, *examples, numbers)
+        metrics = evaluate(params, stats, *examples, config_numbers.of(self.config).layers)
         n = len(examples.labels)
         return with_interval(metrics["loss"], round(metrics["accuracy"] * n), n)
 

@@ -1,10 +1,10 @@
-"""Convolution, max pooling and dropout: the functions of the stock operations, as fast as the backend allows.
+"""Convolution, max pooling and dropout, as fast as the backend allows.
 
-XLA's CPU backend runs the weight gradient of a stock convolution several times slower inside a compiled loop than
-outside it, and max pooling's gradient (`select_and_scatter`) is slow everywhere on the CPU. There, where a C++ compiler
-is found, convolution, bias, ReLU and 2x2 pooling are one compiled function (digits/native.py); where none is, a
-convolution is a matrix product (digits/products.py), and pooling remembers which of the four pixels won.
-Values and gradients are those of the stock operations up to rounding.
+Values and gradients are those of the stock operations up to rounding. XLA's CPU backend runs the weight gradient of a stock
+convolution several times slower inside a compiled loop than outside it, and the gradient of max pooling
+(`select_and_scatter`) is slow everywhere on the CPU. On a CPU with a C++ compiler, convolution, bias, ReLU and 2x2 pooling
+are therefore one compiled function (digits/native.py). Without a compiler, a convolution is a matrix product
+(digits/products.py), and pooling remembers which of the four pixels won.
 """
 
 from collections.abc import Callable
@@ -14,16 +14,17 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from digits import native, products, scalars
+from digits import native, products
+from digits.config_numbers import dropout_bits
 from digits.parallel import Shard
 
 IMPLEMENTATIONS = ("auto", "stock", "dot", "native")
 
 
 def choose(implementation: str, dtype: jnp.dtype = jnp.float32) -> str:
-    """The one place where an implementation is chosen: "stock", "dot" or "native".
+    """Chooses "stock", "dot" or "native": `choose("auto")` is the fastest here.
 
-    Compiled convolutions are in float32 only; other numbers take matrix products in their place.
+    Compiled convolutions calculate in float32 only. Other types take matrix products instead.
     """
     if implementation == "auto":
         if jax.default_backend() != "cpu":
@@ -41,21 +42,25 @@ def conv_block(
     window: int = 1,
     implementation: str = "auto",
 ) -> jax.Array:
-    """max_pool(activation(conv(x, kernel, padding) + bias), window), in one pass where that is faster.
+    """Computes max_pool(activation(conv(x, kernel, padding) + bias), window), in one pass where that is faster.
 
-    Values beyond the caches are read and written once instead of four times. Arguments as of `conv` and `max_pool`.
+    One pass reads and writes values that do not fit in the caches once instead of four times. The arguments are those of
+    `conv` and `max_pool`.
     """
     relu = activation is jax.nn.relu
     if choose(implementation, x.dtype) == "native" and (relu or window == 1) and window in (1, 2):
-        y = _native_block(x, kernel, bias, *_pads(kernel, padding), relu, window)
+        y = _native_block(x, kernel, bias, native.Settings(*_pads(kernel, padding), relu, window))
         return y if relu else activation(y)
     return max_pool(activation(conv(x, kernel, padding, implementation) + bias), window, implementation)
 
 
 def _pads(kernel: jax.Array, padding: str) -> tuple[int, int]:
+    """Rows and columns of zeros before and after the image."""
+    if padding == "valid":
+        return 0, 0
     size = kernel.shape[0]
-    low = (size - 1) // 2 if padding == "same" else 0
-    return low, size - 1 - low if padding == "same" else 0
+    low = (size - 1) // 2
+    return low, size - 1 - low
 
 
 def conv(x: jax.Array, kernel: jax.Array, padding: str, implementation: str = "auto") -> jax.Array:
@@ -70,37 +75,37 @@ def conv(x: jax.Array, kernel: jax.Array, padding: str, implementation: str = "a
     Returns:
       NxH'xW'xO.
     """
-    low, high = _pads(kernel, padding)
+    pads = _pads(kernel, padding)
     chosen = choose(implementation, x.dtype)
     if chosen == "native":
-        return _native_block(x, kernel, jnp.zeros(kernel.shape[3]), low, high, False, 1)
+        return _native_block(x, kernel, jnp.zeros(kernel.shape[3]), native.Settings(*pads))
     if chosen == "dot":
-        return products.conv(x, kernel, (low, high))
-    return lax.conv_general_dilated(x, kernel, (1, 1), [(low, high)] * 2, dimension_numbers=("NHWC", "HWIO", "NHWC"))
+        return products.conv(x, kernel, pads)
+    return lax.conv_general_dilated(x, kernel, (1, 1), [pads] * 2, dimension_numbers=("NHWC", "HWIO", "NHWC"))
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(3, 4, 5, 6))
-def _native_block(x, kernel, bias, low, high, relu, window):
-    return native.convolve(x, kernel, bias, low, high, relu, window)[0]
+@functools.partial(jax.custom_vjp, nondiff_argnums=(3,))
+def _native_block(x, kernel, bias, settings):
+    return native.convolve(x, kernel, bias, settings)[0]
 
 
-def _native_block_forward(x, kernel, bias, low, high, relu, window):
-    y, winner = native.convolve(x, kernel, bias, low, high, relu, window)
-    # After pooling the winners say all; the outputs themselves would only be kept alive.
-    return y, (x, kernel, winner, y[:0] if window > 1 else y)
+def _native_block_forward(x, kernel, bias, settings):
+    y, winner = native.convolve(x, kernel, bias, settings)
+    # After pooling the gradient needs only the winners. The outputs would stay in memory for nothing.
+    return y, (x, kernel, winner, y[:0] if settings.window > 1 else y)
 
 
-def _native_block_backward(low, high, relu, window, saved, g):
+def _native_block_backward(settings, saved, g):
     x, kernel, winner, y = saved
-    x_gradient = native.input_gradient(g, y, winner, kernel, x.shape, low, high, relu, window)
-    return x_gradient, *native.kernel_gradient(x, g, y, winner, kernel.shape[0], low, high, relu, window)
+    x_gradient = native.input_gradient(g, y, winner, kernel, x.shape, settings)
+    return x_gradient, *native.kernel_gradient(x, g, y, winner, kernel.shape[0], settings)
 
 
 _native_block.defvjp(_native_block_forward, _native_block_backward)
 
 
 def max_pool(x: jax.Array, window: int, implementation: str = "auto") -> jax.Array:
-    """Max pooling of NxHxWxC with stride = window; rows and columns beyond the last whole window are dropped.
+    """Max pooling of NxHxWxC with stride = window. Drops rows and columns beyond the last whole window.
 
     The gradient goes to the first maximum of each window, in row order.
     """
@@ -129,7 +134,7 @@ def _max_pool_forward(x):
     a, b, c, d = _quarters(x)
     top, bottom = jnp.maximum(a, b), jnp.maximum(c, d)
     winner = jnp.where(top >= bottom, jnp.where(a >= b, 0, 1), jnp.where(c >= d, 2, 3)).astype(jnp.uint8)
-    # Only the shape of x is needed again; an empty array carries its odd row and column without holding its memory.
+    # The gradient needs only the shape of x. An empty array carries it without holding the memory.
     return jnp.maximum(top, bottom), (winner, jnp.empty((0, *x.shape[1:]), x.dtype))
 
 
@@ -151,15 +156,19 @@ def dropout(
 ) -> jax.Array:
     """Inverted dropout: zeroes each number with probability `rate` and divides the rest by 1 - rate.
 
-    With 8 or 16 random `bits` a number the probability is `rate` rounded to 1/256 or 1/65536. Without, eight where
-    they give it exactly; a traced rate must be told. With a `shard`, x is its rows of a batch.
+    Args:
+      x: Nx..., with a `shard` its rows of a batch.
+      rate: the probability, rounded to 1/256 with 8 random bits a number, to 1/65536 with 16.
+      key: a random key.
+      bits: 8 or 16. If None: 8 when rate * 256 is whole, else 16. For a traced rate `bits` is required.
+      shard: the part of a batch that x is. The numbers are drawn for the whole batch.
     """
     shard = shard or Shard(len(x))
     each = x.size // len(x)
     count = shard.batch * each
-    bits = bits or scalars.dropout_bits(rate)
+    bits = bits or dropout_bits(rate)
     threshold = jnp.minimum(jnp.round(rate * 2.0**bits), 2**bits - 1).astype(jnp.uint8 if bits == 8 else jnp.uint16)
-    # One draw of 32 bits serves several numbers; the barrier keeps XLA from making the draw anew for each of them.
+    # One draw of 32 bits serves several numbers. The barrier keeps XLA from repeating the draw for each of them.
     words = lax.optimization_barrier(jax.random.bits(key, (-(-count * bits // 32),), jnp.uint32))
     shifts = jnp.arange(0, 32, bits, dtype=jnp.uint32)[:, None]
     drawn = (words >> shifts).astype(jnp.uint8 if bits == 8 else jnp.uint16).reshape(-1)[:count]

@@ -70,7 +70,7 @@ class Loop:
         before = time.perf_counter()
         with run.recorder.profile.phase("train", step=start), out_of_memory_named(run.config.batch_size):
             state.train, state.totals = self._compiled(
-                state.train, state.totals, *run.examples.train, self._order, np.int32(start), np.int32(stop)
+                state.train, state.totals, run.examples.train, self._order, np.int32(start), np.int32(stop)
             )
             jax.block_until_ready(state.totals)
         seconds = time.perf_counter() - before

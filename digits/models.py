@@ -1,11 +1,10 @@
 """The model families as Flax NNX modules: `Dense` (hidden layers) and `CNN` (convolution blocks, then `Dense`).
 
-Between them their arguments cover every documented architecture; `build` reads them from `config.model`. Layers are
-applied in the order of their creation, and a key given to the call means training: dropout acts and BatchNorm uses,
-and updates with, the statistics of the batch.
+`build` makes the network of a `config.model`; the two families cover every documented architecture. A network applies its
+layers in the order of their creation. A call with a random key trains: dropout acts, and BatchNorm normalises by the
+statistics of the batch and updates its moving ones.
 """
 
-import dataclasses
 import math
 from typing import Any, Sequence
 
@@ -14,16 +13,23 @@ import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
-from digits import layers, native, scalars
+from digits import layers, native
+from digits.config_numbers import Number, dropout_bits, each
 from digits.errors import UserError, require, require_choice, require_number
 from digits.parallel import Shard
 
 IMAGE_SHAPE = (28, 28, 1)
+
+
+def _linear(x: jax.Array) -> jax.Array:
+    return x
+
+
 ACTIVATIONS = {
     "relu": jax.nn.relu, "tanh": jnp.tanh, "sigmoid": jax.nn.sigmoid, "elu": jax.nn.elu,
-    "gelu": jax.nn.gelu, "silu": jax.nn.silu, "linear": lambda x: x,
+    "gelu": jax.nn.gelu, "silu": jax.nn.silu, "linear": _linear,
 }  # fmt: skip
-# The same formulas as Keras's; the normal ones are truncated at two standard deviations in both.
+# The same formulas as Keras's. Both truncate the normal ones at two standard deviations.
 INITIALIZERS = {
     f"{name}_{shape}": getattr(jax.nn.initializers, f"{name}_{shape}")
     for name in ("glorot", "he", "lecun")
@@ -33,15 +39,15 @@ INITIALIZERS = {
 BATCH_NORM_MOMENTUM = 0.99
 BATCH_NORM_EPSILON = 1e-3
 MOST_LAYERS = 100  # Hidden layers and convolutions: building more takes minutes.
-MOST_PARAMETERS = 2**28  # A GiB; training takes four, and saving it a fifth.
-# In float32, what dropout keeps is divided by nearly nothing above the one, and the penalty is infinite above the other.
+MOST_PARAMETERS = 2**28  # A GiB of weights; training needs four times as much, saving a fifth.
+# Limits in float32: above this dropout rate 1 / (1 - rate) explodes; above this L2 factor the penalty overflows.
 _LARGEST_DROPOUT, _LARGEST_L2 = 0.999, 1e6
 
 
 class Linear(nnx.Linear):
-    """A dense layer with its activation, and its L2 penalty where it has one."""
+    """A dense layer with its activation. `l2` is the factor of its L2 penalty (see `penalty`); None: it has none."""
 
-    def __init__(self, inputs: int, width: int, activation: str, init: str, l2: "Number | None", rngs: nnx.Rngs):
+    def __init__(self, inputs: int, width: int, activation: str, init: str, l2: float | None, rngs: nnx.Rngs):
         super().__init__(inputs, width, kernel_init=INITIALIZERS[init](), rngs=rngs)
         self.activation = activation
         self.l2 = l2
@@ -50,23 +56,36 @@ class Linear(nnx.Linear):
         return ACTIVATIONS[self.activation](super().__call__(x))
 
 
-class Conv(nnx.Module):
-    """A convolution with stride 1, bias and activation, and the max pooling after it where there is one."""
+class ConvBlock(nnx.Module):
+    """A convolution with stride 1 and bias, its activation and, with a `window`, max pooling; NxHxWxC to NxH'xW'xO.
 
-    def __init__(self, inputs: int, width: int, size: int, config: ConfigDict, rngs: nnx.Rngs):
+    The three are one operation, because that is faster on a CPU. Window 0 means no pooling.
+    """
+
+    def __init__(self, inputs: int, width: int, size: int, window: int, config: ConfigDict, rngs: nnx.Rngs):
         init = INITIALIZERS[config.kernel_init]()
         self.kernel = nnx.Param(init(rngs.params(), (size, size, inputs, width), jnp.float32))
         self.bias = nnx.Param(jnp.zeros(width, jnp.float32))
         self.padding, self.activation, self.implementation = config.padding, config.activation, config.convolution
+        self.window = window
 
-    def __call__(self, x: jax.Array, pool: int = 1) -> jax.Array:
+    def __call__(self, x: jax.Array) -> jax.Array:
+        return self._apply(x, self.window or 1)
+
+    def without_pooling(self, x: jax.Array) -> jax.Array:
+        """The activations before the pooling."""
+        return self._apply(x, 1)
+
+    def _apply(self, x: jax.Array, window: int) -> jax.Array:
         activation = ACTIVATIONS[self.activation]
         return layers.conv_block(
-            x, self.kernel[...], self.bias[...], self.padding, activation, pool, self.implementation
+            x, self.kernel[...], self.bias[...], self.padding, activation, window, self.implementation
         )
 
 
 class MaxPool(nnx.Module):
+    """Max pooling that does not follow a convolution directly, because BatchNorm comes between them."""
+
     def __init__(self, window: int, implementation: str):
         self.window, self.implementation = window, implementation
 
@@ -79,34 +98,28 @@ class Flatten(nnx.Module):
         return x.reshape(x.shape[0], -1)
 
 
-@dataclasses.dataclass(frozen=True)
-class Number:
-    """A dropout rate or an L2 factor: the config's own, or the traced one of a member of a population."""
-
-    value: float
-    field: str  # In config.model; with one value for all layers, or one for each.
-    index: int
-
-    def of(self, config: ConfigDict | None) -> float | jax.Array:
-        """The number in a `config.model` with numbers of its own; without one, in that of the network."""
-        if config is None:
-            return self.value
-        values = config[self.field]
-        return values[min(self.index, len(values) - 1)] if isinstance(values, (tuple, list)) else values
-
-
 class Dropout(nnx.Module):
-    def __init__(self, rate: Number):
-        self.rate, self.bits = rate, scalars.dropout_bits(rate.value)
+    """Inverted dropout with the probability `rate`; a call with a `rate` of its own uses that instead.
+
+    Both must need the same number of random bits, which is part of the compiled program (`config_numbers.dropout_bits`).
+    """
+
+    def __init__(self, rate: float):
+        self.rate, self.bits = rate, dropout_bits(rate)
 
     def __call__(
-        self, x: jax.Array, key: jax.Array | None, numbers: ConfigDict | None = None, shard: Shard | None = None
+        self, x: jax.Array, key: jax.Array | None, rate: Number | None = None, shard: Shard | None = None
     ) -> jax.Array:
-        return x if key is None else layers.dropout(x, self.rate.of(numbers), key, self.bits, shard)
+        if key is None:
+            return x
+        return layers.dropout(x, self.rate if rate is None else rate, key, self.bits, shard)
 
 
 class BatchNorm(nnx.BatchNorm):
-    """With Keras's constants, and over the batch of all devices: nnx's own takes the mean of the devices' means."""
+    """BatchNorm with Keras's constants and the statistics of the whole batch, also where several devices share it.
+
+    `nnx.BatchNorm` itself would take the mean of the devices' statistics.
+    """
 
     def __init__(self, width: int, rngs: nnx.Rngs):
         super().__init__(width, momentum=BATCH_NORM_MOMENTUM, epsilon=BATCH_NORM_EPSILON, rngs=rngs)
@@ -138,20 +151,24 @@ class _Stack(nnx.Module):
         self,
         images: jax.Array,
         key: jax.Array | None = None,
-        numbers: ConfigDict | None = None,
+        numbers: dict[str, Number] | None = None,
         shard: Shard | None = None,
     ) -> jax.Array:
-        """Normalised images, NxHxWx1, to logits, NxK. With a `key` in training mode, without in evaluation mode.
+        """Maps normalised images, NxHxWx1, to logits, NxK: `network(images)` evaluates, `network(images, key)` trains.
 
-        `numbers` is a `config.model` whose dropout rates take the place of the network's own; with a `shard`, the images
-        are its rows of a batch.
+        Args:
+          images: normalised images; with a `shard`, its rows of a batch.
+          key: the random key of a training step; None evaluates.
+          numbers: dropout rates by layer, in place of the network's own: {"dropout_1": 0.25}.
+          shard: the part of a batch that the images are.
         """
-        x, stack = images, [getattr(self, name) for name in self.names]
-        for index, (layer, following) in enumerate(zip(stack, [*stack[1:], None])):
-            if isinstance(layer, Conv) and isinstance(following, MaxPool):
-                x = layer(x, following.window)  # Both at once.
-            elif not (isinstance(layer, MaxPool) and isinstance(stack[index - 1], Conv)):
-                x = apply_layer(layer, x, None if key is None else jax.random.fold_in(key, index), numbers, shard)
+        x, numbers, operations = images, numbers or {}, 0
+        for name in self.names:
+            layer = getattr(self, name)
+            own_key = None if key is None else jax.random.fold_in(key, operations)
+            x = apply_layer(layer, x, own_key, numbers.get(name), shard)
+            # A layer's random stream is numbered by the operations before it, of which the pooling of a block is one.
+            operations += 2 if isinstance(layer, ConvBlock) and layer.window else 1
         return x
 
 
@@ -159,13 +176,14 @@ def apply_layer(
     layer: nnx.Module,
     x: jax.Array,
     key: jax.Array | None,
-    numbers: ConfigDict | None = None,
+    number: Number | None = None,
     shard: Shard | None = None,
 ) -> jax.Array:
+    """Applies one layer of a network; `number` takes the place of its own dropout rate."""
     if isinstance(layer, BatchNorm):
         return layer(x, key, shard)
     if isinstance(layer, Dropout):
-        return layer(x, key, numbers, shard)
+        return layer(x, key, number, shard)
     return layer(x)
 
 
@@ -179,25 +197,23 @@ class Dense(_Stack):
     def _add_dense(self, inputs: int, classes: int, config: ConfigDict, rngs: nnx.Rngs) -> None:
         self._add("flatten", Flatten())
         if config.input_dropout:
-            self._add("dropout", Dropout(Number(config.input_dropout, "input_dropout", 0)))
+            self._add("dropout", Dropout(config.input_dropout))
         count = len(config.hidden)
-        for index, width, norm, rate, l2 in zip(
-            range(count),
+        for width, norm, rate, l2 in zip(
             config.hidden,
             each(config.hidden_batch_norm, count, "model.hidden_batch_norm", "model.hidden"),
             each(config.hidden_dropout, count, "model.hidden_dropout", "model.hidden"),
             each(config.hidden_l2, count, "model.hidden_l2", "model.hidden"),
         ):
-            penalty = Number(l2, "hidden_l2", index) if l2 else None
-            self._add("dense", Linear(inputs, width, config.activation, config.kernel_init, penalty, rngs))
-            self._add_norm_and_dropout(norm, Number(rate, "hidden_dropout", index), width, rngs)
+            self._add("dense", Linear(inputs, width, config.activation, config.kernel_init, l2 or None, rngs))
+            self._add_norm_and_dropout(norm, rate, width, rngs)
             inputs = width
         self._add("dense", Linear(inputs, classes, "linear", config.output_init, None, rngs))
 
-    def _add_norm_and_dropout(self, norm: bool, rate: Number | None, width: int, rngs: nnx.Rngs) -> None:
+    def _add_norm_and_dropout(self, norm: bool, rate: float, width: int, rngs: nnx.Rngs) -> None:
         if norm:
             self._add("batch_norm", BatchNorm(width, rngs))
-        if rate and rate.value:
+        if rate:
             self._add("dropout", Dropout(rate))
 
 
@@ -208,14 +224,14 @@ class CNN(Dense):
         _Stack.__init__(self)
         side, channels = shape[0], shape[2]
         count = len(config.blocks)
-        for index, widths, size, pool, rate in zip(
-            range(count),
+        norm_after_conv = config.batch_norm == "conv"  # Then it comes before the pooling.
+        for widths, size, pool, rate in zip(
             config.blocks,
             each(config.kernel_size, count, "model.kernel_size", "model.blocks"),
             each(config.pool, count, "model.pool", "model.blocks"),
             each(config.block_dropout, count, "model.block_dropout", "model.blocks"),
         ):
-            for width in widths:
+            for place, width in enumerate(widths, start=1):
                 side -= size - 1 if config.padding == "valid" else 0
                 if side < 1:
                     raise UserError(
@@ -223,27 +239,17 @@ class CNN(Dense):
                         f"{shape[1]} image after these {config.padding} convolutions: use smaller kernels, fewer "
                         "blocks, less pooling or config.model.padding='same'."
                     )
-                self._add("conv", Conv(channels, width, size, config, rngs))
-                if config.batch_norm == "conv":
-                    self._add_norm_and_dropout(True, None, width, rngs)
+                window = pool if place == len(widths) and not norm_after_conv else 0
+                self._add("conv", ConvBlock(channels, width, size, window, config, rngs))
+                if norm_after_conv:
+                    self._add("batch_norm", BatchNorm(width, rngs))
                 channels = width
-            if pool:
+            if pool and norm_after_conv:
                 self._add("max_pool", MaxPool(pool, config.convolution))
-                side //= pool
-            rate = Number(rate, "block_dropout", index)
+            side //= pool or 1
             self._add_norm_and_dropout(config.batch_norm == "block", rate, channels, rngs)
         require(side >= 1, "model.pool", config.pool, "small enough that a pixel is left after the last block")
         self._add_dense(side * side * channels, classes, config, rngs)
-
-
-def each(value: Any, count: int, field: str, per: str) -> tuple:
-    """One value for all, or a tuple with one for each, as a tuple of `count` values."""
-    if not isinstance(value, (tuple, list)):
-        return (value,) * count
-    if len(value) == 1:
-        return tuple(value) * count
-    require(len(value) == count, field, value, f"one value, or one for each of the {count} entries of config.{per}")
-    return tuple(value)
 
 
 def check(config: ConfigDict) -> None:
@@ -303,7 +309,7 @@ def check_size(model: nnx.Module) -> None:
 
 
 def build(config: ConfigDict, classes: int, key: jax.Array) -> nnx.Module:
-    """The network of a `config.model` for 28x28 images.
+    """Makes the network of a `config.model` for 28x28 images: `build(config.model, 10, jax.random.key(0))`.
 
     Args:
       config: `config.model`.
@@ -323,10 +329,18 @@ def build(config: ConfigDict, classes: int, key: jax.Array) -> nnx.Module:
     return CNN(IMAGE_SHAPE, classes, config, rngs)
 
 
-def penalty(model: nnx.Module, numbers: ConfigDict | None = None) -> jax.Array | float:
-    """Keras's L2 penalty of the layers that have one: l2 * sum(kernel^2); `numbers` as in the network's call."""
-    linears = (getattr(model, name) for name in model.names if name.startswith("dense"))
-    return sum(layer.l2.of(numbers) * jnp.sum(layer.kernel[...] ** 2) for layer in linears if layer.l2)
+def penalty(model: nnx.Module, numbers: dict[str, Number] | None = None) -> jax.Array | float:
+    """Keras's L2 penalty, l2 * sum(kernel^2), over the layers that have a factor.
+
+    `numbers` holds factors by layer in place of the network's own: {"dense_1": 0.001}.
+    """
+    total = 0
+    for name in model.names:
+        layer = getattr(model, name)
+        if isinstance(layer, Linear) and layer.l2:
+            factor = numbers[name] if numbers else layer.l2
+            total += factor * jnp.sum(layer.kernel[...] ** 2)
+    return total
 
 
 def split(model: nnx.Module) -> tuple[nnx.GraphDef, dict, dict]:
@@ -336,7 +350,7 @@ def split(model: nnx.Module) -> tuple[nnx.GraphDef, dict, dict]:
 
 
 def for_evaluation(model: nnx.Module) -> nnx.Module:
-    """A copy without dropout and penalties, which only training uses: equal if networks differ in them alone."""
+    """A copy without dropout and penalties, which only training uses. Networks that differ in them alone become equal."""
     copy = nnx.merge(*nnx.split(model))
     for name in copy.names:
         layer = getattr(copy, name)

@@ -1,13 +1,13 @@
-"""Compiled convolutions for the CPU: `convolution.cc`, built with the machine's own C++ compiler and called through XLA.
+"""Compiled convolutions for the CPU: builds `convolution.cc` with the machine's C++ compiler and calls it through XLA.
 
 XLA's CPU backend has no convolution gradients that are fast inside a compiled loop, and its matrix products reach half
-of what the processor can do on the shapes of these networks. The library is built when it is first needed, which takes
-some seconds, and is kept in the user's cache folder; where there is no compiler, `problem` says so and nothing else
-changes. CXX in the environment names another compiler than the first of g++, clang++ and c++.
+of the processor's peak on the shapes of these networks. The first use builds the library, which takes some seconds, and
+keeps it in the user's cache folder. Without a compiler `problem` gives the reason, and the other implementations serve.
+The compiler is CXX of the environment, or the first of g++, clang++ and c++.
 
 Kernels of 2, 3, 5 and 7 pixels are applied by minimal filtering (Winograd 1980; Lavin and Gray 2015, arXiv:1509.09308)
 along the rows of the image alone: F(4,2), F(4,3), F(4,5) and F(2,7) need 1.6, 2, 2.5 and 1.75 times fewer
-multiplications than the sum itself. Relative to the largest value of the result, values and gradients are within 5e-6 of
+multiplications than the plain sum. Relative to the largest value of the result, values and gradients are within 5e-6 of
 those of the stock operations, which are themselves within about 1e-6 of float64's.
 """
 
@@ -25,6 +25,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -34,9 +35,9 @@ from digits import data
 
 _SOURCE = Path(__file__).with_name("convolution.cc")
 _FLAGS = ("-std=c++17", "-O3", "-fPIC", "-shared", "-w")
-# Under a minute on anything that trains; a compiler that hangs must not hang the training.
+# Building takes under a minute on any machine that trains. A compiler that hangs must not hang the training.
 _SECONDS_TO_BUILD = 120
-# What is compiled by itself, and what it defines: two processors are busy half as long as one.
+# Parts of the source that are compiled as separate libraries in parallel, and the symbols of each.
 _PARTS = {
     "DIGITS_FORWARD": ("digits_convolve", "digits_input_gradient"),
     "DIGITS_GRADIENT": ("digits_kernel_gradient",),
@@ -45,12 +46,12 @@ _EMPTY = (0, 0, 0, 0)
 
 
 def available() -> bool:
-    """Whether the compiled convolutions can be used; builds them if they are not there yet."""
+    """Whether the compiled convolutions can be used. Builds them if they are not there yet."""
     return problem() is None
 
 
 def problem() -> str | None:
-    """Why they cannot be used; None if they can."""
+    """The reason why the compiled convolutions cannot be used; None if they can."""
     if jax.default_backend() != "cpu":
         return "they are for CPUs"
     found = _loaded()
@@ -71,7 +72,7 @@ def _machine_flags() -> tuple[str, ...]:
 
 
 def _processor() -> str:
-    """What -march=native depends on: a cache folder may be shared by several machines."""
+    """The properties that -march=native depends on, because several machines may share a cache folder."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
@@ -83,7 +84,7 @@ def _processor() -> str:
 
 @functools.cache
 def _loaded() -> tuple[ctypes.CDLL, ...] | str:
-    """The loaded libraries, or why there are none."""
+    """The loaded libraries, or the reason why there are none."""
     compiler = _compiler()
     if platform.system() == "Windows" or compiler is None:
         return "no C++ compiler was found"
@@ -105,13 +106,13 @@ def _loaded() -> tuple[ctypes.CDLL, ...] | str:
 
 
 def _path(command: list[str]) -> Path:
-    """Where the library that the command builds is kept: a name for the source, compiler, flags and processor."""
+    """The file of the library that a command builds, named by source, compiler, flags and processor."""
     identity = "\n".join([_SOURCE.read_text(), _processor(), jax.lib.__version__, *command])
     return data.cache_dir() / "native" / f"{hashlib.sha256(identity.encode()).hexdigest()[:16]}.so"
 
 
 def _build(commands: list[list[str]], paths: list[Path]) -> None:
-    """Builds the libraries that are missing, at the same time; of several processes that lack them, one builds them."""
+    """Builds the missing libraries in parallel. Of several processes that lack them, one builds and the others wait."""
     folder = paths[0].parent
     folder.mkdir(parents=True, exist_ok=True)
     with _locked(folder), concurrent.futures.ThreadPoolExecutor() as pool:
@@ -124,12 +125,12 @@ def _compile(command: list[str], path: Path) -> None:
         built = Path(folder) / path.name
         command = [*command, f"-I{jax.ffi.include_dir()}", str(_SOURCE), "-o", str(built)]
         subprocess.run(command, check=True, capture_output=True, timeout=_SECONDS_TO_BUILD)
-        os.replace(built, path)  # Whole or absent, also where nothing can be locked and two processes build.
+        os.replace(built, path)  # Whole or absent, also if two processes build because the folder cannot be locked.
 
 
 @contextlib.contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    """Holds the folder's lock, which ends with the process. Where the file system has none, goes on without."""
+    """Holds the folder's lock, which ends with the process. Goes on without it where the file system has no locks."""
     import fcntl  # Not on Windows, where nothing is built.
 
     handle = os.open(folder, os.O_RDONLY)
@@ -141,50 +142,68 @@ def _locked(folder: Path) -> Iterator[None]:
         os.close(handle)
 
 
+class Settings(NamedTuple):
+    """How a convolution and its pooling are computed.
+
+    Attributes:
+      low: rows and columns of zeros before the image.
+      high: rows and columns of zeros after it.
+      relu: whether the activation is max(0, .); otherwise there is none.
+      window: side and stride of the pooling window, 1 or 2.
+    """
+
+    low: int
+    high: int
+    relu: bool = False
+    window: int = 1
+
+
 def convolve(
-    x: jax.Array, kernel: jax.Array, bias: jax.Array, low: int, high: int, relu: bool, window: int
+    x: jax.Array, kernel: jax.Array, bias: jax.Array, settings: Settings
 ) -> tuple[jax.Array, jax.Array]:
-    """max_pool(activation(x * kernel + bias)) in one pass, all float32.
+    """Computes max_pool(activation(x * kernel + bias)) in one pass, all float32.
 
     Args:
       x: images, NxHxWxC.
       kernel: KxKxCxO.
       bias: O.
-      low: rows and columns of zeros before the image.
-      high: rows and columns of zeros after it.
-      relu: whether the activation is max(0, .); otherwise it is none.
-      window: side of the pooling window and stride, 1 or 2.
+      settings: padding, activation and pooling.
 
     Returns:
-      The result, NxH'xW'xO, and for the gradient of the pooling which of the four pixels won, uint8 (4: none, as all
-      are below zero); empty for window 1.
+      The result, NxH'xW'xO, and the winners for the gradient of the pooling, uint8 of the same shape: which of the four
+      pixels was the largest, or 4 if all are below zero. For window 1 there are no winners: an empty array.
     """
-    size, outputs = kernel.shape[0], kernel.shape[3]
-    side = lambda length: (length + low + high - size + 1) // window
-    shape = (x.shape[0], side(x.shape[1]), side(x.shape[2]), outputs)
-    result = jax.ShapeDtypeStruct(shape, jnp.float32), jax.ShapeDtypeStruct(shape if window > 1 else _EMPTY, jnp.uint8)
-    return _call("digits_convolve", result, low, high, relu, window)(x, kernel, bias)
+
+    def side(length: int) -> int:
+        return (length + settings.low + settings.high - kernel.shape[0] + 1) // settings.window
+
+    shape = (x.shape[0], side(x.shape[1]), side(x.shape[2]), kernel.shape[3])
+    winners = jax.ShapeDtypeStruct(shape if settings.window > 1 else _EMPTY, jnp.uint8)
+    return _call("digits_convolve", (jax.ShapeDtypeStruct(shape, jnp.float32), winners), settings)(x, kernel, bias)
 
 
 def input_gradient(
-    g: jax.Array, y: jax.Array, winner: jax.Array, kernel: jax.Array, shape: tuple, low: int, high: int, relu: bool,
-    window: int,
-) -> jax.Array:  # fmt: skip
-    """The gradient of `convolve`'s x, of that shape, from that of its result, g; y and winner are what it returned."""
+    g: jax.Array, y: jax.Array, winner: jax.Array, kernel: jax.Array, shape: tuple[int, ...], settings: Settings
+) -> jax.Array:
+    """The gradient of `convolve`'s x, which has the given shape.
+
+    `g` is the gradient of the result, `y` and `winner` are the two results.
+    """
     result = jax.ShapeDtypeStruct(shape, jnp.float32)
-    return _call("digits_input_gradient", result, low, high, relu, window)(g, y, winner, kernel)
+    return _call("digits_input_gradient", result, settings)(g, y, winner, kernel)
 
 
 def kernel_gradient(
-    x: jax.Array, g: jax.Array, y: jax.Array, winner: jax.Array, size: int, low: int, high: int, relu: bool, window: int
+    x: jax.Array, g: jax.Array, y: jax.Array, winner: jax.Array, size: int, settings: Settings
 ) -> tuple[jax.Array, jax.Array]:
-    """The gradients of `convolve`'s KxKxCxO kernel and of its bias."""
+    """The gradients of `convolve`'s KxKxCxO kernel, K = size, and of its bias; arguments as of `input_gradient`."""
     outputs = g.shape[3]
     shapes = (size, size, x.shape[3], outputs), (outputs,)
     result = tuple(jax.ShapeDtypeStruct(shape, jnp.float32) for shape in shapes)
-    return _call("digits_kernel_gradient", result, low, high, relu, window)(x, g, y, winner)
+    return _call("digits_kernel_gradient", result, settings)(x, g, y, winner)
 
 
-def _call(name, result, low, high, relu, window):
+def _call(name, result, settings):
     call = jax.ffi.ffi_call(name, result, vmap_method="sequential")
-    return functools.partial(call, low=np.int64(low), high=np.int64(high), relu=relu, window=np.int64(window))
+    low, high, window = (np.int64(number) for number in (settings.low, settings.high, settings.window))
+    return functools.partial(call, low=low, high=high, relu=settings.relu, window=window)

@@ -1,7 +1,7 @@
 """Optimizers as Optax chains, learning-rate schedules, and Keras's plateau and early-stopping rules.
 
-The learning rate is an argument of the update, not part of the chain's state: the step computes it once from the
-schedule and from what the plateau rule has left of the base rate, records it, and hands it to
+The learning rate is an argument of the update, not part of the chain's state. The step computes it once from the
+schedule and the base rate, which the plateau rule lowers, and hands it to
 `tx.update(grads, state, params, learning_rate=...)`.
 """
 
@@ -13,8 +13,8 @@ import jax.numpy as jnp
 from ml_collections import ConfigDict
 import optax
 
+from digits.config_numbers import OptimizerNumbers, ScheduleNumbers
 from digits.errors import require, require_choice, require_number
-from digits.scalars import is_on
 
 OPTIMIZERS = ("adam", "sgd", "rmsprop")
 SCHEDULES = ("constant", "exponential", "inverse_time", "cosine", "one_cycle", "plateau")
@@ -47,75 +47,88 @@ def scale_by_learning_rate() -> optax.GradientTransformationExtraArgs:
 
 
 def decay_kernels(weight_decay: float) -> optax.GradientTransformationExtraArgs:
-    """Decoupled weight decay (Loshchilov & Hutter 2019) of kernels: takes learning rate * `weight_decay` * kernel away.
+    """Decoupled weight decay of kernels: subtracts learning rate * `weight_decay` * kernel (Loshchilov & Hutter 2019).
 
     It comes last in the chain, so that neither the preconditioner nor the momentum acts on it. Biases and BatchNorm's
-    scales, the parameters with one axis, are left alone.
+    scales, the parameters with one axis, do not decay.
     """
 
     def update(updates, state, params, *, learning_rate, **_):
-        shrink = lambda u, p: u - learning_rate * weight_decay * p if p.ndim > 1 else u
+        def shrink(u, p):
+            return u - learning_rate * weight_decay * p if p.ndim > 1 else u
+
         return jax.tree.map(shrink, updates, params), state
 
     return optax.GradientTransformationExtraArgs(lambda params: optax.EmptyState(), update)
 
 
-def build(config: ConfigDict) -> optax.GradientTransformationExtraArgs:
+def build(config: ConfigDict, numbers: OptimizerNumbers) -> optax.GradientTransformationExtraArgs:
     """The chain of a `config.optimizer`: clipping, preconditioning, learning rate, momentum, weight decay.
 
-    Momentum comes after the learning rate, v = m v - lr g, as Keras composes it: a changing rate then acts on new
-    gradients only. Its `update` needs `learning_rate=`.
+    Momentum comes after the learning rate, v = m v - lr g, as Keras composes it, so that a changing rate acts on new
+    gradients only. The chain's `update` needs `learning_rate=`.
+
+    Args:
+      config: decides which parts there are, together with the switches of `numbers`.
+      numbers: the values, floats or arrays.
     """
     chain = []
-    if is_on(config.clip_norm):
-        chain.append(optax.clip_by_global_norm(config.clip_norm))
+    if numbers.clip_norm is not None:
+        chain.append(optax.clip_by_global_norm(numbers.clip_norm))
     if config.name == "adam":
-        chain.append(scale_by_adam(config.beta_1, config.beta_2, config.epsilon))
+        chain.append(scale_by_adam(numbers.beta_1, numbers.beta_2, numbers.epsilon))
     elif config.name == "rmsprop":
-        chain.append(optax.scale_by_rms(config.rho, config.epsilon, eps_in_sqrt=config.epsilon_in_sqrt))
+        chain.append(optax.scale_by_rms(numbers.rho, numbers.epsilon, eps_in_sqrt=config.epsilon_in_sqrt))
     chain.append(scale_by_learning_rate())
-    if config.name == "sgd" and is_on(config.momentum):
-        chain.append(optax.trace(config.momentum, nesterov=config.nesterov))
-    if is_on(config.weight_decay):
-        chain.append(decay_kernels(config.weight_decay))
+    if config.name == "sgd" and numbers.momentum is not None:
+        chain.append(optax.trace(numbers.momentum, nesterov=config.nesterov))
+    if numbers.weight_decay is not None:
+        chain.append(decay_kernels(numbers.weight_decay))
     return optax.chain(*chain)
 
 
-def learning_rate(config: ConfigDict, epochs: int, steps_per_epoch: int) -> Callable[[jax.Array, jax.Array], jax.Array]:
-    """The schedule of a `config.schedule`: (step, base rate) -> the rate of that update; steps count from 0.
+def learning_rate(
+    name: str, numbers: ScheduleNumbers, epochs: int, steps_per_epoch: int
+) -> Callable[[jax.Array, jax.Array], jax.Array]:
+    """The schedule of a `config.schedule.name`: (step, base rate) -> the rate of that update; steps count from 0.
 
-    `plateau` is constant here: its rule changes the base rate between epochs. The config's numbers may be traced.
+    `plateau` is constant here: its rule changes the base rate between epochs. The numbers are floats or arrays.
     """
     total = epochs * steps_per_epoch
 
     def factor(step):
-        if config.name == "exponential":
+        if name == "exponential":
             epoch = step // steps_per_epoch
-            return jnp.exp(-config.decay * jnp.maximum(epoch - config.start_epoch, 0))
-        if config.name == "inverse_time":
-            return 1 / (1 + config.decay * step)
-        if config.name == "cosine":
-            return optax.cosine_decay_schedule(1.0, total, config.final_fraction)(step)
-        if config.name == "one_cycle":
-            return _one_cycle(step, total, config.peak_fraction, config.initial_divisor, config.final_divisor)
+            return jnp.exp(-numbers.decay * jnp.maximum(epoch - numbers.start_epoch, 0))
+        if name == "inverse_time":
+            return 1 / (1 + numbers.decay * step)
+        if name == "cosine":
+            return optax.cosine_decay_schedule(1.0, total, numbers.final_fraction)(step)
+        if name == "one_cycle":
+            return _one_cycle(step, total, numbers.peak_fraction, numbers.initial_divisor, numbers.final_divisor)
         return jnp.ones(())
 
     def rate(step, base):
-        warmup = config.warmup_epochs * steps_per_epoch
-        return base * factor(step) * (jnp.minimum(1.0, (step + 1) / warmup) if is_on(warmup) else 1.0)
+        rate = base * factor(step)
+        if numbers.warmup_epochs is None:
+            return rate
+        return rate * jnp.minimum(1.0, (step + 1) / (numbers.warmup_epochs * steps_per_epoch))
 
     return rate
 
 
 def _one_cycle(step, total, peak_fraction, initial_divisor, final_divisor):
-    """`optax.cosine_onecycle_schedule` with a peak of 1, whose own does not take traced settings.
+    """`optax.cosine_onecycle_schedule` with a peak of 1. Optax's own takes no arrays as settings.
 
     As in PyTorch's OneCycleLR, the final divisor counts from the initial rate.
     """
     peak = jnp.floor(peak_fraction * total)
     up, down = step / jnp.maximum(peak, 1), (step - peak) / jnp.maximum(total - peak, 1)
     start, end = 1 / initial_divisor, 1 / (initial_divisor * final_divisor)
-    cosine = lambda a, b, t: b + (a - b) / 2 * (1 + jnp.cos(jnp.pi * jnp.clip(t, 0, 1)))
+
+    def cosine(a, b, t):
+        return b + (a - b) / 2 * (1 + jnp.cos(jnp.pi * jnp.clip(t, 0, 1)))
+
     return jnp.where(step < peak, cosine(start, 1.0, up), cosine(1.0, end, down))
 
 
@@ -127,7 +140,7 @@ def _improves(monitor: str, value: float, best: float | None, min_delta: float) 
 
 @dataclasses.dataclass
 class Plateau:
-    """Keras's ReduceLROnPlateau: what it remembers between epochs."""
+    """Keras's ReduceLROnPlateau and its memory between epochs."""
 
     learning_rate: float
     best: float | None = None
@@ -135,7 +148,7 @@ class Plateau:
     resting: int = 0
 
     def update(self, config: ConfigDict, monitor: str, value: float) -> None:
-        """Takes the monitored metric of the epoch that ended; lowers `learning_rate` when its patience is over."""
+        """Takes the monitored metric of the epoch that ended. Lowers `learning_rate` when the patience is over."""
         if self.resting:
             self.resting -= 1
             self.wait = 0
@@ -150,7 +163,7 @@ class Plateau:
 
 @dataclasses.dataclass
 class EarlyStopping:
-    """Keras's EarlyStopping: what it remembers between epochs; `best_epoch` counts from 1, 0 before the first."""
+    """Keras's EarlyStopping and its memory between epochs; `best_epoch` counts from 1 and is 0 before the first."""
 
     best: float | None = None
     best_epoch: int = 0
@@ -158,7 +171,7 @@ class EarlyStopping:
     stop: bool = False
 
     def update(self, config: ConfigDict, monitor: str, value: float, epoch: int) -> None:
-        """Takes the monitored metric of `epoch`, which ended; sets `stop` when patience (if not 0) is over."""
+        """Takes the monitored metric of `epoch`, which ended. Sets `stop` when the patience, if not 0, is over."""
         self.wait += 1
         if _improves(monitor, value, self.best, config.min_delta):
             self.best, self.best_epoch, self.wait = value, epoch, 0

@@ -1,9 +1,9 @@
 """Data parallelism: every device has a copy of the state and of the examples, and trains on its part of every batch.
 
-`jax.shard_map` runs the single device's program on each, with a `Shard` in it that says which rows of a batch are its
-own and adds up what all of them found. What is random is drawn for the whole batch, statistics are those of the whole
-batch, and a batch that does not divide is filled up with rows that count nothing: results are those of one device up to
-the order of additions.
+`jax.shard_map` runs the single device's program on each device. A `Shard` in the program selects the device's own rows of
+a batch and adds up the sums of all devices. Random numbers are drawn for the whole batch, statistics are of the whole
+batch, and a batch that does not divide is filled up with rows that count nothing. Results therefore equal those of one
+device up to the order of additions.
 """
 
 from collections.abc import Callable, Sequence
@@ -20,11 +20,11 @@ _AXIS = "data"
 
 @dataclasses.dataclass(frozen=True)
 class Shard:
-    """One device's part of a batch; of a single device, the batch.
+    """One device's part of a batch: `Shard(64).own(labels)`. A single device has the whole batch.
 
     Attributes:
-      batch: examples of all devices together.
-      devices: how many share it; with more than one, the methods are for the inside of `Devices.each`.
+      batch: the number of examples of all devices together.
+      devices: the number of devices. With more than one, call the methods only inside of `Devices.each`.
     """
 
     batch: int
@@ -32,7 +32,7 @@ class Shard:
 
     @property
     def rows(self) -> int:
-        """Of each device. The last ones may be filling, of the last device or of several."""
+        """The number of rows of each device. The last rows, of the last device or of several, may be filling."""
         return -(-self.batch // self.devices)
 
     @property
@@ -40,7 +40,7 @@ class Shard:
         return jax.lax.axis_index(_AXIS) * self.rows
 
     def own(self, whole: jax.Array, axis: int = 0, each: int = 1) -> jax.Array:
-        """This device's rows of an array that all devices have, with `each` entries a row along an axis."""
+        """This device's rows of an array that all devices have. Along the axis a row has `each` entries."""
         if self.devices == 1:
             return whole
         filling = [(0, 0)] * whole.ndim
@@ -65,13 +65,13 @@ class Shard:
 
 @dataclasses.dataclass(frozen=True)
 class Devices:
-    """What one training runs on: some devices, or none named, which is this thread's default device."""
+    """The devices of one training. An empty tuple means this thread's default device."""
 
     devices: tuple[jax.Device, ...] = ()
 
     @classmethod
     def of(cls, devices: Sequence[jax.Device]) -> "Devices":
-        """All of them; a single one is the default device as it is."""
+        """All the given devices. A single one stands for the default device."""
         return cls(tuple(devices)) if len(devices) > 1 else cls()
 
     @property
@@ -85,29 +85,33 @@ class Devices:
 
     @property
     def everywhere(self) -> jax.NamedSharding | None:
-        """Where a copy lies on every device; None for the default device."""
+        """The sharding with a copy on every device; None for the default device."""
         return jax.NamedSharding(self._mesh, jax.P()) if self.devices else None
 
     def put(self, tree: Any) -> Any:
-        """A copy of the arrays on every device. Where other processes have some of them, each gives its own copy."""
+        """Puts a copy of the arrays on every device. Each of several processes puts its own copy on its own devices."""
         if jax.process_count() == 1:
             return jax.device_put(tree, self.everywhere)
-        lay = lambda a: jax.make_array_from_callback(a.shape, self.everywhere, lambda index: a[index])
-        return jax.tree.map(lambda a: lay(np.asarray(a)), tree)
+
+        def put_one(array):
+            array = np.asarray(array)
+            return jax.make_array_from_callback(array.shape, self.everywhere, lambda index: array[index])
+
+        return jax.tree.map(put_one, tree)
 
     def jit(self, function: Callable, **options: Any) -> Callable:
-        """`jax.jit` of a function whose results every device needs: each computes them."""
-        return (
-            jax.jit(function, **options)
-            if not self.devices
-            else jax.jit(function, out_shardings=self.everywhere, **options)
-        )
+        """`jax.jit` of a function whose results every device needs: each device computes them."""
+        if not self.devices:
+            return jax.jit(function, **options)
+        return jax.jit(function, out_shardings=self.everywhere, **options)
 
     def each(self, function: Callable, split: Sequence[int] = ()) -> Callable:
         """A function that each device calls on its own, with its parts of the `split` arguments and all of the others.
 
-        Its results are the same on all devices, as whatever `Shard.total` returns is; or, with split arguments, the
-        devices' results one after another.
+        Args:
+          function: its results must be the same on all devices, as those of `Shard.total` are; with split arguments, the
+            devices' results are put one after another.
+          split: places of the arguments whose rows the devices share.
         """
         if not self.devices:
             return function
@@ -115,9 +119,8 @@ class Devices:
         def mapped(*arguments):
             specs = tuple(jax.P(_AXIS) if place in split else jax.P() for place in range(len(arguments)))
             results = jax.P(_AXIS) if split else jax.P()
-            # That results are equal is not to be proven: shapes and reductions are plain, and proofs are not free.
-            return jax.shard_map(function, mesh=self._mesh, in_specs=specs, out_specs=results, check_vma=False)(
-                *arguments
-            )
+            # check_vma=False: proving that results are equal takes time, and only `Shard.total` makes results.
+            each = jax.shard_map(function, mesh=self._mesh, in_specs=specs, out_specs=results, check_vma=False)
+            return each(*arguments)
 
         return mapped

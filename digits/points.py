@@ -14,7 +14,6 @@ import zlib
 from ml_collections import ConfigDict
 import numpy as np
 
-from digits import scalars
 from digits.errors import UserError
 from digits.sweep_folder import REPETITIONS
 
@@ -175,7 +174,10 @@ def combine(
 
 def with_values(config: ConfigDict, values: dict[str, Any]) -> ConfigDict:
     """A locked copy of the config with the values."""
-    return scalars.put(config, values).lock()
+    copy = config.copy_and_resolve_references()
+    with copy.unlocked(), copy.ignore_type():
+        copy.update_from_flattened_dict(values)
+    return copy.lock()
 
 
 def name(values: dict[str, Any], longest: int = 120) -> str:

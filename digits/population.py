@@ -20,7 +20,7 @@ from typing import Any
 import jax
 from ml_collections import ConfigDict
 
-from digits import batched, mapped, points, record, scalars
+from digits import batched, config_numbers, mapped, points, record
 from digits.checks import check
 from digits.members import Company, Member, Watcher
 from digits.program import Shared, prepare_jax
@@ -53,7 +53,7 @@ def groups(members: Sequence[Member]) -> list[list[Member]]:
     """
     by_structure = collections.defaultdict(list)
     for member in members:
-        by_structure[scalars.structure(member.config)].append(member)
+        by_structure[config_numbers.structure(member.config)].append(member)
     return list(by_structure.values())
 
 

@@ -1,7 +1,8 @@
-"""Convolution as products of matrices: what is fast on a CPU with XLA alone, where nothing can be compiled.
+"""Convolution as products of matrices: fast on a CPU without a C++ compiler, and under `jax.vmap` on accelerators.
 
 A convolution is a product of image patches and kernel (im2col). Kernels of 2, 3, 5 and 7 pixels with many channels need
-fewer products by minimal filtering along the rows of the image, as digits/convolution.cc does it.
+fewer products by minimal filtering along the rows of the image, the algorithm of digits/convolution.cc. How much faster
+than XLA's own convolutions it is: benchmarks/README.md.
 """
 
 import functools
@@ -11,7 +12,7 @@ import jax.numpy as jnp
 from jax import lax
 import numpy as np
 
-# A patch matrix above this many numbers is built in chunks of images, so that it stays in the processor's cache.
+# A patch matrix with more numbers than this is built in chunks of images, so that it stays in the processor's cache.
 _PATCHES_IN_CACHE = 2**20
 
 
@@ -149,8 +150,13 @@ def _backward(pads, saved, g):
     one = _filter_rows_gradient if _is_filtered(kernel.shape) else _multiply_patches_gradient
     padded = _pad(x, *pads)
     chunk = _chunk(padded, size)
-    split = lambda a: a.reshape(-1, chunk, *a.shape[1:])
-    add = lambda total, parts: (total + one(*parts, size), None)
+
+    def split(a):
+        return a.reshape(-1, chunk, *a.shape[1:])
+
+    def add(total, parts):
+        return total + one(*parts, size), None
+
     return x_gradient, lax.scan(add, jnp.zeros_like(kernel), (split(padded), split(g)))[0]
 
 

@@ -1,4 +1,4 @@
-"""What runs on one device share: the examples on the device, and the compiled programs, one for each structure."""
+"""The examples and the compiled programs that the runs on one device share; a program serves one structure of config."""
 
 from collections.abc import Callable
 import concurrent.futures
@@ -12,10 +12,11 @@ import jax.numpy as jnp
 from ml_collections import ConfigDict
 import numpy as np
 
-from digits import data, inference, models, optimizer, scalars
+from digits import config_numbers, data, inference, models, optimizer
 from digits.machine import out_of_memory_named, prepare_jax  # noqa: F401
 from digits.parallel import Devices
 from digits.step import (
+    TrainMetrics,
     TrainState,
     compile_steps,
     compiler_options,
@@ -24,7 +25,6 @@ from digits.step import (
     make_train_step,
     numbers_of,
     shuffled,
-    zero_totals,
 )
 
 
@@ -43,9 +43,10 @@ class Examples:
 
 
 class Program:
-    """The compiled functions of all configs that differ in numbers only (`scalars.structure`).
+    """The compiled functions of all configs that differ in numbers only (see `config_numbers.structure`).
 
-    `model` is the abstract network; UserError if the config describes none. Every device has a copy of all arrays.
+    `model` is the abstract network, `shapes` are those of the state and of the totals. Every device has a copy of all arrays.
+    Raises UserError if the config describes no network.
     """
 
     def __init__(self, config: ConfigDict, examples: Examples, devices: Devices = Devices()):
@@ -61,32 +62,38 @@ class Program:
             graphdef, config.data.normalization, config.eval_batch_size, devices, compiler_options(config)
         )
         self._learning_rate = devices.jit(self._last_rate)
-        init = lambda numbers: (init_state(config, self._class_count, numbers), zero_totals())
+
+        def init(start):
+            return init_state(config, self._class_count, start), TrainMetrics.empty()
+
         self._init = devices.jit(init).trace(numbers_of(config))
-        self.shapes = self._init.out_info  # Of the state and of an epoch's totals.
+        self.shapes = self._init.out_info
         self._shuffled = shuffled if not devices.devices else devices.jit(shuffled, static_argnums=2)
         self._compiled, self._lock = None, threading.Lock()
 
     def compile(self, examples: Examples) -> None:
-        """Begins to compile the training, once, in a thread: XLA needs no Python, and what comes meanwhile little else."""
+        """Begins to compile the training in a thread, once. Meanwhile this thread goes on: XLA holds no lock of Python."""
+
+        def everywhere(a):
+            return jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=self.devices.everywhere)
+
         with self._lock:
             if self._compiled:
                 return
-            shape = lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=self.devices.everywhere)
-            state, totals = jax.tree.map(shape, self.shapes)
-            zero, order = np.int32(0), shape(jax.ShapeDtypeStruct((self.examples,), jnp.int32))
+            state, totals = jax.tree.map(everywhere, self.shapes)
+            zero, order = np.int32(0), everywhere(jax.ShapeDtypeStruct((self.examples,), jnp.int32))
             run = self.devices.jit(self.devices.each(self.run_steps), donate_argnums=(0, 1))
-            lowered = run.lower(state, totals, *examples.train, order, zero, zero)
+            lowered = run.lower(state, totals, examples.train, order, zero, zero)
             thread = concurrent.futures.ThreadPoolExecutor(1)
             self._compiled = thread.submit(compile_steps, lowered, self.config)
             thread.shutdown(wait=False)
 
     @property
     def compiled(self) -> jax.stages.Compiled:
-        """(state, totals, images, labels, order, start, stop) -> (state, totals), see `step.make_run_steps`."""
+        """(state, totals, data, order, start, stop) -> (state, totals), see `step.make_run_steps`. Waits for it."""
         return self._compiled.result()
 
-    def init(self, config: ConfigDict) -> tuple[TrainState, dict[str, jax.Array]]:
+    def init(self, config: ConfigDict) -> tuple[TrainState, TrainMetrics]:
         """The state of a config before the first step, and the totals before an epoch."""
         with self._lock:
             if isinstance(self._init, jax.stages.Traced):
@@ -99,7 +106,7 @@ class Program:
 
     def evaluate(self, state: TrainState, images, labels) -> dict[str, float]:
         """Exact loss and accuracy of the state's network."""
-        return self._evaluate(state.params, state.stats, images, labels, scalars.of_model(state.scalars))
+        return self._evaluate(state.params, state.stats, images, labels, state.numbers.layers)
 
     def logits(self, state: TrainState, images: np.ndarray) -> np.ndarray:
         """Logits of the state's network, NxK, for images of Nx28x28."""
@@ -111,18 +118,17 @@ class Program:
 
     def learning_rate(self, state: TrainState) -> float:
         """The learning rate of the last step."""
-        return float(self._learning_rate(state.step, state.learning_rate, state.scalars))
+        return float(self._learning_rate(state.step, state.learning_rate, state.numbers.schedule))
 
     def _last_rate(self, step, base, numbers):
-        own = scalars.put(self.config, numbers)
-        return optimizer.learning_rate(own.schedule, own.epochs, self.steps_per_epoch)(step - 1, base)
+        name, epochs = self.config.schedule.name, self.config.epochs
+        return optimizer.learning_rate(name, numbers, epochs, self.steps_per_epoch)(step - 1, base)
 
 
 class Shared:
-    """The examples and programs of the runs on the same devices, made when they are first asked for.
+    """A cache of the examples and programs of the runs on the same devices. It makes each when it is first asked for.
 
-    `dataset` gives the dataset whenever another split of it is needed. Without `devices` the runs are on this thread's
-    default device.
+    `dataset` returns the dataset; every new split calls it. Without `devices` the runs are on this thread's default device.
     """
 
     def __init__(self, dataset: Callable[[], data.Dataset], devices: Devices = Devices()):
@@ -134,7 +140,7 @@ class Shared:
         with self._lock:
             key = config.data.to_json()
             if key not in self._examples:
-                # A fold is a copy of the training set: only those of the latest runs are kept.
+                # A fold is a copy of the training set: keep only those of the latest runs.
                 for old in list(self._examples)[:-2]:
                     del self._examples[old]
                 self._examples[key] = self._split(config.data)
@@ -155,7 +161,7 @@ class Shared:
 
     def program(self, config: ConfigDict, examples: Examples) -> Program:
         """The program of a config's structure, for as many examples."""
-        key = scalars.structure(config), examples.about["train"]
+        key = config_numbers.structure(config), examples.about["train"]
         with self._lock:
             if key not in self._programs:
                 self._programs[key] = Program(config, examples, self.devices)

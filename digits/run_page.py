@@ -3,7 +3,7 @@
 import shlex
 from typing import Any
 
-from digits import augment, curves, images, scalars, sheet, statistics, style, summary, terminal
+from digits import augment, curves, images, scalars, sheet, statistics, style, summary, record
 from digits.judged_run import JudgedRun
 from digits.sweep_folder import VALIDATED_ON_TEST
 
@@ -116,7 +116,7 @@ def _command(run: JudgedRun) -> str | None:
     """The command that trains the run again, or goes on with it; None if it was trained from Python."""
     if not run.about["config_file"]:
         return None
-    command = terminal.command(run.about, run.files)
+    command = record.command(run.about, run.files)
     # Again in a folder of its own: in this one the run is finished.
     return shlex.join(shlex.split(command)[:-1]) if run.result else command
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from digits.optimizer import EarlyStopping, Plateau
 from digits.program import Program
-from digits.step import TrainState, zero_totals
+from digits.step import totals_from_saved, totals_to_save, TrainMetrics, TrainState
 
 
 @dataclasses.dataclass
@@ -19,7 +19,7 @@ class RunState:
 
     Attributes:
       train: parameters, statistics, optimizer state and step, on the device.
-      totals: the running sums of the epoch under way; see `step.zero_totals`.
+      totals: the metrics of the epoch under way.
       plateau, stopping: the rules between epochs.
       epoch: whole epochs so far.
       step_in_epoch: updates so far of the epoch under way.
@@ -27,7 +27,7 @@ class RunState:
     """
 
     train: TrainState
-    totals: dict[str, jax.Array]
+    totals: TrainMetrics
     plateau: Plateau
     stopping: EarlyStopping
     epoch: int = 0
@@ -40,9 +40,9 @@ class RunState:
         return cls(*program.init(config), Plateau(config.optimizer.learning_rate), EarlyStopping())
 
     def arrays(self) -> dict[str, Any]:
-        """The arrays of a checkpoint. The config's numbers are left out, and `lost`, which is zero whenever a run is saved."""
-        train = {name: value for name, value in vars(self.train).items() if name != "scalars"}
-        return {"train": train, "totals": {name: total for name, total in self.totals.items() if name != "lost"}}
+        """The arrays of a checkpoint. The config has the numbers, which are left out."""
+        train = {name: value for name, value in vars(self.train).items() if name != "numbers"}
+        return {"train": train, "totals": totals_to_save(self.totals)}
 
     def about(self) -> dict[str, Any]:
         """The rest of the state, as JSON."""
@@ -67,8 +67,8 @@ class RunState:
     def restored(self, arrays: dict[str, Any], about: dict[str, Any], put: Callable[[Any], Any]) -> "RunState":
         """The state whose `arrays()` and `about()` these were; `put` copies arrays to the devices."""
         return RunState(
-            TrainState(**put(arrays["train"]), scalars=self.train.scalars),
-            put({**zero_totals(), **arrays["totals"]}),
+            TrainState(**put(arrays["train"]), numbers=self.train.numbers),
+            put(totals_from_saved(arrays["totals"])),
             Plateau(**about["plateau"]),
             EarlyStopping(**about["early_stopping"]),
             about["epoch"],

@@ -1,6 +1,7 @@
-"""What a network consists of: its layers with their output shapes and numbers of parameters. It may be abstract."""
+"""The table of a network's layers with their output shapes and numbers of parameters. The network may be abstract."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+import functools
 import math
 from typing import NamedTuple
 
@@ -12,32 +13,29 @@ from digits import models
 
 
 class Layer(NamedTuple):
-    """A layer: its name, its output's shape without the batch, and its numbers of parameters and of their bytes.
-
-    Non-trainable are BatchNorm's moving mean and variance, counted as Keras does.
-    """
+    """A row of the table. As in Keras, BatchNorm's moving mean and variance count as non-trainable parameters."""
 
     name: str
-    output: tuple[int, ...]
-    trainable: int
-    rest: int
-    size: int
+    output: tuple[int, ...]  # The shape of an image's output.
+    trainable: int  # Parameters.
+    rest: int  # Non-trainable parameters.
+    size: int  # Bytes of both.
 
 
 def describe(model: nnx.Module) -> list[Layer]:
-    """Every layer of a network, which may be abstract."""
+    """Describes every layer of a network, which may be abstract. The pooling of a block has a row of its own."""
     graphdef, *arrays = models.split(model)
 
     def outputs(arrays, x):
-        whole, found = nnx.merge(graphdef, *arrays), []
-        for name in whole.names:
-            x = models.apply_layer(getattr(whole, name), x, None)
+        found = []
+        for operation in _operations(nnx.merge(graphdef, *arrays)).values():
+            x = operation(x)
             found.append(x)
         return found
 
     shapes = jax.eval_shape(outputs, arrays, jax.ShapeDtypeStruct((1, *models.IMAGE_SHAPE), jnp.float32))
     rows = []
-    for name, x in zip(model.names, shapes, strict=True):
+    for name, x in zip(_operations(model), shapes, strict=True):
         own = [jax.tree.leaves(tree.get(name, ())) for tree in arrays]
         trainable, rest = (sum(math.prod(array.shape) for array in leaves) for leaves in own)
         size = sum(array.size * array.dtype.itemsize for leaves in own for array in leaves)
@@ -45,8 +43,21 @@ def describe(model: nnx.Module) -> list[Layer]:
     return rows
 
 
+def _operations(model: nnx.Module) -> dict[str, Callable[[jax.Array], jax.Array]]:
+    """The functions that a network applies one after another, by name: conv_1, max_pool_1, dense_1, ..."""
+    found = {}
+    for name in model.names:
+        layer = getattr(model, name)
+        if isinstance(layer, models.ConvBlock) and layer.window:
+            found[name] = layer.without_pooling
+            name = f"max_pool_{1 + sum(other.startswith('max_pool') for other in found)}"
+            layer = models.MaxPool(layer.window, layer.implementation)
+        found[name] = functools.partial(models.apply_layer, layer, key=None)
+    return found
+
+
 def table(model: nnx.Module) -> str:
-    """Layer, output shape and parameters of every layer, the totals and their memory. The module may be abstract."""
+    """A text with name, output shape and parameters of every layer, and the totals: `print(table(model))`."""
     rows = describe(model)
     lines = [f"{'layer':<16}{'output':<14}{'parameters':>12}", "-" * 42]
     lines += [f"{row.name:<16}{'x'.join(map(str, row.output)):<14}{row.trainable + row.rest:>12,}" for row in rows]

@@ -134,7 +134,7 @@ def check(plan: Plan, datasets: dict[str, Any]) -> tuple[list[int], int]:
     from flax import nnx
     import jax
 
-    from digits import checks, data, models, record, scalars
+    from digits import checks, config_numbers, data, models, record
 
     counts, checked, examples = {}, set(), []
     for name, config in zip(plan.names(), plan.configs, strict=True):
@@ -145,7 +145,7 @@ def check(plan: Plan, datasets: dict[str, Any]) -> tuple[list[int], int]:
             if key not in counts:
                 counts[key] = len(data.indices(dataset, config.data)[0])
             checks.check_batch(config, counts[key])
-            structure = scalars.structure(config), counts[key]
+            structure = config_numbers.structure(config), counts[key]
             if structure not in checked:
                 # The key is made within: outside it would start JAX, and with it the process that Ray's are forked from.
                 build = lambda c=config, count=len(dataset.class_names): models.build(c.model, count, jax.random.key(0))

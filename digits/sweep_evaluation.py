@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from scipy.special import log_softmax, logsumexp
 
-from digits import loading, scalars, statistics
+from digits import config_numbers, loading, statistics
 from digits.evaluation_text import IMAGES
 from digits.judged_run import JudgedRun, SharedByRuns, with_interval
 from digits.sweep_folder import Point, Sweep, read_sweep
@@ -55,7 +55,7 @@ def _of_point(
         problem = f"members of different folds have different {IMAGES[split]} images"
     else:
         together = ensemble(runs)
-        if "model.hidden_l2" in scalars.of(runs[0].config):
+        if any(name.startswith("dense") for name in config_numbers.of(runs[0].config).layers):
             notes["a run's loss includes its L2 penalty, an ensemble's does not"] = None
     return {
         "values": point.values,

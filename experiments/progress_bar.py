@@ -32,7 +32,7 @@ def epochs(config, dataset) -> Iterator[dict[str, tuple[float, float]]]:
     import numpy as np
 
     from digits.program import Shared, prepare_jax
-    from digits.step import zero_totals
+    from digits.step import TrainMetrics
 
     prepare_jax(config)
     shared = Shared(lambda: dataset)
@@ -41,12 +41,12 @@ def epochs(config, dataset) -> Iterator[dict[str, tuple[float, float]]]:
     program.compile(examples)
     state, _ = program.init(config)
     for epoch in range(1, config.epochs + 1):
-        totals, means = jax.device_put(zero_totals()), {"loss": [], "accuracy": []}
+        totals, means = jax.device_put(TrainMetrics.empty()), {"loss": [], "accuracy": []}
         order = program.order(config.seed, epoch)
         for step in range(program.steps_per_epoch):
-            state, totals = program.compiled(state, totals, *examples.train, order, np.int32(step), np.int32(step + 1))
-            means["loss"].append(float(totals["loss"] / totals["count"]))
-            means["accuracy"].append(float(totals["correct"] / totals["count"]))
+            state, totals = program.compiled(state, totals, examples.train, order, np.int32(step), np.int32(step + 1))
+            means["loss"].append(float(totals.loss.compute()))
+            means["accuracy"].append(float(totals.accuracy.compute()))
         yield {name: (float(np.mean(values)), values[-1]) for name, values in means.items()}
 
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from benchmarks.problem import Problem
 from digits import data, inference, models, record
-from digits.step import compile_steps, init_state, make_run_steps, make_train_step, zero_totals
+from digits.step import TrainMetrics, compile_steps, init_state, make_run_steps, make_train_step
 
 
 class Contestant:
@@ -32,19 +32,19 @@ class Contestant:
         self.state = jax.jit(lambda: init_state(config, problem.classes))()
         # The data is in its order already; the engine gathers every batch by an order all the same.
         order = jnp.arange(problem.examples, dtype=jnp.int32)
-        self.arguments = (*jax.device_put((problem.images, problem.labels)), order)
+        self.arguments = (jax.device_put((problem.images, problem.labels)), order)
         zero = np.int32(0)
         lowered = jax.jit(run_steps, donate_argnums=(0, 1)).lower(
-            self.state, zero_totals(), *self.arguments, zero, zero
+            self.state, TrainMetrics.empty(), *self.arguments, zero, zero
         )
         self.run_steps = compile_steps(lowered, config)
         self.evaluate = inference.make_evaluate(graphdef, config.data.normalization, config.eval_batch_size)
 
     def train(self, start: int, stop: int) -> tuple[float, float]:
-        self.state, totals = self.run_steps(self.state, zero_totals(), *self.arguments, np.int32(start), np.int32(stop))
+        self.state, totals = self.run_steps(self.state, TrainMetrics.empty(), *self.arguments, np.int32(start), np.int32(stop))
         jax.block_until_ready((self.state, totals))
-        totals = jax.device_get(totals)
-        return float(totals["loss"] / totals["count"]), float(totals["correct"] / totals["count"])
+        means = jax.device_get(totals).compute()
+        return float(means["loss"]), float(means["accuracy"])
 
     def test(self) -> float:
         images, _, labels = jax.device_put(self.problem.test)

@@ -13,7 +13,7 @@ from digits.documented import reported
 from experiments.collecting import collected
 from experiments.judging import metrics, study
 from experiments.rendering import findings
-from experiments.studies import ALL, kernel_sizes, optimizer
+from experiments.studies import ALL, dense, kernel_sizes, optimizer
 from experiments.studies.kernel_sizes import KERNEL_SIZES, searched
 
 ARMS = {arm.name: arm for one in ALL for arm in one.arms}
@@ -229,6 +229,17 @@ def test_figures_in_notes_are_those_of_the_results():
     own, other = (statistics.mean(difference.differences(found)) for difference in fast.values())
     lesson = next(lesson for lesson in optimizer.STUDY.lessons if "Beside that one" in lesson)
     assert f"takes {other:.1f} epochs more" in lesson and f"in place of {-own:.1f} fewer" in lesson
+
+
+def test_random_splits_lower_the_validation_accuracy_alone():
+    """As a lesson says, for both networks."""
+    found = collected.members(collected.read(dense.STUDY, collected.FOLDER))
+    assert any("over five random splits it is lower" in lesson for lesson in dense.STUDY.lessons)
+    for name in ("dense_32_32", "dense_batch_32"):
+        for metric, lower in ((study.VALIDATION_ACCURACY, True), (study.TEST_ACCURACY, False)):
+            fixed, drawn = ([metric.of(one) for one in found[f"{name},{kind}"]] for kind in ("honest", "splits"))
+            assert len(drawn) == 5
+            assert (statistics.mean(fixed) - statistics.mean(drawn) > statistics.stdev(fixed)) == lower
 
 
 def member(seed=0, **columns):

@@ -1,9 +1,9 @@
-"""What a study is, and how the figures of its runs decide its claims. Imports `digits.statistics` and no JAX.
+"""What a study is, and how the figures of its runs decide its claims. Needs no JAX.
 
-    study.py        Study, Arm, Member, Claim, and the metrics that most claims use
+    study.py        Study, Arm, Member, Claim, Finding, and the metrics that most claims use; start here
     metrics.py      metrics of training curves that claims of several studies use
-    verdicts.py     the test of a claim: differences, p-values, Holm's correction, the prediction interval
+    verdicts.py     the test of a claim: differences, p-values, Holm's correction, intervals
     comparison.py   a documented figure beside the reproduced ones
 
-May import from `digits` only what needs no JAX. Start with `study.py`.
+All other rooms of `experiments` import it. It imports from none of them, and from `digits` only what needs no JAX.
 """

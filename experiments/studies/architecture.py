@@ -23,7 +23,7 @@ from experiments.studies.kernel_sizes import KERNEL_SIZES, search_table, searche
 
 # The notebook's models differ by up to 0.0014.
 STATED = 0.0005
-NEAR = "The margin of 0.0005 is half of a tenth of a percentage point: no mean of several runs meets the last digit of one."
+NEAR = "The margin of 0.0005 is half of a tenth of a percentage point: a mean of several runs cannot equal one run's last digit."
 # Two standard errors of a test accuracy near 0.994 over 10,000 images.
 TWO_STANDARD_ERRORS = 0.0015
 OVERFITTING = study.rise_after_minimum("val_loss")
@@ -45,9 +45,9 @@ ARMS = (
     *_pair(
         "two_conv",
         5,
-        "The notebook's last epoch is its best: 0.9928 one before, 0.9940 the mean of its last five. Our five agree in the "
-        "last epoch as they seldom do: their standard deviation over epochs 11 to 20 is 0.0009, by which 0.9951 would be "
-        "inside, though none of our 100 epochs is above 0.9947",
+        "The notebook's last epoch is its best: the one before has 0.9928, the mean of its last five is 0.9940. Our five "
+        "runs agree unusually well in the last epoch: their standard deviation over epochs 11 to 20 is 0.0009. With that "
+        "deviation 0.9951 would be inside, though none of our 100 epochs is above 0.9947.",
     ),
     *_pair("five_conv", 5),
     study.with_own_splits("five_conv", "five_conv,honest"),
@@ -253,18 +253,18 @@ STUDY = Study(
         ),
     ),
     lessons=(
-        "Names in a notebook outlive their cells: one model was tested under another's name, and the table inherited its "
-        "figure. Keep a result with the model that gave it: `six-conv-reaches-0.9951`.",
-        "Two networks that differ by less than single runs of one network do need several seeds, or the choice between "
-        "them is a coin's: `five-conv-better-than-two`, `five-conv-better-than-six`.",
-        "Overfitting and slow convergence are different things. Here the network without regularisation is at a validation "
-        "accuracy of 0.99 in fewer epochs, the opposite of what is claimed, and ends higher above its lowest loss, though "
-        "five seeds settle neither: `plain-converges-slowly`, `plain-overfits`.",
-        "Look at the loss too: two optimizers can be as accurate as each other and differently sure of their mistakes. Where "
-        "neither equality nor difference is shown, more seeds are the answer: `rmsprop-same-accuracy`, `rmsprop-same-loss`.",
-        "Training figures are measured with dropout on. A better figure on unseen images is then no riddle, and needs no "
-        "activation to explain it: `tanh-better-on-test-than-train`, `tanh-larger-lead`.",
-        "A test set that is looked at after every epoch is a validation set. The honest rows hold out training images "
-        "instead and so train on 10,000 fewer.",
+        "Keep a result with the model that gave it. The notebook tested one model under another's name, and its table "
+        "repeats the figure: `six-conv-reaches-0.9951`.",
+        "Two networks may differ by less than single runs of one network do. Then only several seeds can tell which is "
+        "better: `five-conv-better-than-two`, `five-conv-better-than-six`.",
+        "Overfitting and slow convergence are different things. The network without regularisation reaches a validation "
+        "accuracy of 0.99 in fewer epochs, the opposite of the claim, and ends higher above its lowest loss; five seeds "
+        "settle neither: `plain-converges-slowly`, `plain-overfits`.",
+        "Look at the loss too: two optimizers can be equally accurate and differ in how sure they are of their mistakes. "
+        "Where neither equality nor difference is shown, train more seeds: `rmsprop-same-accuracy`, `rmsprop-same-loss`.",
+        "Training figures are measured with dropout on. This alone explains a better figure on unseen images; the "
+        "activation is not needed for it: `tanh-better-on-test-than-train`, `tanh-larger-lead`.",
+        "A test set that is looked at after every epoch is a validation set. The honest rows hold out 10,000 training images "
+        "for this, and so train on fewer.",
     ),
 )

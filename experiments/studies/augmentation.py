@@ -52,8 +52,8 @@ ARMS = (
         "plateau_cnn_as_written",
         "as written",
         seeds=3,
-        note="With the augmentation. The rate of seed 2 was halved three times, that of the others once, which is the "
-        "spread of its loss. Seeds 0 and 1 were trained beside each other and other work, which their seconds include: "
+        note="With the augmentation. The rate of seed 2 was halved three times, that of the others once, which explains "
+        "the spread of its loss. Seeds 0 and 1 were trained beside each other and other work, which their seconds include: "
         "seed 2, beside nothing for the most part, took 3,831.",
     ),
     Arm(FIRST, FIRST, "ours", seeds=5),
@@ -238,17 +238,17 @@ STUDY = Study(
         ),
     ),
     lessons=(
-        "Credit needs a run with and a run without. The network whose accuracy was credited to augmentation never saw an "
-        "augmented image: `augmentation-improves, as run`, `augmentation-improves, as written`.",
+        "Credit for an effect needs a run with the cause and a run without. The network whose accuracy was credited to "
+        "augmentation never saw an augmented image: `augmentation-improves, as run`, `augmentation-improves, as written`.",
         "Add one thing at a time and keep the rest; then each step has a figure of its own: `cnn-improves`, "
-        "`augmentation-improves, step by step`. BatchNorm, dropout and L2 came in one step, and it took another arm to "
-        "tell the first from the others: `regularisation-improves`, `batchnorm-improves`.",
-        "A learning rate that falls adds no parameter, and on the augmented CNN it is the one step after the first CNN whose "
-        "gain in accuracy five seeds show: `reduced-rate-helps`.",
+        "`augmentation-improves, step by step`. BatchNorm, dropout and L2 came in one step; another arm was needed to tell "
+        "BatchNorm from the others: `regularisation-improves`, `batchnorm-improves`.",
+        "A learning rate that falls adds no parameter. On the augmented CNN it is the only step after the first CNN for which "
+        "five seeds show a gain in accuracy: `reduced-rate-helps`.",
         "Check the unit of a setting: a shear of 0.05 is in degrees here, and does nothing: `shear-adds-variety`.",
-        "A safety net that catches nothing did not prevent a fall. Look whether early stopping stopped: "
-        "`early-stopping-stops, as run`, `early-stopping-stops, as written`.",
-        "Accuracy and loss can part in long trainings; say beforehand which one chooses the epoch: "
+        "Before you credit early stopping, look whether it stopped a training: `early-stopping-stops, as run`, "
+        "`early-stopping-stops, as written`.",
+        "In a long training the accuracy can improve while the loss gets worse; say beforehand which one chooses the epoch: "
         "`fifty-epochs-cost-nothing`.",
     ),
 )

@@ -277,21 +277,23 @@ STUDY = Study(
         ),
     ),
     lessons=(
-        "Check what ran before explaining what came out. An optimizer that is created and not passed on changes nothing, "
-        "and two equal curves were the sign of it: `momentum-same-accuracy, as run`, "
+        "Check what ran before you explain what came out. The optimizer object is created and not passed on, so that it "
+        "changes nothing; two equal curves were the sign of it: `momentum-same-accuracy, as run`, "
         "`momentum-same-accuracy, as written`.",
-        "A conclusion can be right for the text and empty for the program: `momentum-converges-faster, as run`, "
-        "`momentum-converges-faster, as written`. Or right for the program and wrong for the text: `larger-batches-worse, as "
-        "run`, `larger-batches-worse, as written`. Only a training with the setting in effect tells.",
-        "With a fixed number of epochs, smaller batches mean more updates. No run here has as many updates with both sizes, "
-        "so that it stays open how much of the difference is the batch's: `small-batches-better, as run`.",
-        "Change one thing at a time. The same claim holds for two reasons: beside a network of its own width, dropout costs "
-        "more than twice the accuracy that it seems to cost beside one of a quarter of it: "
-        "`dropout-little-accuracy, other widths`, `dropout-little-accuracy, as run`.",
-        "Read the figure from the output, not from memory: `batch-128-reaches-0.91, as run`.",
-        "A validation set is needed to see overfitting at all, and a network that has not finished learning has nothing "
-        "to prevent: `dropout-prevents-overfitting, as run`, `dropout-prevents-overfitting, as written`.",
-        "The notebook has no validation set. The honest rows hold one out, and so train on 10,000 fewer images with a sixth "
-        "fewer updates; which of the two costs them some accuracy is not told apart.",
+        "Train with a setting in effect before you draw a conclusion about it. The conclusion on convergence holds for the "
+        "text and says nothing about the program: `momentum-converges-faster, as run`, "
+        "`momentum-converges-faster, as written`. The conclusion on large batches depends on which of the two is meant: "
+        "`larger-batches-worse, as run`, `larger-batches-worse, as written`.",
+        "With a fixed number of epochs, smaller batches mean more updates. No two runs here have the same number of updates "
+        "with different batches, so that the effect of the batch alone stays open: `small-batches-better, as run`.",
+        "Change one thing at a time. Dropout costs more than twice as much accuracy beside a network of its own width as "
+        "beside one of a quarter of it: `dropout-little-accuracy, other widths`, `dropout-little-accuracy, as run`.",
+        "Copy a figure from the output, not from memory: `batch-128-reaches-0.91, as run`.",
+        "Overfitting shows on a validation set only. A network that is still learning does not overfit yet, so that dropout "
+        "has nothing to prevent: `dropout-prevents-overfitting, as run`, `dropout-prevents-overfitting, as written`.",
+        "A validation accuracy depends on the images held out: over five random splits it is lower than on the last 10,000 "
+        "training images, by more than its deviation over seeds, at the same test accuracy (see the spread over splits).",
+        "The notebook has no validation set. The honest rows hold out 10,000 images and so train with a sixth fewer images "
+        "and updates; these runs do not tell which of the two costs them some accuracy.",
     ),
 )

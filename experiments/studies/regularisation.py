@@ -23,9 +23,9 @@ OVERFITTING = study.rise_after_minimum("val_loss")
 # A tenth of the plain network's lowest validation loss, 0.0381 in the notebook.
 SMALL_LOSS = 0.004
 SMALL = "The margin of 0.004 is a tenth of the plain network's lowest validation loss."
-NOISE = "A curve that goes up and down lies above its minimum by that alone."
+NOISE = "A curve that only goes up and down lies above its minimum, too."
 MEASURE = "The notebook names no measure; the test loss is our reading."
-CONSISTENTLY = "Consistently lower is lower at the end too."
+CONSISTENTLY = "A loss that is consistently lower is lower at the end, too."
 
 ARMS = (
     *(Arm(name, name, "as run", documented=name) for name in (PLAIN, DROPOUT, BATCHNORM)),
@@ -156,24 +156,23 @@ STUDY = Study(
         ),
     ),
     lessons=(
-        "Whether a network overfits is asked of its losses. Nearly equal accuracies do not rule it out: a network can go on "
-        "making the same mistakes, and be ever surer of them: `dropout-reduces-overfitting`, `overfitting-no-concern`, "
-        "`dropout-same-accuracy`.",
-        "A difference between single runs of a few images in 10,000 is chance until seeds say otherwise: "
+        "Judge overfitting by losses. Nearly equal accuracies do not rule it out: a network can make the same mistakes and "
+        "become ever surer of them: `dropout-reduces-overfitting`, `overfitting-no-concern`, `dropout-same-accuracy`.",
+        "A difference of a few images in 10,000 between single runs is chance until several seeds show otherwise: "
         "`batchnorm-improves-accuracy`.",
-        "Say which measure is meant by better, and judge all candidates by it: `dropout-not-needed`, "
+        "Say which measure decides what is better, and judge all candidates by it: `dropout-not-needed`, "
         "`batchnorm-rather-than-dropout`.",
         "Fewer epochs and less time are two claims: `batchnorm-fewer-epochs`, `batchnorm-faster-by-the-clock`.",
-        "What holds in the first epochs need not hold in the last; say of which a comparison speaks: "
+        "A difference in the first epochs need not last; say which epoch a comparison is about: "
         "`batchnorm-lower-training-loss`.",
-        "A training loss is measured with dropout on, a validation loss with it off, so that the former says little of "
-        "how well a network with dropout fits: `dropout-higher-loss-at-first`.",
-        "Know what a number on the screen is the mean of. The notebook's training figures are those of Keras 3's progress "
-        "bar, which averages averages and so counts an epoch's first steps most. In the first epoch they lie far above the "
-        "curves: for seed 0, the same average of simple_cnn is a loss of 0.38 where the mean is 0.17 and the notebook has "
-        "0.36. In later epochs they lie on either side, mostly below where no dropout keeps the first steps from profiting "
-        "from the epoch before: 0.0147 for epoch 6 of simple_cnn_batchnorm where the mean of that run is 0.0161 and the "
-        "notebook has 0.0147 (python -m experiments.progress_bar; two CPU cores, not those of the table; November 2026). Its "
-        "validation figures are exact.",
+        "A training loss is measured with dropout on, a validation loss with it off. The training loss therefore says little "
+        "about the fit of a network with dropout: `dropout-higher-loss-at-first`.",
+        "Know over which steps a figure on the screen is averaged. The notebook's training figures are those of Keras 3's "
+        "progress bar, which averages averages and so counts an epoch's first steps most. In the first epoch they lie far "
+        "above the curves: for seed 0 of simple_cnn this average is a loss of 0.38, the mean is 0.17, and the notebook has "
+        "0.36. In later epochs they lie on either side, mostly below without dropout, where the first steps profit from the "
+        "epoch before: in epoch 6 of simple_cnn_batchnorm the average is 0.0147, the mean 0.0161, and the notebook has 0.0147 "
+        "(python -m experiments.progress_bar on two CPU cores, not those of the table; November 2026). Its validation "
+        "figures are exact.",
     ),
 )

@@ -269,7 +269,7 @@ def load(name: str, data_dir: str | None = None) -> Dataset:
 
 
 def _named(name: str, data_dir: str | None) -> Dataset:
-    """A dataset that has a name and not a path, see `load`."""
+    """Loads a dataset that has a name and not a path, see `load`."""
     if data_dir and name != "optdigits":
         folder = pathlib.Path(data_dir)
         folder = folder / name if (folder / name).is_dir() else folder
@@ -280,7 +280,7 @@ def _named(name: str, data_dir: str | None) -> Dataset:
                 f"{folder}, of --data_dir or DIGITS_DATA_DIR, holds MNIST, but config.data.name is {name!r}: name mnist or "
                 "give its own files."
             )
-        # Other sets have no known digest: a folder given today must not stand in for them tomorrow.
+        # Other sets have no known digest: another folder may hold another set under the same name tomorrow.
         return _keep(dataset) if name == "mnist" and not _cache_file(name).exists() else dataset
     if cached := _cached(name):
         return cached
@@ -289,13 +289,13 @@ def _named(name: str, data_dir: str | None) -> Dataset:
 
 
 def is_quick(name: str, data_dir: str | None = None) -> bool:
-    """Whether `load` has only to read IDX files, the cache or the embedded set: no download, no folder of images."""
+    """Whether `load` only reads IDX files, the cache or the embedded set: no download, no folder of images."""
     near = data_dir or os.environ.get("DIGITS_DATA_DIR") or name == "optdigits" or _cache_file(name).exists()
     return bool(re.fullmatch(_NAME, name) and near)
 
 
 def _dataset(name: str, source: sources.Source, where: str, data_dir: str | None = None) -> Dataset:
-    """Checks that what is called mnist is MNIST, and gives a source without a test set one: a fifth, at random."""
+    """Makes a Dataset of a source: checks MNIST's digest, and holds out a random fifth if there is no test set."""
     arrays, class_names = source
     if len(arrays) == 2:
         if len(arrays[1]) < 10:
@@ -319,7 +319,7 @@ def _cache_file(name: str) -> pathlib.Path:
 
 
 def _cached(name: str) -> Dataset | None:
-    """The dataset from the cache; None if it is not there or does not have the digest it was kept under."""
+    """Reads the dataset from the cache; None if it is not there or its digest differs from the one kept with it."""
     try:
         with np.load(_cache_file(name), allow_pickle=False) as file:
             arrays = [file[field.name] for field in dataclasses.fields(Dataset)[1:5]]

@@ -1,11 +1,12 @@
-"""A person's own picture of handwritten or printed digits -> digits in the form of MNIST's.
+"""Reads handwritten or printed digits in a person's own picture, and brings them into MNIST's form.
 
-`read` finds what is ink, whatever its colour, on paper lit unevenly or on a screen; finds the digits in it; and brings
+`read` finds the ink, whatever its colour, on paper lit unevenly or on a screen; finds the digits in the ink; and brings
 each into MNIST's form as LeCun, Cortes and Burges describe theirs (yann.lecun.com/exdb/mnist): fitted into 20x20 pixels
-with its aspect ratio kept, anti-aliased, and put into 28x28 with its centre of mass in the middle. Ours, not MNIST's:
-strokes thinner than nearly all of MNIST's are thickened first, for shrinking would make them vanish.
+with its aspect ratio kept, anti-aliased, and put into 28x28 with its centre of mass in the middle. Unlike them, it
+first thickens strokes thinner than nearly all of MNIST's, because shrinking would make these vanish.
 
-Digits that touch each other or a ruled line are not separated, and the edge of a shadow as dark as the ink confuses it.
+`read` does not separate digits that touch each other or a ruled line, and the edge of a shadow as dark as the ink
+confuses it.
 """
 
 import dataclasses
@@ -19,7 +20,7 @@ from digits.errors import UserError
 SIDE, BOX = 28, 20
 _WORKING_PIXELS, _WORKING_SIDE = 2_000_000, 5000  # Larger pictures are reduced to no more than these.
 _MOST_PIECES = 500
-# As fractions of the ink's full strength: a piece of ink reaches one and extends as far as the other.
+# As fractions of the ink's full strength: a piece of ink reaches _STRONG somewhere and extends as far as _WEAK.
 _STRONG, _WEAK = 0.5, 0.2
 # In pixels of 28x28 and measured as `_stroke` does, MNIST's test images have 1.5 (1st percentile), 2.4, 4.5 (99th).
 _THIN, _THICKENED = 1.25, 2.0
@@ -41,7 +42,7 @@ class Digit:
 
 
 def read(source: str | os.PathLike | bytes) -> list[Digit]:
-    """Reads the digits of a picture, line by line from the top, each line from left to right.
+    """Reads the digits of a picture, line by line from the top, each line from left to right: `read("photo.jpg")`.
 
     Args:
       source: the path of an image file, or its content: PNG, JPEG, GIF or WebP (the first frame), BMP, TIFF.
@@ -112,9 +113,9 @@ def _around(boxes: np.ndarray) -> np.ndarray:
 
 
 def _surroundings(labels: np.ndarray, boxes: np.ndarray) -> np.ndarray:
-    """Which pieces of ink are none: frames and circles around others, and what is along the picture's edge, as a table.
+    """A mask of pieces that are no ink: frames around others, and things along the picture's edge, such as a table.
 
-    The latter only where something else keeps off the edge: a digit that is cut out tightly lies along it too.
+    Pieces along the edge count only if another piece keeps off the edge: a digit cut out tightly lies along it too.
     """
     width, height = (boxes[:, 2:] - boxes[:, :2]).T
     across, down, _ = _overlaps(boxes)
@@ -148,7 +149,7 @@ def _joined(boxes: np.ndarray, without: np.ndarray) -> list[np.ndarray]:
 
 
 def _overlaps(boxes: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """How far N boxes overlap, across and down, NxN each, less than 0 where they lie apart; and their sizes, Nx2."""
+    """How far N boxes overlap across and down, NxN each, negative where they lie apart; and their sizes, Nx2."""
     low, high = boxes[:, :2], boxes[:, 2:]
     overlap = np.minimum(high, high[:, None]) - np.maximum(low, low[:, None])
     return overlap[..., 0], overlap[..., 1], high - low
@@ -162,7 +163,7 @@ def _digits_among(boxes: np.ndarray, side: int) -> np.ndarray:
 
 
 def _reading_order(boxes: np.ndarray) -> np.ndarray:
-    """Indices of boxes line by line: those are in a line that overlap by half their height, or through others do."""
+    """Indices of boxes line by line. Boxes that overlap by half their height, directly or over others, share a line."""
     from scipy.sparse.csgraph import connected_components
 
     _, down, sizes = _overlaps(boxes)
@@ -175,7 +176,7 @@ def center(strength: np.ndarray) -> np.ndarray:
     """Brings the ink of one digit, cut out along its box, into MNIST's form.
 
     Args:
-      strength: float HxW, from 0 to 1, which it must reach.
+      strength: float HxW, from 0 to 1, not all 0.
 
     Returns:
       uint8 28x28: strokes at least 2 pixels wide or so, at most 20x20, full contrast, the centre of mass in the middle.
@@ -201,14 +202,14 @@ def placed(small: np.ndarray) -> np.ndarray:
 
 
 def _stroke(strength: np.ndarray) -> float:
-    """The width of strokes in pixels: twice the area over the perimeter, which is the total variation (coarea formula)."""
+    """The width of strokes in pixels: twice the area over the perimeter, the total variation (coarea formula)."""
     padded = np.pad(strength, 1)
     slopes = np.hypot(np.diff(padded, axis=0)[:, :-1], np.diff(padded, axis=1)[:-1])
     return 2 * float(strength.sum() / slopes.sum())
 
 
 def _thickened(strength: np.ndarray) -> np.ndarray:
-    """Strokes that would be too thin in 20x20 pixels, widened by the same at all places; the others as they are."""
+    """Widens strokes that would be too thin in 20x20 pixels, by the same amount everywhere; leaves others alone."""
     from PIL import Image
     from scipy import ndimage
 
@@ -216,7 +217,7 @@ def _thickened(strength: np.ndarray) -> np.ndarray:
     if width * BOX / side >= _THIN:
         return strength
     zoom = int(np.ceil(100 / side))
-    if zoom > 1:  # Or else the widened strokes of small pictures would have steps.
+    if zoom > 1:  # Otherwise the widened strokes of small pictures would have steps.
         small = Image.fromarray(np.pad(strength, 1).astype(np.float32))
         strength = np.asarray(small.resize((small.width * zoom, small.height * zoom), Image.Resampling.BICUBIC))
         side, width = side * zoom, width * zoom

@@ -1,4 +1,4 @@
-"""Image files of any kind as what is ink in them: how much of each pixel, whatever the colours and the light."""
+"""Opens image files and finds the ink in them: how much of each pixel, whatever the colours and the light."""
 
 import io
 import os
@@ -26,10 +26,16 @@ _SMALL = 96  # Pixels of the longer side: in such pictures strokes may fill so m
 
 
 def open_picture(source: str | os.PathLike | bytes) -> "Image.Image":
-    """The first frame of an image file, upright as its EXIF data say, in the mode RGB or RGBA.
+    """Opens the first frame of an image file: `open_picture("photo.jpg")`.
 
-    The size that the file declares is checked before anything is decoded; UserError if that is too large, or the file, a
-    path or its content, is no image.
+    Args:
+      source: the path of the file, or its content.
+
+    Returns:
+      An image in the mode RGB or RGBA, turned upright by its EXIF data.
+
+    Raises:
+      UserError: it is no image, or declares too many pixels, which is checked before anything is decoded.
     """
     from PIL import Image, ImageOps, UnidentifiedImageError
 
@@ -63,13 +69,13 @@ def open_picture(source: str | os.PathLike | bytes) -> "Image.Image":
 
 
 def reason(error: Exception) -> str:
-    """What another library says of a damaged file, as a part of one's own sentence."""
-    said = getattr(error, "strerror", None) or str(error)  # Without the file's name once more.
+    """The first line of another library's error, without a full stop, for a sentence of ours."""
+    said = getattr(error, "strerror", None) or str(error)  # `strerror` does not repeat the file's name.
     return said.split("\n")[0].strip().rstrip(".") or type(error).__name__
 
 
 def _file_size(path: pathlib.Path) -> int:
-    """In bytes; UserError if there is no such file, or it is none that can be read."""
+    """The size of a file in bytes; UserError if there is no such file, or it cannot be read."""
     try:
         if path.is_dir():
             raise UserError(f"{path} is a folder, but it must be an image file: name those in it, as {path}/*.png.")
@@ -81,18 +87,19 @@ def _file_size(path: pathlib.Path) -> int:
 
 
 def _check_scans(name: str, jpeg: bytes) -> None:
-    """Raises UserError for a JPEG of too many scans; those of a thumbnail in its data, or behind it, are not counted."""
+    """Raises UserError for a JPEG of too many scans. Scans of thumbnails, inside or behind the image, do not count."""
     place, scans = 2, 0
     while (marker := _JPEG_MARKER.search(jpeg, place)) and marker[0] != b"\xff\xd9":  # The image's end.
         scans += marker[0] == b"\xff\xda"
-        # A segment starts with its length; over a scan's data, in which no marker can be, leads the next search.
+        # A segment starts with its length. A scan's data follow its segment; the next search passes over them, because
+        # they contain no marker.
         place = marker.end() + int.from_bytes(jpeg[marker.end() : marker.end() + 2])
     if scans > _MOST_SCANS:
         raise UserError(f"{name} is a JPEG of {scans:,} scans, but it may have {_MOST_SCANS}.")
 
 
 def _in_colours(image: "Image.Image") -> "Image.Image":
-    """An image of any mode as RGB, or RGBA where something is transparent."""
+    """Converts an image of any mode to RGB, or to RGBA if it may have transparent pixels."""
     from PIL import Image
 
     if image.mode.startswith(("I", "F")):  # 16 or 32 bit, or floats: Pillow would clip them to 8 bit.
@@ -105,12 +112,12 @@ def _in_colours(image: "Image.Image") -> "Image.Image":
 
 
 def ink(picture: np.ndarray) -> np.ndarray:
-    """How much of each pixel is ink, from 0 to 1, whatever the colours of ink and background.
+    """Computes how much of each pixel is ink, from 0 to 1, whatever the colours of ink and background.
 
-    The background is what the picture's border looks like, as a quadratic function of the place, for light is uneven;
-    and what is left of it in areas broader than strokes, such as a shadow. The ink is what stands out in one direction
-    of colour; of a transparent picture, what is not transparent. Where that is a sheet with something on it, the ink is
-    what stands out from the sheet.
+    Two backgrounds are subtracted: a quadratic function of the place, fitted to the picture's border, because light is
+    uneven; then areas broader than strokes, such as shadows. Ink differs from the background in one direction of
+    colour. In a transparent picture, opaque pixels are ink. If the ink found so is a sheet of paper with something on
+    it, the sheet becomes the background.
 
     Args:
       picture: uint8 HxWx3 (RGB) or HxWx4 (RGBA).
@@ -121,7 +128,7 @@ def ink(picture: np.ndarray) -> np.ndarray:
     colours = picture[..., :3].astype(np.float32) / 255
     transparent = picture.shape[-1] == 4 and picture[..., 3].min() < 128
     contrast = picture[..., 3].astype(np.float32) / 255 if transparent else _contrast(colours)
-    # Light makes no edge in what is transparent, but elsewhere what reaches to several sides may be a shadow.
+    # An area that reaches to several sides of an opaque picture may be a shadow. Transparency has no shadows.
     if (sheet := _sheet(contrast, most_sides=4 if transparent else 1)) is not None:
         rows, columns, mask = sheet
         inside = colours[rows, columns]
@@ -134,7 +141,7 @@ def ink(picture: np.ndarray) -> np.ndarray:
 
 
 def _contrast(colours: np.ndarray) -> np.ndarray:
-    """How far HxWxC colours from 0 to 1 are from the background, HxW, in the direction in which most of them are."""
+    """How far HxWxC colours, 0 to 1, lie from the background, HxW, along the direction in which most of them lie."""
     colours = colours - _lighting(colours)
     squares = np.einsum("hwc,hwc->hw", colours, colours)
     direction = np.einsum("hw,hwc->c", squares, colours)
@@ -142,7 +149,7 @@ def _contrast(colours: np.ndarray) -> np.ndarray:
 
 
 def _standing_out(contrast: np.ndarray) -> np.ndarray:
-    """The contrast without what is in broad areas and noise, and so that most of the ink has 1."""
+    """Removes broad areas and noise from the contrast, and scales it so that most of the ink has 1."""
     contrast = contrast - _broad(contrast)
     noise = _noise(contrast)
     clear = contrast[contrast > max(2 * noise, _LEAST_CONTRAST)]
@@ -152,7 +159,7 @@ def _standing_out(contrast: np.ndarray) -> np.ndarray:
 
 
 def _noise(contrast: np.ndarray) -> float:
-    """Three standard deviations of it, by the median absolute difference of pixels that light hardly tells apart."""
+    """Three standard deviations of the noise, by the median difference of pixels so close that light hardly differs."""
     differences = np.abs(contrast[:, 4:] - contrast[:, :-4])
     noise = 3 / (0.6745 * np.sqrt(2)) * float(np.median(differences)) if differences.size else 0.0
     if max(contrast.shape) < _SMALL and min(contrast.shape) >= 5:
@@ -190,7 +197,7 @@ def _sheet(contrast: np.ndarray, most_sides: int) -> tuple[slice, slice, np.ndar
 
 
 def _lighting(colours: np.ndarray) -> np.ndarray:
-    """The background, HxWxC: a quadratic in the place, fitted robustly from what the border is like."""
+    """The background, HxWxC: a quadratic function of the place, fitted robustly, starting from the border's colour."""
     size = min(len(colours), 64), min(colours.shape[1], 64)
     values = resized(colours, size)
     powers = [np.linspace(-1, 1, n)[:, None] ** [0, 1, 2] for n in size]
@@ -213,10 +220,10 @@ def _lighting(colours: np.ndarray) -> np.ndarray:
 
 
 def _broad(contrast: np.ndarray) -> np.ndarray:
-    """What of the contrast is in areas broader than strokes, HxW: opened (eroded, then dilated) by a square.
+    """The contrast in areas broader than strokes, HxW, and about 0 elsewhere: an opening by a square window.
 
-    Its side is twice the least that leaves what is along edges as it is: that is about the width of the strokes, which
-    join in broader places.
+    The window is the smallest of three whose opening leaves the edges of strokes intact, about a stroke wide, and
+    doubled, because strokes are wider where they meet.
     """
     from PIL import Image
     from scipy import ndimage
@@ -228,24 +235,26 @@ def _broad(contrast: np.ndarray) -> np.ndarray:
     small = np.maximum(resized(contrast, (max(1, round(height / scale)), max(1, round(width / scale)))), 0)
     edges = ndimage.gaussian_gradient_magnitude(small, 0.7)
 
-    def opened(side: float) -> np.ndarray:
+    def opened(side: float) -> np.ndarray:  # Eroded, then dilated.
         window = max(3, round(side * max(small.shape)))
         eroded = ndimage.minimum_filter(small, window, mode="constant")
         return np.minimum(ndimage.maximum_filter(eroded, window, mode="constant"), small)
 
-    kept = lambda side: np.sum(edges * (small - opened(side))) > 0.98 * np.sum(edges * small)
-    broad = opened(2 * next(filter(kept, (0.05, 0.1)), 0.2))
+    def leaves_edges(side: float) -> bool:
+        return np.sum(edges * (small - opened(side))) > 0.98 * np.sum(edges * small)
+
+    broad = opened(2 * next(filter(leaves_edges, (0.05, 0.1)), 0.2))
     return np.asarray(Image.fromarray(broad).resize((width, height), Image.Resampling.BILINEAR))
 
 
 def resized(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """HxW or HxWxC values in another size, each pixel the mean over the area that it covers."""
+    """Resizes HxW or HxWxC values; each new pixel is the mean over the area that it covers."""
     rows, columns = (_coverage(old, new) for old, new in zip(values.shape, size))
     return np.moveaxis(np.tensordot(columns, np.tensordot(rows, values, 1), (1, 1)), 0, 1)
 
 
 def _coverage(old: int, new: int) -> np.ndarray:
-    """NEWxOLD: which share of each new pixel each old one covers along one axis; rows sum to 1."""
+    """The share of each new pixel that each old one covers along one axis, NEWxOLD; rows sum to 1."""
     edges = np.linspace(0, old, new + 1)[:, None]
     covered = np.clip(edges - np.arange(old), 0, 1)
     return (np.diff(covered, axis=0) * (new / old)).astype(np.float32)

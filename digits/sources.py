@@ -19,20 +19,20 @@ from digits.errors import UserError
 
 SIDE = 28
 IDX_FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
-# QMNIST's extended labels of MNIST's examples, in MNIST's order; the test file goes on with 50,000 others.
+# QMNIST's extended labels of MNIST's examples, in MNIST's order. The test file goes on with 50,000 other examples.
 WRITER_FILES = {"train": "qmnist-train-labels-idx2-int", "test": "qmnist-test-labels-idx2-int"}
-_WRITER_COLUMN = 2  # 0: class, 1: NIST's series, 2: NIST's number of the writer, 3-7: which of NIST's images it is.
+_WRITER_COLUMN = 2  # 0: class, 1: NIST's series, 2: NIST's number of the writer, 3-7: the place in NIST's set.
 # For a word in a file's name: the type's code in the magic number, the type, and the shape of one example.
 _IDX_KINDS = {
     "idx1-ubyte": (0x08, np.dtype(np.uint8), ()),
     "idx3-ubyte": (0x08, np.dtype(np.uint8), (SIDE, SIDE)),
     "idx2-int": (0x0C, np.dtype(">i4"), (8,)),
 }
-_LARGEST = 2**30  # Bytes of an array: no set of 28x28 images comes near it, and a bomb must not exhaust memory.
-_MOST_FROM_A_BYTE = 1032  # That deflate, the compression of .gz and .npz, makes (zlib.net/zlib_tech.html).
+_LARGEST = 2**30  # Bytes of an array: more than any set of 28x28 images has, so that no file exhausts the memory.
+_MOST_FROM_A_BYTE = 1032  # Deflate, of .gz and .npz, makes at most so many bytes of one (zlib.net/zlib_tech.html).
 
 _NPZ_KEYS = ("x_train", "y_train", "x_test", "y_test")
-# What a damaged .npz, or a file that is none, makes np.load and its members raise.
+# np.load and its members raise these for a damaged .npz, or a file of another kind.
 NPZ_ERRORS = (OSError, ValueError, EOFError, TypeError, NotImplementedError, zipfile.BadZipFile, zlib.error)
 
 Source = tuple[list[np.ndarray], tuple[str, ...]]
@@ -59,7 +59,7 @@ def read_idx_files(paths: list[pathlib.Path]) -> list[np.ndarray]:
 
 
 def _numbered(arrays: list[np.ndarray]) -> tuple[str, ...]:
-    """Class names for labels that have none: "0" to the largest label."""
+    """Names the classes of labels that come without names: "0" to the largest label."""
     return tuple(map(str, range(int(max(labels.max() for labels in arrays[1::2])) + 1)))
 
 
@@ -72,7 +72,7 @@ def _find_idx(folder: pathlib.Path, stem: str) -> pathlib.Path:
 
 
 def _idx_in(folder: pathlib.Path, stem: str) -> pathlib.Path | None:
-    """The IDX file of that name in the folder, gzipped or plain; None if it has none."""
+    """Finds the IDX file of that name in the folder, gzipped or plain; None if there is none."""
     paths = [folder / name for name in (f"{stem}.gz", stem, stem.replace("-idx", ".idx"))]
     return next(filter(os.path.isfile, paths), None)
 
@@ -82,8 +82,8 @@ def read_writers(part: str, labels: np.ndarray, folders: list[pathlib.Path]) -> 
 
     Args:
       part: "train" or "test".
-      labels: MNIST's own labels of that part, uint8 N: those of the file must be the same.
-      folders: where the file is looked for, in this order.
+      labels: MNIST's own labels of that part, uint8 N; the file must have the same.
+      folders: folders that may hold the file; the first that does counts.
 
     Returns:
       NIST's number of the writer, int32 N.
@@ -141,7 +141,7 @@ def _read_idx_file(path: pathlib.Path, stem: str) -> np.ndarray:
             if not 0 < size < _LARGEST or shape[1:] != example:
                 expected = "x".join(map(str, ("N", *example))) if example else "N labels"
                 raise UserError(f"{path} declares the shape {shape}, but it must be {expected}.")
-            # Room is made for all that is asked for, whether it is there or not.
+            # Python makes room for as many bytes as are asked for, whether the file has them or not.
             most = path.stat().st_size * (_MOST_FROM_A_BYTE if path.suffix == ".gz" else 1)
             body = file.read(min(size, most) + 1)
     except (OSError, EOFError, zlib.error) as error:
@@ -153,10 +153,11 @@ def _read_idx_file(path: pathlib.Path, stem: str) -> np.ndarray:
 
 
 def read_optdigits() -> Source:
-    """The UCI test set of handwritten digits that scikit-learn carries, 1,797 of 8x8, brought to MNIST's form.
+    """Reads the UCI test set of 1,797 handwritten digits that scikit-learn carries, and brings it into MNIST's form.
 
-    They are cut out, enlarged (bicubic) and placed as `digitize.read` does it, so that a network trained on them can read
-    pictures; but in whole numbers, so that the pixels, and with them the digest, are the same on every machine.
+    Each digit of 8x8 pixels is cut out, enlarged (bicubic) and placed as `digitize.read` does it, so that a network
+    trained on them can read pictures. The arithmetic is in whole numbers, so that the pixels, and with them the digest,
+    are the same on every machine.
     """
     from PIL import Image
     from sklearn.datasets import load_digits
@@ -179,10 +180,13 @@ def read_optdigits() -> Source:
 def read_npz(path: pathlib.Path) -> Source:
     """Reads x_train, y_train and, if they are there, x_test, y_test: the layout of Keras's mnist.npz.
 
-    The headers are looked at before anything is read: they may claim a terabyte. Nothing is unpickled.
+    Checks the headers before it reads any array, because they may claim a terabyte. Unpickles nothing.
+
+    Raises:
+      UserError: the file cannot be read, or its arrays are not those of a dataset.
     """
     try:
-        if path.exists() and not path.is_file():  # To open a pipe would wait for ever.
+        if path.exists() and not path.is_file():  # Opening a pipe would wait for ever.
             raise OSError("it is no file")
         with zipfile.ZipFile(path) as file:
             members = {key: file.getinfo(f"{key}.npy") for key in _NPZ_KEYS if f"{key}.npy" in file.namelist()}
@@ -243,9 +247,10 @@ def _read_npy(file: zipfile.ZipFile, member: zipfile.ZipInfo) -> np.ndarray:
 
 
 def read_folder(path: pathlib.Path) -> Source:
-    """Reads a folder of image folders, one a class, or one of train/ and test/ that have them. Links are followed.
+    """Reads a folder of image folders, one a class, or of train/ and test/ that each have these. Follows links.
 
-    Pictures are those that `pictures.open_picture` opens. UserError if one cannot be read, or there are too few.
+    Raises:
+      UserError: there is no such folder, `pictures.open_picture` cannot open a file of it, or it has too few images.
     """
     try:
         if not path.is_dir():
@@ -261,16 +266,16 @@ def read_folder(path: pathlib.Path) -> Source:
 
 
 def _read_classes(path: pathlib.Path) -> Source:
-    """The images of a folder of folders, one a class: grey, resized to 28x28; classes and files in sorted order.
+    """Reads the images of a folder of folders, one a class: grey, resized to 28x28; classes and files in sorted order.
 
-    What is transparent is white, as on the screen.
+    Transparent pixels become white, as on a screen.
     """
     from PIL import Image
 
     folders = sorted(entry for entry in path.iterdir() if entry.is_dir() and not entry.name.startswith("."))
     images, labels = [], []
     for label, folder in enumerate(folders):
-        if not folder.name.isprintable():  # Nor is a name that is not in UTF-8, which no report could show.
+        if not folder.name.isprintable():  # This refuses names that are not UTF-8, too: no report could show them.
             raise UserError(f"{path} has a class folder {folder.name!r}, but a class needs a name that can be printed.")
         for file in sorted(entry for entry in folder.iterdir() if entry.is_file() and not entry.name.startswith(".")):
             try:

@@ -39,8 +39,8 @@ def read_tfds(name: str) -> sources.Source:
         be downloaded.
     """
     ways_out = (
-        "Ways out: (1) connect to the internet once, with tensorflow-datasets installed; (2) give the four IDX files of "
-        f"{name}, with --data_dir=FOLDER or DIGITS_DATA_DIR; (3) train on the embedded dataset, "
+        "Ways out: (1) connect to the internet once, with tensorflow-datasets installed; (2) give the four IDX files "
+        f"of {name}, with --data_dir=FOLDER or DIGITS_DATA_DIR; (3) train on the embedded dataset, "
         "--config=configs/quickstart.py."
     )
     try:

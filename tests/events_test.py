@@ -1,7 +1,6 @@
 """TensorBoard events of a run: its metrics, the columns of the HPARAMS tab, the picture of its mistakes."""
 
 import io
-import pathlib
 import subprocess
 import sys
 

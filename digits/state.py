@@ -54,6 +54,26 @@ class RunState:
             "early_stopping": dataclasses.asdict(self.stopping),
         }
 
+    def means(self) -> dict[str, float]:
+        """Loss and accuracy of the epoch so far, as running means."""
+        totals = jax.device_get(self.totals)
+        return {
+            "loss": float(totals["loss"] / totals["count"]),
+            "accuracy": float(totals["correct"] / totals["count"]),
+        }
+
+    def steps_lost(self) -> int:
+        """The number of steps of this epoch from the first one on whose loss is no finite number."""
+        return int(self.totals["lost"])
+
+    def summed_loss(self) -> float:
+        """The loss of this epoch, summed over its images."""
+        return float(self.totals["loss"])
+
+    def begin_epoch(self, put: Callable[[Any], Any]) -> None:
+        """Sets the totals to zero."""
+        self.totals = put(zero_totals())
+
     def apply_rules(self, config: ConfigDict, monitored: float | None, put: Callable[[Any], Any]) -> None:
         """Shows the monitored metric of an epoch to the rules: early stopping, and the plateau rule of the learning rate."""
         if monitored is None:

@@ -18,8 +18,7 @@ from digits.recorder import Outputs, Recorder
 from digits.resume import Saves
 from digits.signals import Interrupted, Listener
 from digits.state import RunState
-from digits.step import TrainMetrics, TrainState
-
+from digits.step import TrainState
 
 @dataclasses.dataclass(frozen=True)
 class Prepared:
@@ -150,7 +149,7 @@ class Run:
             }
             self.recorder.epoch(line)
         state.apply_rules(self.config, metrics[self.config.monitor], self._put)
-        state.totals = self._put(TrainMetrics.empty())
+        state.begin_epoch(self._put)
         best = state.stopping.best_epoch == state.epoch
         if best or self.done or self.pace.heard or state.epoch % self.config.checkpoint_every == 0:
             with phase("checkpoint"):
@@ -158,8 +157,7 @@ class Run:
 
     def _metrics(self) -> dict[str, float | None]:
         """Loss and accuracy of the epoch that ended, as running means, and of the validation images."""
-        found = jax.device_get(self.state.totals).compute()
-        metrics = {name: float(found[name]) for name in ("loss", "accuracy")}
+        metrics = self.state.means()
         validated = self._evaluate(self.examples.validation) if self.examples.validation else dict.fromkeys(metrics)
         return metrics | {f"val_{key}": value for key, value in validated.items()}
 
@@ -196,9 +194,9 @@ class Run:
 
     def check_loss(self, stop: int) -> None:
         """Raises Diverged if the loss was no finite number in a step of this epoch before `stop`."""
-        if lost := int(self.state.totals.steps_lost.compute()):
+        if lost := self.state.steps_lost():
             where = f"in epoch {self.state.epoch + 1}, step {stop - lost + 1} of {self.program.steps_per_epoch}"
-            raise self._diverged("loss", float(self.state.totals.loss.total), where)
+            raise self._diverged("loss", self.state.summed_loss(), where)
 
     def _check_finite(self, name: str, loss: float | None) -> None:
         """Raises Diverged for a loss after an epoch, which the last step may have spoilt: its own is from before."""

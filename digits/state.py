@@ -54,6 +54,23 @@ class RunState:
             "early_stopping": dataclasses.asdict(self.stopping),
         }
 
+    def means(self) -> dict[str, float]:
+        """Loss and accuracy of the epoch so far, as running means."""
+        found = jax.device_get(self.totals).compute()
+        return {name: float(found[name]) for name in ("loss", "accuracy")}
+
+    def steps_lost(self) -> int:
+        """The number of steps of this epoch from the first one on whose loss is no finite number."""
+        return int(self.totals.steps_lost.compute())
+
+    def summed_loss(self) -> float:
+        """The loss of this epoch, summed over its images."""
+        return float(self.totals.loss.total)
+
+    def begin_epoch(self, put: Callable[[Any], Any]) -> None:
+        """Sets the totals to zero."""
+        self.totals = put(TrainMetrics.empty())
+
     def apply_rules(self, config: ConfigDict, monitored: float | None, put: Callable[[Any], Any]) -> None:
         """Shows the monitored metric of an epoch to the rules: early stopping, and the plateau rule of the learning rate."""
         if monitored is None:

@@ -1,8 +1,13 @@
 """Loading a run elsewhere: the recorded accuracy again, in a fresh process without TensorFlow and without the config."""
 
+import asyncio
+import concurrent.futures
+import gc
 import json
+import logging
 import re
 import shutil
+import sys
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +16,7 @@ import pytest
 
 import digits
 from digits import data, errors, train
-from digits.checkpoints import Checkpoints
+from digits.checkpoints import Checkpoints, Damaged
 from tests import main_test
 
 
@@ -38,19 +43,19 @@ def test_load_reproduces_the_recorded_test_accuracy(workdir):
 
 def test_saving_is_of_a_copy_and_what_goes_wrong_in_its_thread_is_raised(tmp_path):
     """The training overwrites its buffers while the thread writes, as a donating program does."""
-    checkpoints = Checkpoints(tmp_path / "checkpoints")
+    saved = Checkpoints(tmp_path / "checkpoints")
     double = jax.jit(lambda x: 2 * x, donate_argnums=0)
     state = {"x": jnp.arange(1000.0)}
     for step in (1, 2):
-        checkpoints.save(step, state, {"epoch": step}, best=1)
+        saved.save(step, state, {"epoch": step}, best=1)
         state = {"x": double(state["x"])}
-    restored, about = checkpoints.restore(2, state)
+    restored, about = saved.restore(2, state)
     np.testing.assert_array_equal(restored["x"], 2 * np.arange(1000.0))
-    assert about == {"epoch": 2} and checkpoints.steps() == [2, 1]
-    checkpoints.save(3, state, {"epoch": object()})  # No JSON.
+    assert about == {"epoch": 2} and saved.steps() == [2, 1]
+    saved.save(3, state, {"epoch": object()})  # No JSON.
     with pytest.raises(TypeError):
-        checkpoints.steps()
-    checkpoints.close()
+        saved.steps()
+    saved.close()
 
 
 def test_predict_takes_one_image_or_many_bytes_or_floats(workdir):
@@ -167,3 +172,46 @@ def test_half_a_run_is_one_sentence_or_loads_whole(workdir, tmp_path, capfd):
                     r"(copied .*: copy the run's whole folder again|cannot be read as JSON.*)\.$", str(error)
                 )
     assert refused >= 6 and "Traceback" not in capfd.readouterr().err
+
+
+def test_a_failed_read_leaves_the_process_as_it_was_and_prints_nothing(tmp_path, capfd):
+    """Orbax reads arrays at once. The reads beside the one that fails end too, also in a notebook's event loop."""
+    saved = Checkpoints(tmp_path / "checkpoints")
+    rng = np.random.default_rng(0)
+    saved.save(1, {f"array_{i}": rng.random((300, 300)) for i in range(30)}, {"epoch": 1})
+    saved.steps()
+    before = sys.unraisablehook, asyncio.new_event_loop, logging.getLogger("asyncio").level
+
+    def damage_each_file():
+        refused = 0
+        for path in sorted((tmp_path / "checkpoints" / "1" / "state").rglob("d/*")):
+            content = path.read_bytes()
+            path.write_bytes(content[: len(content) // 2])
+            try:
+                saved.restore(1)
+            except Damaged:
+                refused += 1
+            path.write_bytes(content)
+        return refused
+
+    async def in_a_loop():
+        return damage_each_file()
+
+    assert damage_each_file() and asyncio.run(in_a_loop())
+    assert (sys.unraisablehook, asyncio.new_event_loop, logging.getLogger("asyncio").level) == before
+    assert saved.restore(1)[1] == {"epoch": 1}
+    saved.close()
+    gc.collect()
+    assert capfd.readouterr() == ("", "")
+
+
+def test_reads_in_several_threads_leave_the_process_as_it_was(tmp_path):
+    saved = Checkpoints(tmp_path / "checkpoints")
+    saved.save(1, {"array": np.arange(1000)}, {"epoch": 1})
+    saved.close()
+    before = asyncio.new_event_loop
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        readers = [Checkpoints(tmp_path / "checkpoints", read_only=True) for _ in range(8)]
+        for state, about in pool.map(lambda reader: reader.restore(1), readers):
+            assert state["array"].sum() == 499500 and about == {"epoch": 1}
+    assert asyncio.new_event_loop is before

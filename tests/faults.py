@@ -89,10 +89,10 @@ def kill(folder: pathlib.Path, count: int, rng: np.random.Generator) -> int:
     return (folder / "output").read_text().count("going on with")
 
 
-def opened(config, workdir: pathlib.Path) -> Run:
+def opened(config, workdir: pathlib.Path, alone: bool = True) -> Run:
     """A run that shows nothing."""
     shared = Shared(startup.Start("optdigits", None).dataset)
-    return Run(prepare(config, record.Workdir(workdir), shared), signals.Listener())
+    return Run(prepare(config, record.Workdir(workdir), shared), signals.Listener(), alone=alone)
 
 
 def interrupted(workdir: pathlib.Path) -> None:

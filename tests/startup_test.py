@@ -44,6 +44,18 @@ def test_a_mistake_found_in_the_background_is_raised_where_the_dataset_is_needed
         start.dataset()
 
 
+def test_a_start_that_never_arrives_leaves_the_garbage_collector_as_it_was(tmp_path):
+    for was_on in (True, False):
+        gc.enable() if was_on else gc.disable()
+        try:
+            start = startup.Start("mnist", str(tmp_path)).early()
+            assert not gc.isenabled()
+            del start
+            assert gc.isenabled() is was_on
+        finally:
+            gc.enable()
+
+
 def test_what_may_take_long_is_not_read_early(tmp_path, monkeypatch):
     monkeypatch.setenv("DIGITS_CACHE_DIR", str(tmp_path / "empty"))
     monkeypatch.delenv("DIGITS_DATA_DIR", raising=False)

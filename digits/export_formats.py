@@ -1,4 +1,4 @@
-"""The formats of digits/export.py: how each is written, loaded again, and says what it is.
+"""The formats of an export: how a run is written, loaded again and described in each.
 
 All but onnx begin with `probabilities`, one function of JAX with the weights as constants. Its convolutions are XLA's
 own: those that digits/native.py compiles exist on the machine that compiled them alone.

@@ -229,9 +229,7 @@ class JudgedRun:
         graphdef, params, stats = models.split(self.run.model)
         evaluate = self._shared.evaluation(self.config, len(self.run.class_names), graphdef)
         float_type = jax.dtypes.canonicalize_dtype(float)
-        numbers = jax.tree.map(
-            lambda value: np.asarray(value, float_type), scalars.of_model(scalars.of(self.config))
-        )
+        numbers = jax.tree.map(lambda value: np.asarray(value, float_type), scalars.of_model(scalars.of(self.config)))
         metrics = evaluate(params, stats, *examples, numbers)
         n = len(examples.labels)
         return with_interval(metrics["loss"], round(metrics["accuracy"] * n), n)

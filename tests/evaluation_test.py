@@ -10,7 +10,18 @@ import numpy as np
 import pytest
 
 import digits
-from digits import classification, data, errors, evaluate, evaluation, loading, population, record, robustness, sweep_evaluation
+from digits import (
+    classification,
+    data,
+    errors,
+    evaluate,
+    evaluation,
+    loading,
+    population,
+    record,
+    robustness,
+    sweep_evaluation,
+)
 from digits.evaluation_text import text as text_of
 from digits.judged_run import JudgedRun, SharedByRuns
 from digits.points import with_values

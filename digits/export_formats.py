@@ -35,8 +35,8 @@ def probabilities(run: "loading.Run") -> Callable[["jax.Array"], "jax.Array"]:
     from digits import inference, models, points
 
     config = points.with_values(run.config, {"model.convolution": "stock"})
-    build = lambda: models.build(config.model, len(run.class_names), jax.random.key(0))
-    graphdef, _, _ = models.split(models.for_evaluation(nnx.eval_shape(build)))
+    network = nnx.eval_shape(lambda: models.build(config.model, len(run.class_names), jax.random.key(0)))
+    graphdef, _, _ = models.split(models.for_evaluation(network))
     weights = jax.device_get(models.split(models.for_evaluation(run.model))[1:])
     logits = inference.make_predict(graphdef, config.data.normalization)
 

@@ -13,28 +13,12 @@ the epoch, the test accuracy, and the lines that load the file. Before it gets i
 runtime and compared with the run on test images of the run's dataset.
 """
 
-import contextlib
-import importlib.util
-import os
-import pathlib
 import sys
-import tempfile
-import typing
-from typing import Any, NamedTuple
 
 from absl import flags
 
-import digits
 from digits import commands, export_formats
 from digits.errors import UserError
-
-if typing.TYPE_CHECKING:  # --help and a mistyped flag do not wait for what imports JAX.
-    import numpy as np
-
-    from digits import loading
-
-TOLERANCE = 1e-4  # Of a probability. Runtimes round differently: some 1e-6 for these networks.
-_TEST_IMAGES = 256
 
 _FLAGS = flags.FlagValues()  # Its own: the flags of digits.main have the same names.
 _WORKDIR = flags.DEFINE_string("workdir", None, "The folder of a run.", flag_values=_FLAGS)
@@ -47,153 +31,6 @@ _OUTPUT = flags.DEFINE_string(
 _DATA_DIR = flags.DEFINE_string("data_dir", None, "As for digits.main.", flag_values=_FLAGS)
 
 
-class Exported(NamedTuple):
-    """What `export` wrote, and the largest difference of a probability from the run's, on so many test images."""
-
-    path: pathlib.Path
-    difference: float
-    images: int
-
-
-def export(
-    run: "loading.Run | str | os.PathLike",
-    format: str,
-    output: str | os.PathLike | None = None,
-    data_dir: str | None = None,
-) -> Exported:
-    """Writes a run in another format, whole or not at all; an earlier export of that format is replaced.
-
-    Args:
-      run: a run, as `digits.load` returns it, or its folder, for the weights it was tested with.
-      format: "jax", "savedmodel", "tflite" or "onnx".
-      output: the file, or the folder of a SavedModel. Default: a file in the run's folder.
-      data_dir: where the run's dataset is, as of `data.load`: the export is compared with the run on its test images.
-
-    Raises:
-      UserError: there is no such format, or no library for it; no run; no test images; `output` is something else or
-        cannot be written; or the export predicts otherwise than the run.
-    """
-    if format not in export_formats.FORMATS:
-        raise UserError(f"--format is {format!r}, but it must be one of {', '.join(export_formats.FORMATS)}.")
-    kind = export_formats.FORMATS[format]
-    missing = [name for name in kind.packages if importlib.util.find_spec(name) is None]
-    if missing:
-        raise UserError(
-            f"--format is {format!r}, which needs {' and '.join(missing)}: pip install {' '.join(missing)}."
-        )
-    run, folder = _open(run)
-    if output is None and folder is None:
-        raise UserError("output is missing: a run that is already loaded does not say where its folder is.")
-    path = pathlib.Path(output or folder / kind.file).expanduser().absolute()
-    if path.exists() and not _is_export(path, format):
-        raise UserError(f"--output is {path}, which exists and is no earlier export to {format}: name another.")
-    import jax
-
-    images = _test_images(run, data_dir)
-    # Not TF32 or bfloat16, to which accelerators round by default: the file gives the same numbers everywhere.
-    with _scratch(path) as scratch, jax.default_matmul_precision("highest"):
-        written = pathlib.Path(scratch) / path.name
-        with _without_paths():
-            kind.write(run, written, metadata(run, format))
-        difference = _difference(kind.load(written), run, images)
-        if not difference <= TOLERANCE:  # Nor NaN.
-            raise UserError(
-                f"The export to {format} was not kept: on {len(images)} test images its probabilities differ from the "
-                f"run's by up to {difference:.1e}, more than {TOLERANCE:.0e}."
-            )
-        if path.is_dir():  # A folder takes no other's name while that is not empty.
-            os.rename(path, pathlib.Path(scratch) / "before")
-        os.replace(written, path)
-    return Exported(path, difference, len(images))
-
-
-def _open(run: "loading.Run | str | os.PathLike") -> "tuple[loading.Run, pathlib.Path | None]":
-    """The run, and its folder where that is known; UserError for several at once."""
-    folder = pathlib.Path(run).expanduser().absolute() if isinstance(run, (str, os.PathLike)) else None
-    if folder and (folder / "sweep.json").exists():
-        raise UserError(f"{folder} is a sweep, but one run is exported at a time: name one of the folders in it.")
-    from digits import loading
-
-    run = loading.load(folder) if folder else run
-    if isinstance(run, loading.Ensemble):
-        raise UserError(f"An ensemble of {len(run.runs)} runs was given, but one run is exported at a time.")
-    return run, folder
-
-
-def metadata(run: "loading.Run", format: str) -> dict[str, Any]:
-    """What an export says of itself, as JSON has it."""
-    import jax
-
-    from digits import record
-
-    return {
-        "format": format,
-        "usage": export_formats.FORMATS[format].usage,
-        "input": {
-            "name": "images", "type": "uint8", "shape": ["n", 28, 28],
-            "meaning": "pixels of 0 to 255, white on black; they are normalised inside",
-        },
-        "output": {
-            "name": "probabilities", "type": "float32", "shape": ["n", len(run.class_names)],
-            "meaning": "the probability of each of class_names",
-        },
-        "class_names": list(run.class_names),
-        "normalization": run.config.data.normalization,
-        "epoch": run.epoch,
-        "test_accuracy": run.result and run.result["test_accuracy"],
-        "config": record.config_to_json(run.config),
-        "versions": {"digits": digits.__version__, "jax": jax.__version__},
-    }  # fmt: skip
-
-
-def _is_export(path: pathlib.Path, format: str) -> bool:
-    try:
-        return export_formats.FORMATS[format].metadata(path)["format"] == format
-    except Exception:  # Whatever a library raises for a file that is something else.
-        return False
-
-
-def _test_images(run: "loading.Run", data_dir: str | None) -> "np.ndarray":
-    from digits import data
-
-    try:
-        return data.load(run.config.data.name, data_dir).test_images[:_TEST_IMAGES]
-    except UserError as error:
-        raise UserError(
-            f"An export is checked on test images of its run's dataset, whose folder --data_dir may name: {error}"
-        ) from error
-
-
-def _scratch(path: pathlib.Path) -> tempfile.TemporaryDirectory:
-    """A hidden folder beside `path`, from which a file needs only a new name."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        return tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent)
-    except OSError as error:
-        raise UserError(f"--output is {path}, which cannot be written ({error.strerror}): name another.") from error
-
-
-@contextlib.contextmanager
-def _without_paths():
-    """Keeps JAX from writing where this machine's source files lie into what it exports."""
-    import jax
-
-    before = jax.config.jax_traceback_in_locations_limit
-    jax.config.update("jax_traceback_in_locations_limit", 0)
-    try:
-        yield
-    finally:
-        jax.config.update("jax_traceback_in_locations_limit", before)
-
-
-def _difference(predict: export_formats.Predict, run: "loading.Run", images: "np.ndarray") -> float:
-    """The largest difference of a probability from the run's; the export gets the images in batches of two sizes."""
-    import numpy as np
-
-    found = np.concatenate([predict(batch) for batch in (images[:1], images[1:]) if len(batch)])
-    return float(np.abs(found - run.predict(images)).max())
-
-
 def main(argv: list[str]) -> int:
     """Runs the command line; returns the exit code: 0, or 2 for a user's mistake."""
     return commands.run(argv, __name__, _FLAGS, _main)
@@ -203,15 +40,12 @@ def _main(_: list[str]) -> int:
     workdir = commands.given(_WORKDIR.value)
     if not _FORMAT.value:
         raise UserError(f"--format is missing: name one of {', '.join(export_formats.FORMATS)}.")
-    exported = export(workdir, _FORMAT.value, _OUTPUT.value, _DATA_DIR.value)
+    from digits import exporting  # Imports JAX.
+
+    exported = exporting.export(workdir, _FORMAT.value, _OUTPUT.value, _DATA_DIR.value)
     within = f"within {exported.difference:.1e} of the run's on {exported.images} test images"
-    print(f"{exported.path}: {_size(exported.path) / 1e6:.2f} MB, probabilities {within}")
+    print(f"{exported.path}: {exporting.size(exported.path) / 1e6:.2f} MB, probabilities {within}")
     return 0
-
-
-def _size(path: pathlib.Path) -> int:
-    files = path.rglob("*") if path.is_dir() else [path]
-    return sum(file.stat().st_size for file in files if file.is_file())
 
 
 if __name__ == "__main__":

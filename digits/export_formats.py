@@ -1,4 +1,4 @@
-"""The formats of digits/export.py: how each is written, loaded again, and says what it is.
+"""The formats of an export: how a run is written, loaded again and described in each.
 
 All but onnx begin with `probabilities`, one function of JAX with the weights as constants. Its convolutions are XLA's
 own: those that digits/native.py compiles exist on the machine that compiled them alone.
@@ -36,8 +36,8 @@ def probabilities(run: "loading.Run") -> Callable[["jax.Array"], "jax.Array"]:
     from digits import inference, models, points
 
     config = points.with_values(run.config, {"model.convolution": "stock"})
-    build = lambda: models.build(config.model, len(run.class_names), jax.random.key(0))
-    graphdef, _, _ = models.split(models.for_evaluation(nnx.eval_shape(build)))
+    network = nnx.eval_shape(lambda: models.build(config.model, len(run.class_names), jax.random.key(0)))
+    graphdef, _, _ = models.split(models.for_evaluation(network))
     weights = jax.device_get(models.split(models.for_evaluation(run.model))[1:])
     logits = inference.make_predict(graphdef, config.data.normalization)
 

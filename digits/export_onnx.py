@@ -75,20 +75,19 @@ def _normalize(graph: _Graph, kind: str) -> str:
 
 
 def _layer(graph: _Graph, name: str, layer: nnx.Module, x: str) -> str:
-    numbers = lambda *variables: [np.asarray(jax.device_get(variable[...])) for variable in variables]
     if isinstance(layer, models.ConvBlock):
-        kernel, bias = numbers(layer.kernel, layer.bias)
+        kernel, bias = _arrays(layer.kernel, layer.bias)
         # SAME_UPPER puts the extra row and column of an even kernel below and to the right, as layers.conv does.
         pad = {"same": "SAME_UPPER", "valid": "VALID"}[layer.padding]
         x = graph.add("Conv", name, x, kernel.transpose(3, 2, 0, 1), bias, auto_pad=pad)
         x = _activate(graph, name, layer, x)
         return _max_pool(graph, f"{name}.max_pool", layer, x) if layer.window else x
     if isinstance(layer, models.Linear):
-        return _activate(graph, name, layer, graph.add("Gemm", name, x, *numbers(layer.kernel, layer.bias)))
+        return _activate(graph, name, layer, graph.add("Gemm", name, x, *_arrays(layer.kernel, layer.bias)))
     if isinstance(layer, models.MaxPool):
         return _max_pool(graph, name, layer, x)
     if isinstance(layer, nnx.BatchNorm):
-        of = numbers(layer.scale, layer.bias, layer.mean, layer.var)
+        of = _arrays(layer.scale, layer.bias, layer.mean, layer.var)
         return graph.add("BatchNormalization", name, x, *of, epsilon=layer.epsilon)
     if isinstance(layer, models.Flatten):  # The weights that follow are in the order of NxHxWxC.
         last = graph.add("Transpose", f"{name}.channels_last", x, perm=[0, 2, 3, 1])
@@ -99,6 +98,10 @@ def _layer(graph: _Graph, name: str, layer: nnx.Module, x: str) -> str:
 def _max_pool(graph: _Graph, name: str, layer: models.ConvBlock | models.MaxPool, x: str) -> str:
     window = [layer.window] * 2
     return graph.add("MaxPool", name, x, kernel_shape=window, strides=window)
+
+
+def _arrays(*variables: nnx.Variable) -> list[np.ndarray]:
+    return [np.asarray(jax.device_get(variable[...])) for variable in variables]
 
 
 def _activate(graph: _Graph, name: str, layer: models.Linear | models.ConvBlock, x: str) -> str:

@@ -1,4 +1,4 @@
-"""Using what was trained: `load` opens a run, or several as an ensemble, on any machine."""
+"""Opens what was trained, a run or several as an ensemble, on any machine: `digits.load`."""
 
 from collections.abc import Sequence
 import dataclasses
@@ -15,8 +15,8 @@ import jax.numpy as jnp
 from ml_collections import ConfigDict
 import numpy as np
 
-from digits import inference, models, native, record, sweep_folder
 from digits.checkpoints import Checkpoints
+from digits import curves, documented, inference, models, native, record, style, sweep_folder
 from digits.errors import UserError, paths
 from digits.files import is_a, refuse_links
 
@@ -56,12 +56,10 @@ class Run:
         )
 
     def plot(self) -> "matplotlib.figure.Figure":
-        """The curves of loss, accuracy and learning rate, over those that the notebook printed where there are any.
+        """Draws loss, accuracy and learning rate over the epochs, with the epochs that the notebook printed as marks.
 
         A Jupyter or Colab notebook shows the figure; `.savefig("curves.png")` keeps it.
         """
-        from digits import curves, documented, style
-
         style.enable_in_notebook()
         experiment = (self.result or {}).get("config_file") or ""
         return curves.curves([self], documented.curves(experiment, self.config.documented.source))
@@ -71,7 +69,7 @@ class Run:
         return models.for_evaluation(self.model)
 
     def logits(self, images: np.ndarray, batch_size: int = 1000) -> np.ndarray:
-        """What the softmax turns into probabilities; arguments, shapes and errors as of `predict`."""
+        """Computes logits; arguments, shapes and errors are those of `predict`."""
         try:
             images = np.asarray(images)
         except ValueError as error:  # Lists of different lengths.
@@ -97,7 +95,9 @@ class Run:
         return logits[0] if single else logits
 
     def predict(self, images: np.ndarray, batch_size: int = 1000) -> np.ndarray:
-        """Class probabilities.
+        """Computes class probabilities.
+
+            digits.load("runs/simple_cnn").predict(images).argmax(-1)
 
         Args:
           images: one 28x28 image, or N of them (with or without a last axis of 1): white on black like MNIST; whole
@@ -110,9 +110,9 @@ class Run:
         Raises:
           UserError: the images have another shape, type or range.
         """
-        logits = self.logits(images, batch_size)
-        exponentials = np.exp(logits - logits.max(-1, keepdims=True))
-        return exponentials / exponentials.sum(-1, keepdims=True)
+        from scipy.special import softmax  # Takes 0.3 s to import: only for those who predict.
+
+        return softmax(self.logits(images, batch_size), axis=-1)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -141,7 +141,7 @@ class Ensemble:
         return self.runs[0].class_names
 
     def predict(self, images: np.ndarray, batch_size: int = 1000) -> np.ndarray:
-        """The mean of the members' probabilities; arguments, shapes and errors as of `Run.predict`."""
+        """Computes the mean of the members' probabilities; arguments, shapes and errors are those of `Run.predict`."""
         return sum(run.predict(images, batch_size) for run in self.runs) / np.float32(len(self.runs))
 
 
@@ -193,7 +193,7 @@ def no_finished_member(sweep: sweep_folder.Sweep) -> UserError:
 
 
 def _no_run(files: record.Workdir) -> UserError:
-    """The sentence for a folder without checkpoints: what it is instead, and which runs lie below it."""
+    """The sentence for a folder without checkpoints: it says what the folder holds, and which runs lie below it."""
     found = {name: {p.parent for p in files.path.glob(f"*/**/{name}.json")} for name in ("config", "sweep")}
     runs = [path for path in found["config"] if path.parent not in found["sweep"]]
     names = {path: str(path.relative_to(files.path)) for path in runs}
@@ -209,10 +209,11 @@ def _no_run(files: record.Workdir) -> UserError:
 def _contents(path: pathlib.Path) -> str:
     if not path.exists():
         there = sorted(run.parent.name for kind in ("config", "sweep") for run in path.parent.glob(f"*/{kind}.json"))
-        return "there is nothing of that name" + f" beside {', '.join(there[:10])}" * bool(there)
+        beside = f" beside {', '.join(there[:10])}" if there else ""
+        return f"there is nothing of that name{beside}"
     if not path.is_dir():
         return "it is a file"
-    entries = sorted(entry.name + "/" * entry.is_dir() for entry in path.iterdir())
+    entries = sorted(f"{entry.name}/" if entry.is_dir() else entry.name for entry in path.iterdir())
     rest = f" and {len(entries) - 5} more" if len(entries) > 5 else ""
     return f"it holds {', '.join(entries[:5])}{rest}" if entries else "it is empty"
 
@@ -254,18 +255,18 @@ def _load_run(files: record.Workdir, which: str) -> Run:
 
 
 def _restore(checkpoints: Checkpoints, step: int) -> tuple[Any, dict[str, Any]]:
-    """A checkpoint's state and `about`; ValueError where that says what cannot be, whoever sealed it."""
+    """Reads a checkpoint's state and `about`; ValueError if these hold impossible values, sealed or not."""
     state, about = checkpoints.restore(step)
     if not is_a(about["epoch"], int) or about["epoch"] < 0:
         raise ValueError(f"its epoch is {about['epoch']!r:.100}")
-    # What is not to be printed would be told to the terminal, which may obey.
+    # Names are printed: control characters in them would be commands to the terminal.
     if not all(isinstance(name, str) and name.isprintable() for name in about["class_names"]):
         raise ValueError("its class names are no words")
     return state, about
 
 
 def _network(about: dict[str, Any], saved: dict[str, Any]) -> nnx.Module:
-    """The network of the config, with the weights that were saved; ValueError if they are another's."""
+    """Builds the network of the config with the saved weights; ValueError if these belong to another network."""
     graphdef, *expected = _structure(json.dumps(about["config"]["model"]), len(about["class_names"]))
     given = [saved["params"], saved.get("stats") or {}]
     kinds = [jax.tree.map(lambda a: (a.shape, a.dtype), trees) for trees in (given, expected)]
@@ -282,7 +283,7 @@ def _first_line(error: Exception) -> str:
 
 @functools.lru_cache(maxsize=64)
 def _structure(model: str, classes: int) -> tuple[nnx.GraphDef, dict, dict]:
-    """The abstract network of a `config.model`, as JSON: to trace it takes as long as to read its weights."""
+    """Traces the network of a `config.model`, given as JSON. Kept, because tracing takes as long as reading weights."""
     fields = json.loads(model)
     if fields.get("convolution") == "native" and not native.available():  # It was trained on another machine.
         fields["convolution"] = "auto"

@@ -18,7 +18,7 @@ from digits.recorder import Outputs, Recorder
 from digits.resume import Saves
 from digits.signals import Interrupted, Listener
 from digits.state import RunState
-from digits.step import TrainState
+from digits.step import TrainMetrics, TrainState
 
 @dataclasses.dataclass(frozen=True)
 class Prepared:

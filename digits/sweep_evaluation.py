@@ -38,9 +38,7 @@ def evaluate(path: pathlib.Path, split: str, shared: SharedByRuns) -> dict[str, 
     return about | {"notes": list(notes), "points": points}
 
 
-def _of_point(
-    sweep: Sweep, point: Point, split: str, shared: SharedByRuns, notes: dict[str, None]
-) -> dict[str, Any]:
+def _of_point(sweep: Sweep, point: Point, split: str, shared: SharedByRuns, notes: dict[str, None]) -> dict[str, Any]:
     members, runs, together, problem = [], [], None, None
     for member in point.members:
         members.append({"name": member.name, "state": member.state})

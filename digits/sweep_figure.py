@@ -149,10 +149,11 @@ def _set_field_axis(axes: Any, field: str, values: list[Any], room: int) -> dict
     along = list(range(len(values))) if kind == "categorical" else values
     if kind == "log":
         axes.set_xscale("log")
-    distance = (lambda a, b: math.log(b / a)) if kind == "log" else lambda a, b: b - a
+    shown_at = [math.log(place) for place in along] if kind == "log" else along
+    apart = 0.09 * (shown_at[-1] - shown_at[0])
     ticks = [0]  # Numbers too close to the one before go without a label.
     for i in range(1, len(values)):
-        if kind == "categorical" or distance(along[ticks[-1]], along[i]) > 0.09 * distance(along[0], along[-1]):
+        if kind == "categorical" or shown_at[i] - shown_at[ticks[-1]] > apart:
             ticks.append(i)
     _set_ticks(axes, [along[i] for i in ticks], [values[i] for i in ticks], room)
     axes.minorticks_off()

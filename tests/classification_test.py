@@ -59,7 +59,8 @@ def logits_of(confidences):
 
 def test_calibration_of_an_example_made_by_hand():
     # Bins of 1/15: 0.62 and 0.64 lie in the one from 9/15 to 10/15, and 0.91 in the one from 13/15 to 14/15.
-    found = classification.measure(logits_of([0.62, 0.64, 0.91, 0.91]), np.array([0, 1, 0, 0]), ("a", "b"))["calibration"]
+    logits = logits_of([0.62, 0.64, 0.91, 0.91])
+    found = classification.measure(logits, np.array([0, 1, 0, 0]), ("a", "b"))["calibration"]
     filled = {i: b for i, b in enumerate(found["bins"]) if b["n"]}
     assert len(found["bins"]) == 15 and list(filled) == [9, 13]
     assert filled[9] == {
@@ -75,7 +76,8 @@ def test_calibration_of_an_example_made_by_hand():
 
 
 def test_a_probability_on_the_edge_belongs_to_the_lower_bin_and_1_to_the_last():
-    found = classification.measure(np.array([[0.0, 0.0, 0.0], [900.0, 0.0, 0.0]]), np.array([0, 0]), "abc")["calibration"]
+    logits = np.array([[0.0, 0.0, 0.0], [900.0, 0.0, 0.0]])
+    found = classification.measure(logits, np.array([0, 0]), "abc")["calibration"]
     low, high = (b for b in found["bins"] if b["n"])
     assert (low["high"], high["high"]) == (pytest.approx(1 / 3), 1) and high["confidence"] == 1
     assert found["ece"] == pytest.approx(0.5 * 2 / 3)

@@ -47,8 +47,8 @@ def pytest_unconfigure(config):
 # The files that take longest, first: at the end, one of two processes would wait for the other's last long one.
 LONGEST = (
     "population", "networks", "sweep", "native", "faults", "cluster", "processes", "parallel", "train", "checkpoints",
-    "products", "config_properties", "main", "predict", "export", "benchmarks", "configs", "evaluation", "colab", "sources",
-    "demo", "layers", "models", "step", "inference",
+    "products", "config_properties", "main", "predict", "exporting", "benchmarks", "configs", "evaluation", "colab",
+    "sources", "demo_server", "layers", "models", "step", "inference",
 )  # fmt: skip
 
 

@@ -10,7 +10,17 @@ import numpy as np
 import pytest
 
 import digits
-from digits import classification, data, errors, evaluate, evaluation, loading, population, record, robustness, sweep_evaluation
+from digits import (
+    classification,
+    data,
+    errors,
+    evaluate,
+    evaluation,
+    loading,
+    population,
+    record,
+    robustness,
+)
 from digits.evaluation_text import text as text_of
 from digits.judged_run import JudgedRun, SharedByRuns
 from digits.points import with_values
@@ -116,28 +126,6 @@ def test_pictures_lie_in_the_runs_folder_unless_it_cannot_hold_them(sweep, tmp_p
     ]
 
 
-def test_words_as_classes_and_more_of_them_than_fit(sweep):
-    found = evaluation.evaluate(sweep / "good_0")
-    words = found | {"per_class": [of | {"name": f"class number {i}"} for i, of in enumerate(found["per_class"])]}
-    text = text_of(words)
-    assert "confusion matrix" in text and max(map(len, text.split("\n")[1:])) <= 100
-    matrix = np.eye(60, dtype=int) * 1000
-    matrix[3, 5], matrix[7, 1], matrix[8, 9] = 12, 345, 1
-    many = found | {"confusion": matrix.tolist(), "mistakes": []}
-    many["per_class"] = [
-        {"name": f"c{i}", "support": 9, "precision": None, "recall": 1.0, "f1": 0.5} for i in range(60)
-    ]
-    lines = text_of(many).split("\n")
-    start = lines.index("the most frequent confusions")
-    assert lines[start + 1 : start + 5] == [
-        "345 of c7 taken for c1",
-        "12 of c3 taken for c5",
-        "1 of c8 taken for c9",
-        "",
-    ]
-    assert any(line.split() == ["c0", "9", "-", "1.0000", "0.5000"] for line in lines)
-
-
 @pytest.mark.mnist
 def test_errors_by_writer_are_of_the_splits_images(sweep, tmp_path, monkeypatch):
     dataset = data.load("mnist")
@@ -233,23 +221,6 @@ def test_folds_make_no_ensemble_but_on_the_test_set(sweep):
         assert (chosen in found["notes"]) == (split == "validation")
 
 
-def test_the_loss_of_an_ensemble_is_finite_where_its_probability_is_too_small_for_a_float(sweep):
-    run = digits.load(sweep / "good_0")
-    labels = data.load("optdigits").test_labels
-    logits = np.zeros((len(labels), 10), np.float32)
-    logits[np.arange(len(labels)), labels] = -1000  # Every label is 1000 nats away, each of the other nine costs log 9.
-
-    class Sure(loading.Run):
-        def logits(self, images, batch_size=1000):
-            return logits
-
-    sure = Sure(**{field.name: getattr(run, field.name) for field in dataclasses.fields(run)})
-    judged = JudgedRun(sweep / "good_0", SharedByRuns())
-    judged.run = sure
-    figures = sweep_evaluation.ensemble([judged, judged])
-    assert figures["loss"] == pytest.approx(1000 + np.log(9)) and figures["accuracy"] == 0
-
-
 def changed(sweep, folder, digest=None, **fields):
     """A copy of a run in a folder, with other fields of its config.data, or another digest of its data."""
     shutil.copytree(sweep / "good_0", folder)
@@ -303,34 +274,3 @@ def test_mistakes_give_one_sentence_and_exit_code_2(args, words, sweep, run_modu
     assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1
     for word in words:
         assert word in done.stderr
-
-
-@pytest.mark.parametrize(
-    "args, words",
-    [
-        (["--workdir={sweep}", "--robustness"], ["--robustness is for a run", "rates is a sweep"]),
-        (["--workdir={sweep}", "--figures={sweep}/pictures"], ["--figures is for a run", "rates is a sweep"]),
-        (["--workdir={sweep}/good_0", "--figures="], ["--figures is empty", "none"]),
-        (["--workdir={sweep}/good_0", "--figures={sweep}/sweep.json"], ["sweep.json", "that is a file"]),
-        (
-            ["--workdir={sweep}/good_0", "--robustness", "--robustness_images=0"],
-            ["--robustness_images=0", "positive integer"],
-        ),
-        (["--workdir={sweep}/good_0", "--robustness_images=9"], ["--robustness, which it is for, is not"]),
-        (["--workdir={sweep}/good_0", "--robustness_images=many"], ["robustness_images", "many"]),
-    ],
-)
-def test_flags_of_a_run_that_make_no_sense_are_refused(args, words, sweep, capsys):
-    assert evaluate.main(["evaluate", *(argument.format(sweep=sweep) for argument in args)]) == 2
-    out, error = capsys.readouterr()
-    assert out == "" and error.startswith("error: ") and error.count("\n") == 1
-    for word in words:
-        assert word in error
-    assert not (sweep / "pictures").exists() and not (sweep / "good_0" / "figures").exists()
-
-
-def test_help_is_quick_to_import(run_module):
-    done = run_module("digits.evaluate", "--help", python=("-X", "importtime"))
-    assert done.returncode == 0 and "--split" in done.stdout
-    for heavy in ("jax", "flax", "orbax", "tensorflow", "matplotlib"):
-        assert f" {heavy}\n" not in done.stderr

@@ -13,6 +13,7 @@ import digits
 from configs import simple_cnn
 from digits import data, digitize, loading, population, predict, train
 from digits.points import with_values
+from digits.reading import read_files
 from tests import drawing
 from tests.conftest import tiny_config
 from tests.drawing import BLACK, WHITE, coloured, encoded, placed, written
@@ -45,7 +46,7 @@ def pictures(tmp_path):
 
 def test_files_are_read_in_order_and_those_that_cannot_be_are_named(workdir, pictures):
     run = digits.load(workdir)
-    readings, problems = predict.read_files(run, pictures)
+    readings, problems = read_files(run, pictures)
     assert [(r.file, r.number) for r in readings] == [(pictures[0], 1), (pictures[0], 2), (pictures[2], 1)]
     assert readings[0].digit.box[2] < readings[1].digit.box[0]
     for reading in readings:
@@ -56,7 +57,7 @@ def test_files_are_read_in_order_and_those_that_cannot_be_are_named(workdir, pic
     assert len(problems) == 2
     for problem, file in zip(problems, pictures[1::2], strict=True):
         assert str(problem).startswith(file)
-    assert predict.read_files(run, pictures[1::2])[0] == []
+    assert read_files(run, pictures[1::2])[0] == []
 
 
 def test_an_ensemble_reads_by_the_mean_of_its_members(tmp_path, pictures):
@@ -64,7 +65,7 @@ def test_an_ensemble_reads_by_the_mean_of_its_members(tmp_path, pictures):
     members = [population.Member(with_values(config, {"seed": seed}), tmp_path / f"{seed}") for seed in (0, 1)]
     population.train_members(members)
     ensemble = digits.load([member.workdir for member in members])
-    (reading,), _ = predict.read_files(ensemble, [pictures[2]])
+    (reading,), _ = read_files(ensemble, [pictures[2]])
     mean = np.mean([run.predict(reading.digit.image) for run in ensemble.runs], axis=0)
     np.testing.assert_allclose(reading.probabilities, mean, atol=1e-6)
 
@@ -72,7 +73,7 @@ def test_an_ensemble_reads_by_the_mean_of_its_members(tmp_path, pictures):
 def test_good_and_bad_files_in_one_command(workdir, pictures, run_module):
     done = run_module("digits.predict", *pictures, f"--workdir={workdir}", "--json")
     assert done.returncode == 1
-    readings, _ = predict.read_files(digits.load(workdir), pictures)
+    readings, _ = read_files(digits.load(workdir), pictures)
     got = json.loads(done.stdout)
     for one, reading in zip(got, readings, strict=True):
         assert (one["file"], one["digit"], one["box"]) == (reading.file, reading.number, list(reading.digit.box))
@@ -97,7 +98,7 @@ def test_a_network_of_images_of_another_form_comes_with_a_note(workdir, pictures
 def test_csv_has_a_row_a_digit(workdir, pictures, capsys):
     assert predict.main(["predict", "--csv", f"--workdir={workdir}", pictures[2], pictures[0]]) == 0
     rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
-    readings, _ = predict.read_files(digits.load(workdir), [pictures[2], pictures[0]])
+    readings, _ = read_files(digits.load(workdir), [pictures[2], pictures[0]])
     for row, reading in zip(rows, readings, strict=True):
         assert (row["file"], row["digit"]) == (reading.file, str(reading.number))
         assert tuple(int(row[side]) for side in ("left", "top", "right", "bottom")) == reading.digit.box
@@ -105,41 +106,6 @@ def test_csv_has_a_row_a_digit(workdir, pictures, capsys):
         np.testing.assert_allclose(
             [float(row[f"probability_{k}"]) for k in range(10)], reading.probabilities, rtol=1e-6
         )
-
-
-def reading(probabilities, names="0123456789"):
-    image = np.zeros((28, 28), np.uint8)
-    image[2], image[5], image[8:10], image[11] = 255, 200, 128, 127
-    probabilities = np.array(probabilities, np.float32)
-    return predict.Reading("my.png", 2, digitize.Digit(image, (0, 0, 9, 9)), tuple(names), probabilities)
-
-
-def test_the_drawing_is_what_the_network_saw_and_the_bars_are_the_probabilities():
-    p = [0.5, 0.25, 0.125, 0.0625, 0.0625, 0, 0, 0, 0, 0]
-    lines = predict.text(reading(p)).split("\n")
-    assert lines[0] == "my.png, digit 2: 0 (50.0%)"
-    drawn = [line[:28] for line in lines[1:15]]
-    assert drawn[1] == "▀" * 28 and drawn[2] == "▄" * 28 and drawn[4] == "█" * 28 and not drawn[5].strip()
-    assert lines[3][30:] == "0 ██████████            50.0%" and lines[4][30:] == "1 █████                 25.0%"
-    plain = predict.text(reading(p), predict._ASCII)
-    assert plain.isascii() and plain.split("\n")[2][:28] == "'" * 28 and plain.split("\n")[5][:28] == "#" * 28
-
-
-def test_a_file_tells_the_terminal_nothing():
-    one = dataclasses.replace(reading([0.1] * 10), file="\x1b[2J.png")
-    assert predict.text(one).startswith("'\\x1b[2J.png', digit 2: ")
-
-
-def test_of_many_classes_the_ten_most_probable_are_shown_in_80_columns():
-    names = [f"class number {k:02} with a long name" for k in range(40)]
-    p = np.zeros(40)
-    p[5], p[30], p[7:17] = 0.4, 0.3, 0.03
-    text = predict.text(reading(p, names))
-    assert "digit 2: class number 05 with a long name (40.0%)" in text
-    assert [line[30:46] for line in text.split("\n")[3:13]] == [
-        name[:16] for name in names[5:6] + names[7:15] + [names[30]]
-    ]
-    assert max(map(len, text.split("\n")[1:])) <= 80
 
 
 def test_text_is_drawn_in_ascii_where_there_are_no_blocks(workdir, pictures, capsys, run_module, tmp_path):
@@ -194,7 +160,7 @@ def test_a_network_reads_what_people_draw_print_and_photograph(tmp_path):
     assert labels == [digit for digit in range(10) for _ in range(4)] and len({file for _, file, _ in drawings}) == 40
     for number, (_, file, _) in enumerate(drawings):
         (tmp_path / f"{number:02}.png").write_bytes(file)
-    readings, problems = predict.read_files(run, sorted(tmp_path.glob("*.png")))
+    readings, problems = read_files(run, sorted(tmp_path.glob("*.png")))
     assert not problems and [reading.number for reading in readings] == [1] * 40  # One digit each.
     wrong = [what for reading, (label, _, what) in zip(readings, drawings) if reading.prediction != label]
     assert len(wrong) <= 2, wrong  # 0, 2 and 0 with three seeds; none where all of MNIST is learnt.

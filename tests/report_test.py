@@ -12,7 +12,6 @@ import pytest
 
 from digits import data, loading, pages, population, record, report, statistics
 from digits.errors import UserError
-from digits.judged_run import JudgedRun, SharedByRuns
 from digits.points import with_values
 from tests.conftest import tiny_config
 
@@ -188,20 +187,6 @@ def test_validation_on_the_test_set_and_other_data_are_marked(copy, tmp_path):
     shutil.rmtree(tmp_path / "copy")
     unseen, digest = notes(copy("config.json", on_test))
     assert unseen == "Validation was the test set: no figure here is of unseen images." and "SHA-256" in digest
-
-
-def test_documented_epochs_are_found_for_the_projects_experiments_alone(copy, folder):
-    def of(file, source):
-        def change(about):
-            about["config_file"], about["config"]["documented"]["source"] = file, source
-
-        path = copy("config.json", change)
-        documented = JudgedRun(path, SharedByRuns()).documented
-        shutil.rmtree(path)
-        return documented
-
-    assert len(of("configs/simple_cnn.py", "notebook 004, lines 1519-1524")["val_accuracy"]) == 10
-    assert of("elsewhere/simple_cnn.py", "") is None and of("configs/tiny.py", "notebook 004, line 1") is None
 
 
 def test_four_runs_are_compared_with_the_first(folder, tmp_path):

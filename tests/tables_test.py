@@ -34,7 +34,8 @@ def test_the_table_says_what_chose(make_sweep):
 @pytest.mark.parametrize("chooses, validation_is_test", [("test_accuracy", False), ("val_loss", True)])
 def test_a_choice_by_the_test_set_is_marked(make_sweep, chooses, validation_is_test):
     def first(runs):
-        return tables.sweep_markdown(sweep_folder.read_sweep(make_sweep(runs, chooses, validation_is_test))).splitlines()[0]
+        sweep = sweep_folder.read_sweep(make_sweep(runs, chooses, validation_is_test))
+        return tables.sweep_markdown(sweep).splitlines()[0]
 
     assert first(rates({1: [0.9]})).startswith("one point alone chooses nothing")
     assert first(rates({1: [0.9], 2: [0.8]})) == (

@@ -33,7 +33,7 @@ import pytest
 import scipy.stats
 
 from configs import base
-from digits import augment, data, layers, models, optimizer, step
+from digits import augment, config_numbers, data, layers, models, optimizer, step
 
 # Of Keras's own code.
 pytestmark = [
@@ -451,7 +451,7 @@ def test_convolution_and_pooling_equal_keras_for_even_and_odd_sizes(padding, imp
 @pytest.mark.parametrize("rate", [0.25, 0.5])
 def test_dropout_keeps_as_many_and_scales_as_much_as_keras(rate):
     x = jnp.asarray(np.random.default_rng(0).uniform(1, 2, (400, 500)), jnp.float32)
-    dropout = models.Dropout(models.Number(rate, "hidden_dropout", 0))
+    dropout = models.Dropout(rate)
     ours = np.asarray(dropout(x, jax.random.key(1)))
     theirs = np.asarray(keras.layers.Dropout(rate, seed=1)(x, training=True))
     both = (ours != 0) & (theirs != 0)
@@ -515,8 +515,9 @@ def problem():
 
 def our_trajectory(config, params, gradients, bases=None):
     """The parameters after each of 50 updates, made as the training step makes them."""
-    tx = optimizer.build(config.optimizer)
-    rate = optimizer.learning_rate(config.schedule, config.epochs, STEPS // config.epochs)
+    numbers = config_numbers.of(config)
+    tx = optimizer.build(config.optimizer, numbers.optimizer)
+    rate = optimizer.learning_rate(config.schedule.name, numbers.schedule, config.epochs, STEPS // config.epochs)
     bases = jnp.full(STEPS, config.optimizer.learning_rate) if bases is None else jnp.asarray(bases)
 
     def update(carry, inputs):
@@ -687,7 +688,8 @@ def test_momentum_and_decay_equal_the_formula_of_legacy_keras(nesterov, float64)
 
 
 def our_rates(config, epochs, steps_per_epoch):
-    rate = optimizer.learning_rate(config.schedule, epochs, steps_per_epoch)
+    numbers = config_numbers.of(config).schedule
+    rate = optimizer.learning_rate(config.schedule.name, numbers, epochs, steps_per_epoch)
     steps = jnp.arange(epochs * steps_per_epoch, dtype=jnp.int32)
     rates = jax.vmap(rate, (0, None))(steps, jnp.asarray(config.optimizer.learning_rate))
     return np.broadcast_to(rates, steps.shape)
@@ -812,7 +814,7 @@ def test_fifty_steps_of_training_equal_keras(case, float64):
     train_step = step.make_train_step(config, graphdef, steps_per_epoch=STEPS // config.epochs)
     run = jax.jit(functools.partial(jax.lax.scan, train_step), compiler_options=UNOPTIMISED)
     state, metrics = run(state, (images, labels))
-    assert_close(metrics["loss"] / metrics["count"], expected_losses)
+    assert_close(metrics.loss.compute(), expected_losses)
     assert np.ptp(expected_losses) > 0.01, "training must get somewhere"
     for variables, ours in zip(named_variables(network), (flat(state.params), flat(state.stats)), strict=True):
         for name, variable in variables.items():
@@ -960,7 +962,7 @@ def keras_affine(images, parameters):
 def our_affine(images, parameters):
     names = {"zx": "zoom_x", "zy": "zoom_y"}
     arguments = {names.get(name, name): jnp.asarray(value, jnp.float32) for name, value in parameters.items()}
-    return np.asarray(jax.jit(augment.affine)(jnp.asarray(images, jnp.float32), **arguments))
+    return np.asarray(jax.jit(augment.affine)(jnp.asarray(images, jnp.float32), augment.Transforms(**arguments)))
 
 
 def digit_like(rng, count, height=28, width=28):
@@ -1014,8 +1016,8 @@ def test_random_affine_draws_as_the_image_data_generator_of_keras_does():
     config.augment.update({"rotation": 10.0, "shear": 5.0, "zoom": 0.2, "height_shift": 0.1, "width_shift": 0.25})
     seen = {}
 
-    def spy(images, theta, shear, zoom_x, zoom_y, tx, ty):
-        seen.update(theta=theta, shear=shear, zx=zoom_x, zy=zoom_y, tx=tx, ty=ty)
+    def spy(images, transforms):
+        seen.update(transforms._asdict(), zx=transforms.zoom_x, zy=transforms.zoom_y)
         return images
 
     with mock.patch.object(augment, "affine", spy):
@@ -1047,7 +1049,7 @@ def test_shifts_move_the_axis_that_they_name(field, moves):
     config[field] = 0.2
     ramp = jnp.broadcast_to(jnp.arange(28.0)[:, None], (28, 28))
     images = jnp.stack([ramp, ramp.T])[..., None]  # The first differs between rows only, the second between columns.
-    transformed = jax.jit(functools.partial(augment.random_affine, config=config))(jax.random.key(5), images)
+    transformed = jax.jit(functools.partial(augment.random_affine, ranges=config))(jax.random.key(5), images)
     moved = np.abs(np.asarray(transformed - images)).max((1, 2, 3)) > 0.1
     assert moved.tolist() == [moves == "rows", moves == "columns"]
 
@@ -1070,7 +1072,7 @@ def test_random_affine_of_a_config_has_the_ranges_of_the_notebook(name):
 def test_random_affine_transforms_every_image_by_its_own_draw():
     image = digit_like(np.random.default_rng(0), 1)
     images = jnp.asarray(np.repeat(image, 8, axis=0), jnp.float32)
-    transform = jax.jit(functools.partial(augment.random_affine, config=load("deep_cnn").augment))
+    transform = jax.jit(functools.partial(augment.random_affine, ranges=load("deep_cnn").augment))
     transformed = np.asarray(transform(jax.random.key(3), images))
     differences = np.abs(transformed[:, None] - transformed[None]).max((2, 3, 4))
     assert (differences + 1000 * np.eye(8)).min() > 1

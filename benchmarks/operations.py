@@ -50,35 +50,30 @@ def prepare(way: str, config, dataset) -> Callable[[int], None]:
     train_step = step.make_train_step(config, graphdef, steps)
     run_steps = step.make_run_steps(train_step, examples, size)
 
-    def one_step(state, totals, images, labels, order, start):
-        index = jax.lax.dynamic_slice(order, (start * size,), (size,))
-        state, metrics = train_step(state, (images[index], labels[index].astype(jnp.int32)))
-        return state, jax.tree.map(jnp.add, totals, metrics)
+    def one_step(state, totals, data, order, number):
+        images, labels = data
+        index = jax.lax.dynamic_slice(order, (number * size,), (size,))
+        state, found = train_step(state, (images[index], labels[index].astype(jnp.int32)))
+        return state, totals.merge(found)
 
-    totals = step.zero_totals()
-    if way == "stock call":
-        totals.pop("lost")
-    carry = jax.jit(lambda: step.init_state(config, classes))(), totals
+    carry = jax.jit(lambda: step.init_state(config, classes))(), step.TrainMetrics.empty()
     order = step.shuffled(np.int32(config.seed), np.int32(1), examples)
-    given = (*jax.device_put((dataset.train_images, dataset.train_labels)), order)
+    given = jax.device_put((dataset.train_images, dataset.train_labels)), order
     zero = np.int32(0)
+    by_call = way == "stock call"
+    function, bounds = (one_step, (zero,)) if by_call else (run_steps, (zero, zero))
     with mock.patch.object(layers, "dropout", dropout_by_bernoulli if way == "bernoulli" else layers.dropout):
-        if way == "stock call":
-            lowered = jax.jit(one_step, donate_argnums=(0, 1)).lower(*carry, *given, zero)
-        else:
-            lowered = jax.jit(run_steps, donate_argnums=(0, 1)).lower(*carry, *given, zero, zero)
-        compiled = step.compile_steps(lowered, config)
+        compiled = step.compile_steps(jax.jit(function, donate_argnums=(0, 1)).lower(*carry, *given, *bounds), config)
 
     def train(count: int) -> None:
         nonlocal carry
-        if way == "stock call":
+        if by_call:
             for number in range(count):
                 carry = compiled(*carry, *given, np.int32(number))
         else:
             carry = compiled(*carry, *given, zero, np.int32(count))
         jax.block_until_ready(carry)
 
-    train.most = steps
     return train
 
 
@@ -92,7 +87,8 @@ def compare(_folder) -> dict[str, Any]:
         train(1)
         started = time.perf_counter()
         train(3)
-        steps = max(3, min(round(3 * SECONDS / (time.perf_counter() - started)), train.most))
+        wanted = round(3 * SECONDS / (time.perf_counter() - started))
+        steps = max(3, min(wanted, len(dataset.train_labels) // config.batch_size))
         reports[way] = {"steps": steps, "rounds": []}
     for number in range(1, command.ROUNDS.value + 1):
         for way in list(trained)[:: 1 if number % 2 else -1]:

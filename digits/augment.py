@@ -11,7 +11,8 @@ from digits.config_numbers import AugmentNumbers, of_section
 from digits.errors import require_number
 from digits.parallel import Shard
 
-# Ranges end where nothing new comes, or nothing is left: an image sheared by 90 degrees, or shrunk or moved by its size.
+# Beyond these limits nothing new comes, or nothing is left of an image: sheared by 90 degrees, shrunk or moved by its
+# own size.
 _LIMITS = {"rotation": 360, "shear": 90, "zoom": 1, "height_shift": 1, "width_shift": 1}
 FIELDS = tuple(_LIMITS)
 
@@ -70,11 +71,11 @@ class Transforms(NamedTuple):
 def affine(images: jax.Array, transforms: Transforms) -> jax.Array:
     """Keras's `apply_affine_transform` of NxHxWx1, each image by its own transform.
 
-    Output pixel p takes the value of the input at A p + b: linear between pixels, the nearest pixel beyond the edge. With
-    the origin moved to the image's centre, the homogeneous matrix is rotation @ shift @ shear @ zoom; Keras exchanges rows
-    and columns of it before use. Keras's generator draws tx from its height range, which since the exchange moves columns.
-    `random_affine` follows the names of the ranges instead; with equal ranges, as in the documented experiments, the two
-    agree.
+    Output pixel p takes the value of the input at A p + b: linear between pixels, the nearest pixel beyond the edge.
+    With the origin moved to the image's centre, the homogeneous matrix is rotation @ shift @ shear @ zoom; Keras
+    exchanges rows and columns of it before use. Keras's generator draws tx from its height range, which since the
+    exchange moves columns. `random_affine` follows the names of the ranges instead; with equal ranges, as in the
+    documented experiments, the two agree.
     """
     height, width = images.shape[1:3]
 

@@ -1,7 +1,7 @@
 """The numbers of a config that a compiled program takes as values, and the structure that is left without them.
 
-Whether a number is zero decides which operations are compiled (no dropout layer, say). Any other value is an argument of
-the compiled program, so that configs of one structure share it. This module does not import JAX: a sweep groups its
+Whether a number is zero decides which operations are compiled (no dropout layer, say). Any other value is an argument
+of the compiled program, so that configs of one structure share it. This module does not import JAX: a sweep groups its
 points by structure before a device is touched.
 """
 

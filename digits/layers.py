@@ -1,9 +1,9 @@
 """Convolution, max pooling and dropout, as fast as the backend allows.
 
-Values and gradients are those of the stock operations up to rounding. XLA's CPU backend runs the weight gradient of a stock
-convolution several times slower inside a compiled loop than outside it, and the gradient of max pooling
-(`select_and_scatter`) is slow everywhere on the CPU. On a CPU with a C++ compiler, convolution, bias, ReLU and 2x2 pooling
-are therefore one compiled function (digits/native.py). Without a compiler, a convolution is a matrix product
+Values and gradients are those of the stock operations up to rounding. XLA's CPU backend runs the weight gradient of a
+stock convolution several times slower inside a compiled loop than outside it, and the gradient of max pooling
+(`select_and_scatter`) is slow everywhere on the CPU. On a CPU with a C++ compiler, convolution, bias, ReLU and 2x2
+pooling are therefore one compiled function (digits/native.py). Without a compiler, a convolution is a matrix product
 (digits/products.py), and pooling remembers which of the four pixels won.
 """
 
@@ -44,8 +44,8 @@ def conv_block(
 ) -> jax.Array:
     """Computes max_pool(activation(conv(x, kernel, padding) + bias), window), in one pass where that is faster.
 
-    One pass reads and writes values that do not fit in the caches once instead of four times. The arguments are those of
-    `conv` and `max_pool`.
+    One pass reads and writes values that do not fit in the caches once instead of four times. The arguments are those
+    of `conv` and `max_pool`.
     """
     relu = activation is jax.nn.relu
     if choose(implementation, x.dtype) == "native" and (relu or window == 1) and window in (1, 2):

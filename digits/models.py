@@ -1,12 +1,12 @@
 """The model families as Flax NNX modules: `Dense` (hidden layers) and `CNN` (convolution blocks, then `Dense`).
 
-`build` makes the network of a `config.model`; the two families cover every documented architecture. A network applies its
-layers in the order of their creation. A call with a random key trains: dropout acts, and BatchNorm normalises by the
-statistics of the batch and updates its moving ones.
+`build` makes the network of a `config.model`; the two families cover every documented architecture. A network applies
+its layers in the order of their creation. A call with a random key trains: dropout acts, and BatchNorm normalises by
+the statistics of the batch and updates its moving ones.
 """
 
 import math
-from typing import Any, Sequence
+from typing import Sequence
 
 from flax import nnx
 import jax
@@ -101,7 +101,7 @@ class Flatten(nnx.Module):
 class Dropout(nnx.Module):
     """Inverted dropout with the probability `rate`; a call with a `rate` of its own uses that instead.
 
-    Both must need the same number of random bits, which is part of the compiled program (`config_numbers.dropout_bits`).
+    Both rates must need the same number of random bits, which is part of the compiled program.
     """
 
     def __init__(self, rate: float):
@@ -350,7 +350,7 @@ def split(model: nnx.Module) -> tuple[nnx.GraphDef, dict, dict]:
 
 
 def for_evaluation(model: nnx.Module) -> nnx.Module:
-    """A copy without dropout and penalties, which only training uses. Networks that differ in them alone become equal."""
+    """A copy without dropout and penalties, which only training uses: networks that differ in them become equal."""
     copy = nnx.merge(*nnx.split(model))
     for name in copy.names:
         layer = getattr(copy, name)

@@ -158,9 +158,7 @@ class Settings(NamedTuple):
     window: int = 1
 
 
-def convolve(
-    x: jax.Array, kernel: jax.Array, bias: jax.Array, settings: Settings
-) -> tuple[jax.Array, jax.Array]:
+def convolve(x: jax.Array, kernel: jax.Array, bias: jax.Array, settings: Settings) -> tuple[jax.Array, jax.Array]:
     """Computes max_pool(activation(x * kernel + bias)) in one pass, all float32.
 
     Args:

@@ -1,9 +1,9 @@
 """Data parallelism: every device has a copy of the state and of the examples, and trains on its part of every batch.
 
-`jax.shard_map` runs the single device's program on each device. A `Shard` in the program selects the device's own rows of
-a batch and adds up the sums of all devices. Random numbers are drawn for the whole batch, statistics are of the whole
-batch, and a batch that does not divide is filled up with rows that count nothing. Results therefore equal those of one
-device up to the order of additions.
+`jax.shard_map` runs the single device's program on each device. A `Shard` in the program selects the device's own rows
+of a batch and adds up the sums of all devices. Random numbers are drawn for the whole batch, statistics are of the
+whole batch, and a batch that does not divide is filled up with rows that count nothing. Results therefore equal those
+of one device up to the order of additions.
 """
 
 from collections.abc import Callable, Sequence
@@ -109,8 +109,8 @@ class Devices:
         """A function that each device calls on its own, with its parts of the `split` arguments and all of the others.
 
         Args:
-          function: its results must be the same on all devices, as those of `Shard.total` are; with split arguments, the
-            devices' results are put one after another.
+          function: its results must be the same on all devices, as those of `Shard.total` are. With split arguments
+            the devices' results are put one after another instead.
           split: places of the arguments whose rows the devices share.
         """
         if not self.devices:

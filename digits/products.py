@@ -68,8 +68,8 @@ def _minimal_filter(size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
     Toom and Cook's algorithm, as Winograd used it and Lavin and Gray (arXiv:1509.09308) for convolutions: products of
     polynomials, evaluated at the points below and at infinity. Relative to the largest, results are within 5e-6 of the
-    sum's where products are of float32, as on CPUs; with an NVIDIA GPU's TF32 within 1.5e-3, the sum itself within 3.5e-4
-    (emulated, kernels of 3 to 7; jax_default_matmul_precision="highest" does without TF32).
+    plain sum's with products in float32, as on CPUs. With an NVIDIA GPU's TF32 they are within 1.5e-3, and the plain
+    sum itself within 3.5e-4 (emulated, kernels of 3 to 7); jax_default_matmul_precision="highest" avoids TF32.
     """
     outputs, points = _TILES[size], np.array([0, 1, -1, 2, -0.5, -2, 0.5])[: _TILES[size] + size - 2]
     count = len(points) + 1

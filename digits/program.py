@@ -1,4 +1,4 @@
-"""The examples and the compiled programs that the runs on one device share; a program serves one structure of config."""
+"""The examples and compiled programs that the runs on one device share. A program serves one structure of config."""
 
 from collections.abc import Callable
 import concurrent.futures
@@ -45,8 +45,8 @@ class Examples:
 class Program:
     """The compiled functions of all configs that differ in numbers only (see `config_numbers.structure`).
 
-    `model` is the abstract network, `shapes` are those of the state and of the totals. Every device has a copy of all arrays.
-    Raises UserError if the config describes no network.
+    `model` is the abstract network, `shapes` are those of the state and of the totals. Every device has a copy of all
+    arrays. Raises UserError if the config describes no network.
     """
 
     def __init__(self, config: ConfigDict, examples: Examples, devices: Devices = Devices()):
@@ -72,7 +72,7 @@ class Program:
         self._compiled, self._lock = None, threading.Lock()
 
     def compile(self, examples: Examples) -> None:
-        """Begins to compile the training in a thread, once. Meanwhile this thread goes on: XLA holds no lock of Python."""
+        """Begins to compile the training, once, in a thread of its own: XLA needs no Python."""
 
         def everywhere(a):
             return jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=self.devices.everywhere)
@@ -128,7 +128,8 @@ class Program:
 class Shared:
     """A cache of the examples and programs of the runs on the same devices. It makes each when it is first asked for.
 
-    `dataset` returns the dataset; every new split calls it. Without `devices` the runs are on this thread's default device.
+    `dataset` returns the dataset; every new split calls it. Without `devices` the runs are on this thread's default
+    device.
     """
 
     def __init__(self, dataset: Callable[[], data.Dataset], devices: Devices = Devices()):

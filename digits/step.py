@@ -105,9 +105,9 @@ def totals_from_saved(saved: dict[str, jax.Array]) -> TrainMetrics:
 def make_train_step(config: ConfigDict, graphdef: nnx.GraphDef, steps_per_epoch: int) -> Callable:
     """Returns the pure step: (state, (images, labels), shard) -> (state, metrics).
 
-    Images are uint8, Nx28x28. The metrics are TrainMetrics of the batch; the loss counts the L2 penalty once an image. With
-    a shard, images and labels are its rows of the batch. The step uses the structure of `config` and the numbers of the
-    state.
+    Images are uint8, Nx28x28. The metrics are TrainMetrics of the batch; the loss counts the L2 penalty once an image.
+    With a shard, images and labels are its rows of the batch. The step uses the structure of `config` and the numbers
+    of the state.
     """
 
     def train_step(state, batch, shard=None):
@@ -142,7 +142,7 @@ def make_train_step(config: ConfigDict, graphdef: nnx.GraphDef, steps_per_epoch:
 
 
 def cross_entropy(logits: jax.Array, labels: jax.Array, smoothing: Number | None = None) -> jax.Array:
-    """The cross-entropy of each example, in nats, with labels smoothed as Keras does (Szegedy et al. 2016, section 7)."""
+    """The cross-entropy of each example, in nats. Labels are smoothed as in Keras (Szegedy et al. 2016, section 7)."""
     if smoothing is None:
         return optax.softmax_cross_entropy_with_integer_labels(logits, labels)
     one_hot = jax.nn.one_hot(labels, logits.shape[-1], dtype=logits.dtype)
@@ -153,8 +153,8 @@ def make_run_steps(train_step: Callable, examples: int, batch_size: int, devices
     """Returns (state, totals, data, order, start, stop) -> (state, totals): steps `start` to `stop` of an epoch.
 
     `data` is (images, labels), `order` the permutation of their indices. The epoch is one compiled loop over gathered
-    batches, and one step for the partial batch at its end. The bounds are arguments, so that an epoch in several calls runs
-    the same program and gives the same bits. Each of several `devices` calls the function.
+    batches, and one step for the partial batch at its end. The bounds are arguments, so that an epoch in several calls
+    runs the same program and gives the same bits. Each of several `devices` calls the function.
     """
     full, rest = divmod(examples, batch_size)
 

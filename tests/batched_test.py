@@ -23,7 +23,7 @@ def test_places_without_a_member_get_a_copy_and_lanes_come_back(tiny):
     assert sum(program.run(orders)) == 958
     states = [program.lane(index) for index in range(3)]
     assert [int(state.seed) for state, _ in states] == [0, 1, 1]
-    assert [int(totals["count"]) for _, totals in states] == [958] * 3
+    assert [int(totals.loss.count) for _, totals in states] == [958] * 3
     program.begin_epoch([jnp.float32(0.5), jnp.float32(0.25)])
     assert [float(program.lane(index)[0].learning_rate) for index in range(3)] == [0.5, 0.25, 0.25]
-    assert not np.any(program.totals["count"])
+    assert not np.any(program.totals.loss.count)

@@ -15,7 +15,7 @@ import pytest
 
 from benchmarks import driver, network, problem, results, table, worker
 from benchmarks.contestants import CONTESTANTS
-from digits import models, record
+from digits import models, record, summary
 from tests.conftest import ROOT
 
 CONFIGS = sorted(path.stem for path in (ROOT / "configs").glob("*.py") if path.stem not in ("__init__", "base"))
@@ -41,13 +41,14 @@ def test_layers_are_those_of_digits_in_their_order(name):
 
     config, layers = resolved(name)
     model = nnx.eval_shape(lambda: models.build(config.model, 10, jax.random.key(0)))
-    pools = [getattr(model, n).window for n in model.names if n.startswith("max_pool")]
-    kinds = [n.rsplit("_", 1)[0] for n in model.names if not (n.startswith("max_pool") and pools.pop(0) == 1)]
+    pools = [window for n in model.names if (window := getattr(getattr(model, n), "window", 0))]
+    names = [row.name for row in summary.describe(model)]
+    kinds = [n.rsplit("_", 1)[0] for n in names if not (n.startswith("max_pool") and pools.pop(0) == 1)]
     assert [layer.kind for layer in layers] == kinds
     count = sum(leaf.size for leaf in jax.tree.leaves(models.split(model)[1:]))
     assert network.parameters(layers) == count
     l2 = [getattr(model, n).l2 for n in model.names if n.startswith("dense")]
-    assert [layer.l2 for layer in layers if layer.kind == "dense"] == [one.value if one else 0.0 for one in l2]
+    assert [layer.l2 for layer in layers if layer.kind == "dense"] == [one or 0.0 for one in l2]
 
 
 EVERYTHING = ("model.hidden_batch_norm=True", "model.hidden_l2=0.01", "model.input_dropout=0.1")

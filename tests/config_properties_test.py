@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 import numpy as np
 
 from configs import base
-from digits import checks, data, models, program, scalars, step
+from digits import checks, config_numbers, data, models, program, scalars, step
 from digits.errors import UserError
 
 EXAMPLES, CLASSES = 60, 10
@@ -126,7 +126,7 @@ def drawn_structure(seed: int) -> ConfigDict:
         config.model.family = ("dense", "cnn")[seed % 2]
         # Rotation and the like take longest to compile.
         off = "augment." if seed > 1 else "nothing"
-        for name in scalars._SWITCHES:
+        for name in sorted(config_numbers._SWITCHES):
             if not isinstance(config[name], tuple):
                 config.update_from_flattened_dict({name: 0.0 if name.startswith(off) else rng.choice((0.0, 0.3))})
         try:
@@ -150,7 +150,7 @@ def test_any_config_is_refused_in_a_sentence_or_can_be_built(seed, odd):
     config = changed(scalars.flat(drawn_structure(seed).to_dict()) | odd)
     try:
         check(config)
-        key = scalars.structure(config)
+        key = config_numbers.structure(config)
         if key not in BUILT:
             abstract, train_step = built(config)
             state, _ = abstract.shapes
@@ -169,7 +169,8 @@ def structure_and_numbers(draw) -> tuple[int, dict]:
     """The seed of a structure, and other numbers for some of its fields that are arguments of the compiled step."""
     seed = draw(st.integers(0, 4))
     config, chosen = drawn_structure(seed), {}
-    for name in draw(names(scalars.of(config).keys() | {"seed", "optimizer.learning_rate"}, 3)):
+    on = {name for name in config_numbers._SWITCHES if np.any(config[name])}
+    for name in draw(names(config_numbers._NUMBERS | on | {"seed", "optimizer.learning_rate"}, 3)):
         if isinstance(DEFAULTS[name], int):
             chosen[name] = draw(st.sampled_from(ODD[int]))
             continue
@@ -204,9 +205,9 @@ def test_a_first_step_with_any_accepted_numbers_is_finite(drawn):
     except UserError as error:
         assert_is_a_sentence(error)
         return
-    assert scalars.structure(own) == scalars.structure(config)
+    assert config_numbers.structure(own) == config_numbers.structure(config)
     before, after, metrics = jax.device_get(first_step(step.numbers_of(own), *batch()))
     assert_is_kept(before, after)
-    assert np.isfinite(metrics["loss"]) and after.step == before.step + 1
+    assert np.isfinite(metrics.loss.total) and after.step == before.step + 1
     if own.optimizer.learning_rate <= 1:
         assert all(np.isfinite(array).all() for array in jax.tree.leaves(after.params))

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from configs import base, five_conv, plateau_cnn, simple_cnn_batchnorm
-from digits import errors, models
+from digits import errors, models, summary
+from digits.config_numbers import each
 
 
 def build(config, classes=10):
@@ -19,19 +20,25 @@ def outline(config):
     return nnx.eval_shape(lambda: build(config))
 
 
+def operations(config):
+    """The names of the operations of a network; those of a block's convolution and pooling apart."""
+    config.model.convolution = "stock"  # The compiled ones would have to be compiled.
+    return [row.name for row in summary.describe(outline(config))]
+
+
 def test_blocks_are_convolutions_pooling_batchnorm_dropout_in_this_order():
     expected = (
         "conv_1 conv_2 max_pool_1 batch_norm_1 dropout_1 conv_3 conv_4 max_pool_2 batch_norm_2 dropout_2 "
         "conv_5 batch_norm_3 dropout_3 flatten_1 dense_1 dropout_4 dense_2 dropout_5 dense_3"
     )
-    assert outline(five_conv.get_config()).names == tuple(expected.split())
+    assert operations(five_conv.get_config()) == expected.split()
 
 
 def test_batchnorm_after_every_convolution_comes_before_the_pooling():
     expected = (
         "conv_1 batch_norm_1 max_pool_1 conv_2 batch_norm_2 max_pool_2 flatten_1 dense_1 batch_norm_3 dense_2".split()
     )
-    assert outline(simple_cnn_batchnorm.get_config()).names == tuple(expected)
+    assert operations(simple_cnn_batchnorm.get_config()) == expected
 
 
 def test_a_key_means_training():
@@ -62,6 +69,32 @@ def test_dropout_layers_draw_from_different_streams():
     assert not np.array_equal(*masks)
 
 
+@pytest.mark.parametrize("batch_norm", ["none", "conv", "block"])
+def test_random_streams_are_numbered_by_operation(batch_norm, monkeypatch):
+    """A run goes on with the same bits as when its checkpoint was written: a stream keeps its number."""
+    config = base.get_config()
+    config.model.family, config.model.blocks, config.model.batch_norm = "cnn", ((2, 2), (2,)), batch_norm
+    config.model.pool, config.model.block_dropout, config.model.hidden_dropout = (2, 0), 0.5, 0.5
+    key, keys = jax.random.key(1), []
+    monkeypatch.setattr(models.layers, "dropout", lambda x, rate, key, bits, shard: keys.append(key) or x)
+    build(config)(jnp.ones((1, 28, 28, 1)), key)
+    places = [index for index, name in enumerate(operations(config)) if name.startswith("dropout")]
+    assert len(keys) == len(places) == 4
+    for found, place in zip(keys, places, strict=True):
+        assert jax.random.key_data(found).tolist() == jax.random.key_data(jax.random.fold_in(key, place)).tolist()
+
+
+def test_a_training_call_uses_the_numbers_that_it_is_given():
+    config = base.get_config()
+    config.model.hidden_dropout, config.model.hidden_l2 = 0.5, 0.1
+    model, key, images = build(config), jax.random.key(0), jnp.ones((2, 28, 28, 1))
+    given = {"dropout_1": 0.25, "dropout_2": 0.25, "dense_1": 0.2, "dense_2": 0.2}
+    config.model.hidden_dropout = 0.25
+    np.testing.assert_array_equal(model(images, key, given), build(config)(images, key))
+    assert not np.array_equal(model(images, key, given), model(images, key))
+    assert models.penalty(model, given) == 2 * models.penalty(model)
+
+
 def test_penalty_is_l2_times_the_sum_of_squares_of_the_chosen_kernels():
     config = plateau_cnn.get_config()
     model = build(config)
@@ -76,9 +109,9 @@ def test_another_number_of_classes_widens_the_output():
 
 
 def test_one_value_serves_all_and_a_tuple_each():
-    assert models.each(0.5, 3, "f", "g") == (0.5, 0.5, 0.5) and models.each((1, 2), 2, "f", "g") == (1, 2)
+    assert each(0.5, 3, "f", "g") == (0.5, 0.5, 0.5) and each((1, 2), 2, "f", "g") == (1, 2)
     with pytest.raises(errors.UserError, match="config.f is .1, 2., but"):
-        models.each((1, 2), 3, "f", "g")
+        each((1, 2), 3, "f", "g")
 
 
 def test_networks_that_differ_in_what_only_training_uses_are_equal_for_evaluation():

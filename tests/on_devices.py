@@ -59,11 +59,9 @@ def main():
         graphdef = models.split(nnx.eval_shape(lambda c=config: models.build(c.model, 10, jax.random.key(0))))[0]
         steps = -(-EXAMPLES // config.batch_size)
         train_step = step.make_train_step(config, graphdef, steps)
-        state, totals = jax.device_get((step.init_state(config, 10), step.zero_totals()))
+        state, totals = jax.device_get((step.init_state(config, 10), step.TrainMetrics.empty()))
         state = jax.tree.map(lambda a: a.astype(np.float32) if a.dtype == np.float64 else a, state)
         start = as_float64((state, totals)) if exact else (state, totals)
-        # A sum of whole numbers has 64 bits here.
-        start[1].update({key: np.int64(0) for key in ("correct", "count")})
         results = {}
         for count in (1, 8 if exact else 2):
             devices = Devices.of(jax.devices()[:count])
@@ -73,7 +71,7 @@ def main():
             )
             order = np.asarray(step.shuffled(0, 1, EXAMPLES))
             state, totals = run(
-                *devices.put(start), *devices.put((images, labels, order)), np.int32(0), np.int32(steps)
+                *devices.put(start), devices.put((images, labels)), devices.put(order), np.int32(0), np.int32(steps)
             )
             compute = inference.make_evaluate(graphdef, "unit", 20, devices)
             tested = compute(state.params, state.stats, *devices.put((images, labels)))

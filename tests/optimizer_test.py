@@ -8,10 +8,15 @@ import pytest
 
 from configs import base, deep_cnn
 from digits import optimizer
+from digits.config_numbers import OptimizerNumbers, ScheduleNumbers, of_section
+
+
+def learning_rate(schedule, epochs, steps):
+    return optimizer.learning_rate(schedule.name, of_section(ScheduleNumbers, schedule), epochs, steps)
 
 
 def rates(schedule, epochs=10, steps=5):
-    rate = jax.jit(optimizer.learning_rate(schedule, epochs, steps))
+    rate = jax.jit(learning_rate(schedule, epochs, steps))
     return np.array([rate(jnp.int32(step), 0.1) for step in range(epochs * steps)])
 
 
@@ -38,7 +43,7 @@ def test_one_cycle_starts_peaks_and_ends_where_its_fields_say():
     values = rates(schedule)
     assert values[0] == pytest.approx(0.01) and values.argmax() == 15 and values.max() == pytest.approx(0.1)
     assert (np.diff(values)[:15] > 0).all() and (np.diff(values)[15:] < 0).all()
-    end = optimizer.learning_rate(schedule, 10, 5)(jnp.int32(50), 0.1)  # One step after the last update.
+    end = learning_rate(schedule, 10, 5)(jnp.int32(50), 0.1)  # One step after the last update.
     assert end == pytest.approx(0.1 / 10 / 100, rel=1e-4) and values[-1] > end
 
 
@@ -52,7 +57,7 @@ def test_cosine_ends_at_the_final_fraction():
 def test_weight_decay_shrinks_kernels_only_and_clipping_bounds_the_global_norm():
     config = base.get_config().optimizer
     config.name, config.weight_decay, config.clip_norm = "sgd", 0.1, 1.0
-    tx = optimizer.build(config)
+    tx = optimizer.build(config, of_section(OptimizerNumbers, config))
     params = {"kernel": jnp.full((2, 2), 2.0), "bias": jnp.full((2,), 2.0)}
     grads = {"kernel": jnp.full((2, 2), 3.0), "bias": jnp.full((2,), 4.0)}
     updates, _ = tx.update(grads, tx.init(params), params, learning_rate=0.5)

@@ -16,7 +16,7 @@ import pytest
 
 import digits
 from configs import five_conv, simple_cnn
-from digits import batched, files, memory, models, population, record, scalars, step, train
+from digits import batched, config_numbers, files, memory, models, population, record, step, train
 from digits.errors import UserError
 from digits.signals import Interrupted, Listener
 from digits.points import with_values
@@ -318,22 +318,20 @@ def test_fifty_steps_of_a_batched_member_equal_its_own_in_float64(name):
         graphdef = models.split(nnx.eval_shape(lambda: models.build(config.model, 10, jax.random.key(0))))[0]
         run = step.make_run_steps(step.make_train_step(config, graphdef, 50), 200, 4)
         as_float64 = lambda a: jnp.asarray(a, jnp.float64) if jnp.issubdtype(a.dtype, jnp.floating) else a
-        counts = {"correct": 0, "count": 0}  # Whole numbers have 64 bits here as well.
-        zero = step.zero_totals() | jax.tree.map(jnp.int64, counts)
-        states = [jax.tree.map(as_float64, (step.init_state(c, 10), zero)) for c in own]
+        states = [jax.tree.map(as_float64, (step.init_state(c, 10), step.TrainMetrics.empty())) for c in own]
         orders = [step.shuffled(c.seed, 1, 200) for c in own]
         options = {"xla_backend_optimization_level": 0}
         alone = jax.jit(run, compiler_options=options)
-        expected = [alone(*state, images, labels, order, 0, 50) for state, order in zip(states, orders, strict=True)]
-        together = jax.jit(jax.vmap(run, (0, 0, None, None, 0, None, None)), compiler_options=options)
+        expected = [alone(*state, (images, labels), order, 0, 50) for state, order in zip(states, orders, strict=True)]
+        together = jax.jit(jax.vmap(run, (0, 0, None, 0, None, None)), compiler_options=options)
         stacked = jax.tree.map(lambda *a: jnp.stack(a), *states)
-        batched = together(*stacked, images, labels, jnp.stack(orders), 0, 50)
+        batched = together(*stacked, (images, labels), jnp.stack(orders), 0, 50)
         for index, one in enumerate(expected):
             assert int(one[0].step) == 50
             weights = [(state.params, state.stats) for state, _ in (one, batched)]
             for a, b in zip(*map(jax.tree.leaves, weights), strict=True):
                 close(a, b[index], 1e-9)
-            assert float(one[1]["loss"]) == pytest.approx(float(batched[1]["loss"][index]), rel=1e-9)
+            assert float(one[1].loss.total) == pytest.approx(float(batched[1].loss.total[index]), rel=1e-9)
 
 
 def test_train_takes_values_and_refuses_fields_that_are_none(tiny, tmp_path):
@@ -348,4 +346,5 @@ def test_members_are_grouped_by_structure_in_the_order_of_the_first(folds, tmp_p
     values = [{"seed": 0, "model.hidden": (8,)}, {"seed": 0}, {"seed": 1, "model.hidden": (8,)}, {"seed": 1}]
     grouped = population.groups(members(folds, tmp_path, values))
     assert [[os.path.basename(m.workdir) for m in group] for group in grouped] == [["0", "2"], ["1", "3"]]
-    assert scalars.structure(grouped[0][0].config) != scalars.structure(grouped[1][0].config)
+    one, other = (config_numbers.structure(group[0].config) for group in grouped)
+    assert one != other

@@ -41,7 +41,9 @@ class Contestant:
         self.evaluate = inference.make_evaluate(graphdef, config.data.normalization, config.eval_batch_size)
 
     def train(self, start: int, stop: int) -> tuple[float, float]:
-        self.state, totals = self.run_steps(self.state, TrainMetrics.empty(), *self.arguments, np.int32(start), np.int32(stop))
+        self.state, totals = self.run_steps(
+            self.state, TrainMetrics.empty(), *self.arguments, np.int32(start), np.int32(stop)
+        )
         jax.block_until_ready((self.state, totals))
         means = jax.device_get(totals).compute()
         return float(means["loss"]), float(means["accuracy"])

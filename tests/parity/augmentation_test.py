@@ -31,7 +31,7 @@ def keras_affine(images, parameters):
 def our_affine(images, parameters):
     names = {"zx": "zoom_x", "zy": "zoom_y"}
     arguments = {names.get(name, name): jnp.asarray(value, jnp.float32) for name, value in parameters.items()}
-    return np.asarray(jax.jit(augment.affine)(jnp.asarray(images, jnp.float32), **arguments))
+    return np.asarray(jax.jit(augment.affine)(jnp.asarray(images, jnp.float32), augment.Transforms(**arguments)))
 
 
 def digit_like(rng, count, height=28, width=28):
@@ -85,8 +85,8 @@ def test_random_affine_draws_as_the_image_data_generator_of_keras_does():
     config.augment.update({"rotation": 10.0, "shear": 5.0, "zoom": 0.2, "height_shift": 0.1, "width_shift": 0.25})
     seen = {}
 
-    def spy(images, theta, shear, zoom_x, zoom_y, tx, ty):
-        seen.update(theta=theta, shear=shear, zx=zoom_x, zy=zoom_y, tx=tx, ty=ty)
+    def spy(images, transforms):
+        seen.update(transforms._asdict(), zx=transforms.zoom_x, zy=transforms.zoom_y)
         return images
 
     with mock.patch.object(augment, "affine", spy):
@@ -118,7 +118,7 @@ def test_shifts_move_the_axis_that_they_name(field, moves):
     config[field] = 0.2
     ramp = jnp.broadcast_to(jnp.arange(28.0)[:, None], (28, 28))
     images = jnp.stack([ramp, ramp.T])[..., None]  # The first differs between rows only, the second between columns.
-    transformed = jax.jit(functools.partial(augment.random_affine, config=config))(jax.random.key(5), images)
+    transformed = jax.jit(functools.partial(augment.random_affine, ranges=config))(jax.random.key(5), images)
     moved = np.abs(np.asarray(transformed - images)).max((1, 2, 3)) > 0.1
     assert moved.tolist() == [moves == "rows", moves == "columns"]
 
@@ -141,7 +141,7 @@ def test_random_affine_of_a_config_has_the_ranges_of_the_notebook(name):
 def test_random_affine_transforms_every_image_by_its_own_draw():
     image = digit_like(np.random.default_rng(0), 1)
     images = jnp.asarray(np.repeat(image, 8, axis=0), jnp.float32)
-    transform = jax.jit(functools.partial(augment.random_affine, config=load("deep_cnn").augment))
+    transform = jax.jit(functools.partial(augment.random_affine, ranges=load("deep_cnn").augment))
     transformed = np.asarray(transform(jax.random.key(3), images))
     differences = np.abs(transformed[:, None] - transformed[None]).max((2, 3, 4))
     assert (differences + 1000 * np.eye(8)).min() > 1

@@ -30,7 +30,7 @@ def test_convolution_and_pooling_equal_keras_for_even_and_odd_sizes(padding, imp
 @pytest.mark.parametrize("rate", [0.25, 0.5])
 def test_dropout_keeps_as_many_and_scales_as_much_as_keras(rate):
     x = jnp.asarray(np.random.default_rng(0).uniform(1, 2, (400, 500)), jnp.float32)
-    dropout = models.Dropout(models.Number(rate, "hidden_dropout", 0))
+    dropout = models.Dropout(rate)
     ours = np.asarray(dropout(x, jax.random.key(1)))
     theirs = np.asarray(keras.layers.Dropout(rate, seed=1)(x, training=True))
     both = (ours != 0) & (theirs != 0)

@@ -16,7 +16,7 @@ import optax
 import pytest
 
 from configs import base
-from digits import optimizer
+from digits import config_numbers, optimizer
 from tests.parity.comparison import assert_close, load
 
 STEPS = 50
@@ -45,8 +45,9 @@ def problem():
 
 def our_trajectory(config, params, gradients, bases=None):
     """The parameters after each of 50 updates, which are made as the training step makes them."""
-    tx = optimizer.build(config.optimizer)
-    rate = optimizer.learning_rate(config.schedule, config.epochs, STEPS // config.epochs)
+    numbers = config_numbers.of(config)
+    tx = optimizer.build(config.optimizer, numbers.optimizer)
+    rate = optimizer.learning_rate(config.schedule.name, numbers.schedule, config.epochs, STEPS // config.epochs)
     bases = jnp.full(STEPS, config.optimizer.learning_rate) if bases is None else jnp.asarray(bases)
 
     def update(carry, inputs):
@@ -204,7 +205,8 @@ def test_momentum_and_decay_equal_the_formula_of_legacy_keras(nesterov, float64)
 
 
 def our_rates(config, epochs, steps_per_epoch):
-    rate = optimizer.learning_rate(config.schedule, epochs, steps_per_epoch)
+    numbers = config_numbers.of(config).schedule
+    rate = optimizer.learning_rate(config.schedule.name, numbers, epochs, steps_per_epoch)
     steps = jnp.arange(epochs * steps_per_epoch, dtype=jnp.int32)
     rates = jax.vmap(rate, (0, None))(steps, jnp.asarray(config.optimizer.learning_rate))
     return np.broadcast_to(rates, steps.shape)

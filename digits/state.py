@@ -40,7 +40,7 @@ class RunState:
         return cls(*program.init(config), Plateau(config.optimizer.learning_rate), EarlyStopping())
 
     def arrays(self) -> dict[str, Any]:
-        """The arrays of a checkpoint. The config's numbers are left out, and `lost`, which is zero whenever a run is saved."""
+        """The arrays of a checkpoint: not the config's numbers, and not `lost`, which is zero when a run is saved."""
         train = {name: value for name, value in vars(self.train).items() if name != "scalars"}
         return {"train": train, "totals": {name: total for name, total in self.totals.items() if name != "lost"}}
 
@@ -75,7 +75,7 @@ class RunState:
         self.totals = put(zero_totals())
 
     def apply_rules(self, config: ConfigDict, monitored: float | None, put: Callable[[Any], Any]) -> None:
-        """Shows the monitored metric of an epoch to the rules: early stopping, and the plateau rule of the learning rate."""
+        """Shows an epoch's monitored metric to the rules: early stopping, and the plateau rule of the learning rate."""
         if monitored is None:
             return
         self.stopping.update(config.early_stopping, config.monitor, monitored, self.epoch)

@@ -30,7 +30,7 @@ _SECONDS_BETWEEN_LOOKS = 1.0
 class _Lane:
     """A member's place in a batched program.
 
-    A finished member keeps its place; its further updates are computed and ignored, because the program's size is fixed.
+    A finished member keeps its place: its further updates are computed and ignored, for the program has a fixed size.
     """
 
     member: Member
@@ -39,7 +39,7 @@ class _Lane:
 
 
 def train(members: Sequence[Member], shared: Shared, company: Company) -> None:
-    """Trains members of one structure, as many at a time as fit in memory, until all have ended or a signal was heard."""
+    """Trains members of one structure, as many at a time as fit in memory, until all ended or a signal is heard."""
     by_size = collections.defaultdict(list)
     for member in members:
         member.files.forget_failure()
@@ -59,11 +59,11 @@ def _train_part(program: "BatchedProgram", members: Sequence[Member], shared: Sh
         for member in members:
             with company.failing(member), contextlib.suppress(Interrupted):
                 prepared = prepare(member.config, member.files, shared, member.origin)
-                run = runs.enter_context(Run(prepared, company.listener, alone=False))
+                run = runs.enter_context(Run(prepared, alone=False))
                 if run.state.step_in_epoch:
                     # Interrupted within an epoch when it ran by itself: all begin together with a first step.
                     prepared.program.compile(prepared.examples)
-                    Loop(run).train_epoch()
+                    Loop(run, company.listener).train_epoch()
                 if run.done:  # It was killed between its last checkpoint and its result.
                     company.watcher.finished(member, run.finish(), None)
                 else:
@@ -197,6 +197,6 @@ class BatchedProgram:
         return jax.device_put(self._take((self.state, self.totals), index), self.devices[0])
 
     def begin_epoch(self, rates: list[jax.Array]) -> None:
-        """Takes the base learning rate of each member, which the plateau rule may have lowered; sets the totals to zero."""
+        """Takes the base learning rates, which the plateau rule may have lowered, and sets the totals to zero."""
         self.state = self.state.replace(learning_rate=self._stack(rates))
         self.totals = jax.device_put(jax.tree.map(jnp.zeros_like, self.totals), self.by_member)

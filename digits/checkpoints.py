@@ -1,7 +1,7 @@
 """Orbax checkpoints of a run: saving them, restoring them, and choosing the one to go back to.
 
-A checkpoint carries a digest of its arrays and a check of what is saved beside them. One whose content has another digest
-is damaged: a few wrong bits would otherwise go on training, or become a reported accuracy.
+A checkpoint carries a digest of its arrays and a check of the JSON beside them. One whose content has another digest is
+damaged: a few wrong bits would otherwise go on training, or become a reported accuracy.
 """
 
 import asyncio
@@ -86,8 +86,8 @@ class Checkpoints:
           best: the step of the best epoch, whose checkpoint is kept as well.
         """
         self._wait()
-        # A copy, because the next step writes into the buffers of `state`. Orbax writes arrays of NumPy in half the time,
-        # and they do not name a device, which may be absent where they are restored.
+        # A copy, because the next step writes into the buffers of `state`. Orbax writes arrays of NumPy in half the
+        # time, and they do not name a device, which may be absent where they are restored.
         copy = jax.tree.map(np.array, jax.device_get(state))
         self._saving = self._thread.submit(self._write, step, copy, about, best)
 
@@ -131,7 +131,7 @@ class Checkpoints:
                 return self._thread.submit(self._restore, step, like).result()
         except (Damaged, MemoryError):
             raise
-        except Exception as error:  # Orbax and its storage raise many types for a file that is missing, cut or nonsense.
+        except Exception as error:  # Many types, for files that are missing, cut or nonsense.
             if isinstance(error, OSError) and error.errno in _OF_THE_MACHINE:
                 raise
             lines = str(error).strip().splitlines()
@@ -185,7 +185,7 @@ def latest(
     required: Iterable[str],
     say: Callable[[str], None],
 ) -> tuple[Any, dict[str, Any]] | None:
-    """Returns the state and `about` of the latest intact checkpoint whose epochs are recorded; None if there is none yet.
+    """Returns state and `about` of the latest intact checkpoint whose epochs are recorded; None if there is none yet.
 
     Deletes damaged newer checkpoints, with a message, but only after an intact older one was found. If none is intact,
     nothing is deleted.
@@ -219,8 +219,8 @@ def latest(
     if damaged:
         step, error = next(iter(damaged.items()))
         raise UserError(
-            f"{workdir.path} has no checkpoint that is whole (that of step {step}: {error}): give another --workdir, or "
-            "remove this one to train from the beginning."
+            f"{workdir.path} has no checkpoint that is whole (that of step {step}: {error}): give another --workdir, "
+            "or remove this one to train from the beginning."
         )
     return None
 
@@ -253,7 +253,6 @@ def digest(state: Any) -> str:
 
 
 def _kinds(tree: Any) -> list[tuple]:
-    """Shape and type of every array of a tree."""
     return [(array.shape, array.dtype) for array in jax.tree.leaves(tree)]
 
 
@@ -290,8 +289,8 @@ _reading = threading.Lock()
 def _reads_end() -> Iterator[None]:
     """Within it, Orbax reads arrays in event loops that wait for all reads, also when one has failed.
 
-    Orbax reads arrays concurrently, and closes its event loop on the first error. The other reads then end in a loop that
-    is closed, and print a traceback each, which would bury the one sentence that the user needs.
+    Orbax reads arrays concurrently, and closes its event loop on the first error. The other reads then end in a closed
+    loop and print a traceback each, which would bury the one sentence that the user needs.
     """
     with _reading:
         before, asyncio.new_event_loop = asyncio.new_event_loop, _Loop

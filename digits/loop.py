@@ -10,17 +10,19 @@ import numpy as np
 from digits import processes
 from digits.program import out_of_memory_named
 from digits.run import Run
+from digits.signals import Listener
+
+# Wanted seconds of one call of the compiled epoch: the first where a bar moves, the second until a signal is noticed.
+_SECONDS_BETWEEN_UPDATES = 0.5
+_SECONDS_BETWEEN_LOOKS = 3.0
 
 
 class Loop:
-    """Trains a run by its own program, whose compilation has begun.
+    """Trains a run by its own program, whose compilation has begun; a signal that `listener` hears stops it."""
 
-    with Run(prepare(config, workdir, shared), listener) as run:
-        result = Loop(run).train()
-    """
-
-    def __init__(self, run: Run):
+    def __init__(self, run: Run, listener: Listener):
         self._run, self._steps, self._count = run, run.program.steps_per_epoch, run.program.examples
+        self._pace = _Pace(listener)
         self._order = run.order()
         self._compiled = run.program.compiled  # Waits for it.
         self._compile_seconds = time.perf_counter() - run.opened_at
@@ -34,7 +36,7 @@ class Loop:
 
     def train_epoch(self) -> None:
         """Trains to the end of the epoch and ends it; Interrupted, with everything saved, if a signal was heard."""
-        run, state, pace, profile = self._run, self._run.state, self._run.pace, self._run.recorder.profile
+        run, state, pace, profile = self._run, self._run.state, self._pace, self._run.recorder.profile
         number, last = state.epoch + 1, run.config.epochs
         started = began = time.perf_counter()
         with concurrent.futures.ThreadPoolExecutor(1) as background:
@@ -51,12 +53,12 @@ class Loop:
                         break
             state.seconds += time.perf_counter() - started
             if state.step_in_epoch < self._steps:
-                run.stop()
+                run.stop(pace.heard)
             self._order = following.result() if following else run.order(2)
         run.end_epoch(state.train, state.totals, state.seconds)
         profile.end_epoch(number, time.perf_counter() - began)
         if pace.heard and number < last:
-            run.stop()
+            run.stop(pace.heard)
 
     def _order_after_next(self) -> jax.Array:
         """The order of the epoch after the one under way, made in a thread that does not have this thread's device."""
@@ -65,7 +67,7 @@ class Loop:
 
     def _call(self) -> int:
         """Calls the program for about the wanted time, at first for one step; returns the number of images."""
-        run, state, pace = self._run, self._run.state, self._run.pace
+        run, state, pace = self._run, self._run.state, self._pace
         start, stop = state.step_in_epoch, min(state.step_in_epoch + pace.steps, self._steps)
         before = time.perf_counter()
         with run.recorder.profile.phase("train", step=start), out_of_memory_named(run.config.batch_size):
@@ -85,3 +87,24 @@ class Loop:
     def _images_until(self, step: int) -> int:
         """The images in the first steps of an epoch."""
         return min(step * self._run.config.batch_size, self._count)
+
+
+class _Pace:
+    """How many steps the next call makes, and whether a signal stops the run. All processes agree on both."""
+
+    def __init__(self, listener: Listener):
+        self._listener, self._agreed = listener, None
+        self.seconds_per_step: float | None = None
+        self.steps = 1
+
+    def agree(self, seconds_per_step: float, often: bool) -> None:
+        """After each call, takes the steps that the first process wants, and a signal that any process has heard."""
+        self.seconds_per_step = seconds_per_step
+        wanted = _SECONDS_BETWEEN_UPDATES if often else _SECONDS_BETWEEN_LOOKS
+        answers = processes.gather(self._listener.heard or 0, max(1, round(wanted / seconds_per_step)))
+        self._agreed, self.steps = int(answers[:, 0].max()) or None, int(answers[0, 1])
+
+    @property
+    def heard(self) -> int | None:
+        """The signal that stops the run; one of several processes waits until all have agreed on it."""
+        return self._agreed if processes.several() else self._listener.heard

@@ -24,36 +24,30 @@ _SECONDS_BETWEEN_LOOKS = 1.0  # At the free memory, and for signals.
 
 
 def train(members: Sequence[Member], workers: int, shared: Shared, company: Company) -> None:
-    """Trains members, `workers` at a time on each device of this process, until all have ended or a signal was heard."""
+    """Trains members, `workers` at a time on each local device, until all have ended or a signal is heard."""
     waiting, room = collections.deque(members), _Room(company)
     devices = jax.local_devices()
     count = min(workers * len(devices), len(members))
     # A device has its own copy of the images and its own programs.
     by_device = [shared, *(Shared(shared.dataset) for _ in devices[1:count])]
+
+    def work(device: jax.Device, own: Shared) -> None:
+        with jax.default_device(device):
+            while not company.listener.heard:
+                try:
+                    member = waiting.popleft()
+                except IndexError:
+                    return
+                with company.failing(member), contextlib.suppress(Interrupted):
+                    _train_one(member, device, own, room, company)
+
     with concurrent.futures.ThreadPoolExecutor(count) as pool:
-        left = {
-            pool.submit(_work, waiting, devices[i % len(devices)], by_device[i % len(devices)], room, company)
-            for i in range(count)
-        }
+        left = {pool.submit(work, devices[i % len(devices)], by_device[i % len(devices)]) for i in range(count)}
         while left:
-            # Python handles signals in this thread alone; one that comes to a suspended process may wake another thread.
+            # Python handles signals in this thread alone; one to a suspended process may wake another thread.
             done, left = concurrent.futures.wait(left, _SECONDS_BETWEEN_LOOKS)
             for worker in done:
                 worker.result()
-
-
-def _work(
-    waiting: collections.deque[Member], device: jax.Device, shared: Shared, room: "_Room", company: Company
-) -> None:
-    """Trains members on a device, one after another, while any is waiting."""
-    with jax.default_device(device):
-        while not company.listener.heard:
-            try:
-                member = waiting.popleft()
-            except IndexError:
-                return
-            with company.failing(member), contextlib.suppress(Interrupted):
-                _train_one(member, device, shared, room, company)
 
 
 def _train_one(member: Member, device: jax.Device, shared: Shared, room: "_Room", company: Company) -> None:
@@ -63,8 +57,8 @@ def _train_one(member: Member, device: jax.Device, shared: Shared, room: "_Room"
     prepared = prepare(member.config, member.files, shared, member.origin)
     prepared.program.compile(prepared.examples)
     with room.taken(memory.needed(prepared.program.compiled), device):
-        with Run(prepared, company.listener, outputs) as run:
-            company.watcher.finished(member, Loop(run).train(), None)
+        with Run(prepared, outputs) as run:
+            company.watcher.finished(member, Loop(run, company.listener).train(), None)
 
 
 class _Room:

@@ -7,7 +7,7 @@ import jax
 
 
 def needed(compiled: jax.stages.Compiled) -> int:
-    """Bytes that a compiled program needs besides the dataset: outputs, which take the place of donated inputs, and temporaries."""
+    """Bytes that a program needs besides the dataset: its outputs, which replace donated inputs, and temporaries."""
     analysis = compiled.memory_analysis()
     if analysis is None:
         return 0

@@ -3,8 +3,8 @@
 Every member is a run like any other: a folder with its own records, checkpoints, plateau and early-stopping rules.
 There are two ways to share a device (`config.population.sharing`):
 
-mapped (digits/mapped.py): the members call the single run's own program, several at a time in threads. Their results have
-    the same bits as single runs.
+mapped (digits/mapped.py): the members call the single run's own program, several at a time in threads. Their results
+    have the same bits as single runs.
 batched (digits/batched.py): the members are a leading axis of one program. Their results are those of single runs up to
     rounding, which training in float32 enlarges as it does between two kinds of device.
 """
@@ -27,9 +27,9 @@ from digits.program import Shared, prepare_jax
 from digits.signals import Interrupted, Listener
 from digits.startup import Start
 
-# On a CPU of two cores, mapped trains dense networks 1.3 times and CNNs 1.5 to 1.9 times as fast as batched, because two
-# programs keep two cores busier than one does (benchmarks/README.md). On accelerators, which small networks leave idle,
-# batched is the choice of the literature (Whitney 2021); it was not measured here.
+# On a CPU of two cores, mapped trains dense networks 1.3 times and CNNs 1.5 to 1.9 times as fast as batched, because
+# two programs keep two cores busier than one does (benchmarks/README.md). On accelerators, which small networks leave
+# idle, batched is the choice of the literature (Whitney 2021); it was not measured here.
 _SHARING = {"cpu": "mapped"}
 
 

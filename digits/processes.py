@@ -134,7 +134,7 @@ def from_first(function: Callable[[], Any]) -> Any:
 
 
 def together(function: Callable[[], Any]) -> Any:
-    """Calls a function in every process and returns its value in this one; UserError in all if any of them raises it."""
+    """Calls a function in every process and returns its own value in each; UserError in all if one raises it."""
     if not several():
         return function()
     result, raised = None, None

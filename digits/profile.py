@@ -18,8 +18,8 @@ _SECONDS = 2.0
 class Profile:
     """The profile of one run in a folder; without a folder, its methods do nothing.
 
-    A phase is an activity of the training thread. A checkpoint is also written in a thread of its own: the trace shows it
-    as a second, long "checkpoint" beside "train".
+    A phase is an activity of the training thread. A checkpoint is also written in a thread of its own: the trace shows
+    it as a second, long "checkpoint" beside "train".
     """
 
     def __init__(self, folder: pathlib.Path | None, say: Callable[[str], None] = print):

@@ -51,11 +51,7 @@ def config_from_json(fields: dict) -> ConfigDict:
 
 
 class Workdir:
-    """The folder of one run.
-
-        workdir = Workdir("runs/two_conv")
-        workdir.history()[-1]["val_accuracy"]
-    """
+    """The folder of one run: `Workdir("runs/two_conv").history()[-1]["val_accuracy"]`."""
 
     def __init__(self, path: str | os.PathLike):
         self.path = pathlib.Path(path).expanduser().absolute()
@@ -118,8 +114,8 @@ class Workdir:
             now = about["data"]["digest"]
             if before != now:
                 raise UserError(
-                    f"{self.path} holds a run on other data of the name {config.data.name!r} (SHA-256 {before!s:.12}..., "
-                    f"now {now[:12]}...): give another --workdir, or the same data."
+                    f"{self.path} holds a run on other data of the name {config.data.name!r} "
+                    f"(SHA-256 {before!s:.12}..., now {now[:12]}...): give another --workdir, or the same data."
                 )
         try:
             if not (self.path / "config.json").exists():
@@ -148,8 +144,8 @@ class Workdir:
                 with contextlib.suppress(OSError):
                     self.path.rmdir()
             raise UserError(
-                f"{self.path} cannot be written any more ({reason}), and the training has stopped: {there}. Where it can "
-                "be written again, the same command goes on."
+                f"{self.path} cannot be written any more ({reason}), and the training has stopped: {there}. Where it "
+                "can be written again, the same command goes on."
             ) from error
 
     def history(self) -> list[dict[str, float]]:

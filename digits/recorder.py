@@ -38,11 +38,7 @@ class Outputs(NamedTuple):
 class Recorder:
     """Reports one run. Of several processes the first one alone does so; in the others nothing is shown or written.
 
-    Args:
-      config: the run's config.
-      workdir: its folder, which exists.
-      about: see `Workdir.create`.
-      outputs: where to report to beside the folder.
+    Its folder exists already; `about` is that of `Workdir.create`.
     """
 
     def __init__(self, config: ConfigDict, workdir: record.Workdir, about: dict[str, Any], outputs: Outputs):

@@ -12,13 +12,13 @@ import numpy as np
 from digits import processes, record
 from digits.checks import check_batch
 from digits.errors import Diverged
-from digits.pace import Pace
 from digits.program import Examples, Program, Shared
 from digits.recorder import Outputs, Recorder
 from digits.resume import Saves
-from digits.signals import Interrupted, Listener
+from digits.signals import Interrupted
 from digits.state import RunState
 from digits.step import TrainMetrics, TrainState
+
 
 @dataclasses.dataclass(frozen=True)
 class Prepared:
@@ -55,15 +55,14 @@ def prepare(
 class Run:
     """A run that has opened its folder and its state, fresh or from the latest checkpoint.
 
-        with Run(prepare(config, workdir, shared), listener) as run:
-            result = Loop(run).train()
+        with Run(prepare(config, workdir, shared)) as run:
+            result = Loop(run, listener).train()
 
     Whoever trains it, `loop.Loop` or a program of several runs (digits/batched.py), takes `state` and `order()`, calls
     `end_epoch(train, totals, seconds)` after every epoch until the run is `done`, and then `finish()`.
 
     Args:
       prepared: see `prepare`.
-      listener: whose signal stops the run, saved.
       outputs: where it reports to beside its folder.
       alone: whether to begin to compile the program of this run alone, beside the opening.
 
@@ -71,11 +70,10 @@ class Run:
       UserError: the folder cannot be written, is in use, or has no intact checkpoint.
     """
 
-    def __init__(self, prepared: Prepared, listener: Listener, outputs: Outputs = Outputs(), alone: bool = True):
+    def __init__(self, prepared: Prepared, outputs: Outputs = Outputs(), alone: bool = True):
         self.config, self.workdir, self.about = prepared.config, prepared.workdir, prepared.about
         self.examples, self.program = prepared.examples, prepared.program
         self._put = self.program.devices.put
-        self.pace = Pace(listener)
         told = {"config": record.config_to_json(self.config), "class_names": list(self.examples.class_names)}
         with contextlib.ExitStack() as opened:
             opened.callback(self.workdir.release)
@@ -115,11 +113,11 @@ class Run:
         """Saves the run as it is, unless that was done or it has not begun to train."""
         self.saves.save_once(self.state)
 
-    def stop(self) -> None:
-        """Saves the run and raises Interrupted, which says how to go on."""
+    def stop(self, signal: int) -> None:
+        """Saves the run and raises Interrupted for a signal."""
         self.save()
         self.saves.close()
-        raise Interrupted(self.pace.heard, record.command(self.about, self.workdir))
+        raise Interrupted(signal, record.command(self.about, self.workdir))
 
     def end_epoch(self, train: TrainState, totals: TrainMetrics, seconds: float) -> None:
         """Ends an epoch: validates, records, applies the plateau and early-stopping rules, saves.
@@ -151,7 +149,7 @@ class Run:
         state.apply_rules(self.config, metrics[self.config.monitor], self._put)
         state.begin_epoch(self._put)
         best = state.stopping.best_epoch == state.epoch
-        if best or self.done or self.pace.heard or state.epoch % self.config.checkpoint_every == 0:
+        if best or self.done or state.epoch % self.config.checkpoint_every == 0:
             with phase("checkpoint"):
                 self.saves.save(state)
 
@@ -205,9 +203,10 @@ class Run:
 
     def _diverged(self, name: str, loss: float, where: str) -> Diverged:
         kept = [step // self.program.steps_per_epoch for step in self.saves.steps()]
+        rate = self.program.learning_rate(self.state.train)
         return Diverged(
-            f"The {name} became {loss} {where}, at a learning rate of {self.program.learning_rate(self.state.train):g}: "
-            f"try a config.optimizer.learning_rate below {self.config.optimizer.learning_rate:g}, or "
-            f"config.optimizer.clip_norm=1. {self.workdir.path} keeps "
+            f"The {name} became {loss} {where}, at a learning rate of {rate:g}: try a config.optimizer.learning_rate "
+            f"below {self.config.optimizer.learning_rate:g}, or config.optimizer.clip_norm=1. "
+            f"{self.workdir.path} keeps "
             + (f"the checkpoint of epoch {kept[0]}." if kept else "no checkpoint, for it had none yet.")
         )

@@ -29,7 +29,7 @@ class Start:
         self._collector: _PausedCollector | None = None
 
     def early(self) -> "Start":
-        """For a process that does nothing else: counts from its start, and reads the dataset from now on in a thread."""
+        """For a process that does nothing else: counts from its start; reads the dataset in a thread."""
         self._began = process_start()
         self._collector = _PausedCollector()
         if data.is_quick(self._name, self._data_dir):
@@ -58,8 +58,8 @@ class Start:
 class _PausedCollector:
     """Keeps Python's garbage collector off as long as this object lives.
 
-    Imports and tracing make a million objects that stay. Searching them again and again takes a sixth of the time to the
-    first step. A start that fails before it drops this object, and the collector is on again.
+    Imports and tracing make a million objects that stay. Searching them again and again takes a sixth of the time to
+    the first step. A start that fails before drops this object, and the collector is on again.
     """
 
     def __init__(self):

@@ -72,7 +72,7 @@ class RunState:
         self.totals = put(TrainMetrics.empty())
 
     def apply_rules(self, config: ConfigDict, monitored: float | None, put: Callable[[Any], Any]) -> None:
-        """Shows the monitored metric of an epoch to the rules: early stopping, and the plateau rule of the learning rate."""
+        """Shows an epoch's monitored metric to the rules: early stopping, and the plateau rule of the learning rate."""
         if monitored is None:
             return
         self.stopping.update(config.early_stopping, config.monitor, monitored, self.epoch)

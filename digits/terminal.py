@@ -11,13 +11,7 @@ from digits.sweep_folder import VALIDATED_ON_TEST
 
 
 class Progress:
-    """The bar within an epoch, on a terminal only: images, images/s and the time that is left.
-
-    Args:
-      epoch, epochs: the number of the epoch, and how many there are.
-      images: of the epoch.
-      done: images trained on before, where the run was interrupted within the epoch.
-    """
+    """The bar within an epoch, on a terminal only: images, of which some are `done` before, images/s and time left."""
 
     def __init__(self, epoch: int, epochs: int, images: int, done: int):
         # tqdm writes to stderr and, with disable=None, only if that is a terminal.

@@ -56,8 +56,8 @@ def train_and_evaluate(
     start = start or Start(config.data.name, data_dir)
     outputs = Outputs(terminal.Terminal(), start=start, profiled=profile)
     prepared = prepare(config, files, Shared(start.dataset, Devices.of(jax.devices())), origin)
-    with Listener() as listener, Run(prepared, listener, outputs) as run:
-        return Loop(run).train()
+    with Listener() as listener, Run(prepared, outputs) as run:
+        return Loop(run, listener).train()
 
 
 if __name__ == "__main__":  # A likely slip, which would do nothing and say nothing.

@@ -92,13 +92,13 @@ def kill(folder: pathlib.Path, count: int, rng: np.random.Generator) -> int:
 def opened(config, workdir: pathlib.Path, alone: bool = True) -> Run:
     """A run that shows nothing."""
     shared = Shared(startup.Start("optdigits", None).dataset)
-    return Run(prepare(config, record.Workdir(workdir), shared), signals.Listener(), alone=alone)
+    return Run(prepare(config, record.Workdir(workdir), shared), alone=alone)
 
 
 def interrupted(workdir: pathlib.Path) -> None:
     """A run of which two epochs are left."""
     with opened(config(), workdir) as run:
-        loop = Loop(run)
+        loop = Loop(run, signals.Listener())
         while run.state.epoch < EPOCHS - 2:
             loop.train_epoch()
 

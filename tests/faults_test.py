@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import digits
-from digits import checkpoints, files, loading, run, train
+from digits import checkpoints, files, loading, run, signals, train
 from digits.errors import Diverged, UserError
 from digits.loop import Loop
 from tests import faults
@@ -171,7 +171,7 @@ def test_a_full_disk_is_one_sentence_and_the_last_checkpoint_loads(disk, whole):
                 out.flush()
 
     with faults.opened(config, disk / "run") as training:
-        loop = Loop(training)
+        loop = Loop(training, signals.Listener())
         loop.train_epoch()
         training.saves.steps()  # Waits for the first checkpoint.
         with pytest.raises(OSError, match="No space left"):

@@ -6,6 +6,7 @@ import pytest
 
 from digits import record, train
 from digits.loop import Loop
+from digits.signals import Listener
 from tests import faults
 
 
@@ -34,7 +35,7 @@ def test_a_run_goes_on_on_other_devices(tiny, tmp_path, run_module):
     train.train_and_evaluate(tiny, tmp_path / "alone")
     files = record.Workdir(tmp_path / "moved")
     with faults.opened(tiny, files.path) as run:
-        Loop(run).train_epoch()
+        Loop(run, Listener()).train_epoch()
         run.save()
     script = (
         "import json; from digits import record, train, files; import pathlib, jax, sys;"

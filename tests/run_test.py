@@ -1,9 +1,7 @@
 """A run between its folder and its result: its seam for other programs, the rules between epochs, what it holds."""
 
-import time
 import weakref
 
-import jax
 import numpy as np
 import pytest
 

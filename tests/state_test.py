@@ -27,7 +27,8 @@ def test_a_state_comes_back_from_its_arrays_and_json(tiny):
 
 
 def test_the_plateau_rule_lowers_the_rate_of_the_next_epoch(tiny):
-    tiny.schedule.name, tiny.schedule.patience, tiny.schedule.factor, tiny.early_stopping.patience = "plateau", 1, 0.5, 2
+    tiny.schedule.name, tiny.schedule.patience, tiny.schedule.factor = "plateau", 1, 0.5
+    tiny.early_stopping.patience = 2
     shared = Shared(lambda: data.load("optdigits"))
     state = RunState.fresh(tiny, shared.program(tiny, shared.examples(tiny)))
     for epoch, (loss, rate, stop) in enumerate([(0.5, 1e-3, False), (0.6, 5e-4, False), (0.7, 2.5e-4, True)]):

@@ -20,7 +20,7 @@ from typing import Any
 
 from absl import flags
 
-from digits import commands, results, scalars, statistics
+from digits import command_line, results, scalars, statistics
 from digits.assessment_text import IMAGES, text
 from digits.errors import UserError
 
@@ -267,11 +267,11 @@ def _figures(loss: float, correct: int, n: int) -> dict[str, Any]:
 
 def main(argv: list[str]) -> int:
     """Runs the command line; returns the exit code: 0, or 2 for a user's mistake."""
-    return commands.run(argv, __name__, _FLAGS, _main)
+    return command_line.run(argv, __name__, _FLAGS, _main)
 
 
 def _main(_: list[str]) -> int:
-    workdir = commands.given(_WORKDIR.value)
+    workdir = command_line.given(_WORKDIR.value)
     if _FIGURES.value == "":
         raise UserError("--figures is empty, but it must be a folder, or none.")
     if _FLAGS["robustness_images"].present and not _ROBUSTNESS.value:
@@ -284,6 +284,6 @@ def _main(_: list[str]) -> int:
 
 
 if __name__ == "__main__":  # A likely slip, which would do nothing and say nothing.
-    from digits.commands import UserError, refuse
+    from digits.command_line import UserError, refuse
 
     raise SystemExit(refuse(UserError("digits.assess is no command: python -m digits.evaluate is.")))

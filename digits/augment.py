@@ -5,19 +5,10 @@ import jax.numpy as jnp
 from jax.scipy.ndimage import map_coordinates
 from ml_collections import ConfigDict
 
-from digits.errors import require_number
 from digits.parallel import Shard
 from digits.scalars import is_on
 
-# Ranges end where nothing new comes, or nothing is left: an image sheared by 90 degrees, or shrunk or moved by its size.
-_LIMITS = {"rotation": 360, "shear": 90, "zoom": 1, "height_shift": 1, "width_shift": 1}
-FIELDS = tuple(_LIMITS)
-
-
-def check(config: ConfigDict) -> None:
-    """Raises UserError for a range of `config.augment` that cannot be drawn from."""
-    for name, limit in _LIMITS.items():
-        require_number(f"augment.{name}", config[name], 0, limit)
+FIELDS = ("rotation", "shear", "zoom", "height_shift", "width_shift")
 
 
 def random_affine(key: jax.Array, images: jax.Array, config: ConfigDict, shard: Shard | None = None) -> jax.Array:

@@ -20,7 +20,7 @@ import urllib.parse
 
 from absl import flags
 
-from digits import commands
+from digits import command_line
 from digits.errors import UserError
 
 if typing.TYPE_CHECKING:  # --help and a mistyped flag do not wait for what imports JAX.
@@ -262,13 +262,13 @@ def _serve(folder: str, listening: socket.socket, open_browser: bool) -> None:
 def main(argv: list[str]) -> int:
     """Runs the command line; returns the exit code: 0, 2 for a user's mistake, 130 for Ctrl-C."""
     try:
-        return commands.run(argv, __name__, _FLAGS, _main)
+        return command_line.run(argv, __name__, _FLAGS, _main)
     except KeyboardInterrupt:
         return 130
 
 
 def _main(_: list[str]) -> int:
-    workdir = commands.given(_WORKDIR.value)
+    workdir = command_line.given(_WORKDIR.value)
     _flask()
     with contextlib.closing(_listen(_HOST.value, _PORT.value)) as listening:
         _serve(workdir, listening, _OPEN.value)

@@ -25,7 +25,8 @@ from typing import Any, NamedTuple
 from absl import flags
 
 import digits
-from digits import commands, export_formats
+from digits import command_line, export_formats
+from digits.config import config_to_json
 from digits.errors import UserError
 
 if typing.TYPE_CHECKING:  # --help and a mistyped flag do not wait for what imports JAX.
@@ -124,7 +125,6 @@ def metadata(run: "loading.Run", format: str) -> dict[str, Any]:
     """What an export says of itself, as JSON has it."""
     import jax
 
-    from digits import record
 
     return {
         "format": format,
@@ -141,7 +141,7 @@ def metadata(run: "loading.Run", format: str) -> dict[str, Any]:
         "normalization": run.config.data.normalization,
         "epoch": run.epoch,
         "test_accuracy": run.result and run.result["test_accuracy"],
-        "config": record.config_to_json(run.config),
+        "config": config_to_json(run.config),
         "versions": {"digits": digits.__version__, "jax": jax.__version__},
     }  # fmt: skip
 
@@ -196,11 +196,11 @@ def _difference(predict: export_formats.Predict, run: "loading.Run", images: "np
 
 def main(argv: list[str]) -> int:
     """Runs the command line; returns the exit code: 0, or 2 for a user's mistake."""
-    return commands.run(argv, __name__, _FLAGS, _main)
+    return command_line.run(argv, __name__, _FLAGS, _main)
 
 
 def _main(_: list[str]) -> int:
-    workdir = commands.given(_WORKDIR.value)
+    workdir = command_line.given(_WORKDIR.value)
     if not _FORMAT.value:
         raise UserError(f"--format is missing: name one of {', '.join(export_formats.FORMATS)}.")
     exported = export(workdir, _FORMAT.value, _OUTPUT.value, _DATA_DIR.value)

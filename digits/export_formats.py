@@ -15,6 +15,8 @@ from typing import Any, NamedTuple
 import warnings
 import zipfile
 
+from digits.config import with_values
+
 if typing.TYPE_CHECKING:  # Every library is imported by the format that needs it: --help waits for none.
     import jax
     import numpy as np
@@ -32,9 +34,9 @@ def probabilities(run: "loading.Run") -> Callable[["jax.Array"], "jax.Array"]:
     from flax import nnx
     import jax
 
-    from digits import evaluate, models, points
+    from digits import evaluate, models
 
-    config = points.with_values(run.config, {"model.convolution": "stock"})
+    config = with_values(run.config, {"model.convolution": "stock"})
     build = lambda: models.build(config.model, len(run.class_names), jax.random.key(0))
     graphdef, _, _ = models.split(models.for_evaluation(nnx.eval_shape(build)))
     weights = jax.device_get(models.split(models.for_evaluation(run.model))[1:])

@@ -24,7 +24,8 @@ from typing import Any
 import jax
 from ml_collections import ConfigDict
 
-from digits import batch, points, record, scalars, startup, terminal
+from digits import batch, record, scalars, startup, terminal
+from digits.config import convert, name_of, with_values
 from digits.errors import Busy, Diverged, OutOfMemory, UserError
 from digits.interrupt import Interrupted, Listener
 from digits.program import Shared, prepare_jax
@@ -103,9 +104,9 @@ def train(
     Each is what `train_and_evaluate` makes of the config with these values, in a folder of `workdir` named after them.
     Returns and raises as `train_members`, `data_dir` as there.
     """
-    own = [{field: points.convert(config, field, value) for field, value in given.items()} for given in values]
+    own = [{field: convert(field, value) for field, value in given.items()} for given in values]
     folder = pathlib.Path(workdir)
-    return train_members([Member(points.with_values(config, v), folder / points.name(v)) for v in own], data_dir)
+    return train_members([Member(with_values(config, v), folder / name_of(v)) for v in own], data_dir)
 
 
 def train_members(

@@ -18,7 +18,7 @@ from typing import Any
 
 from absl import flags
 
-from digits import commands
+from digits import command_line
 from digits.errors import UserError
 
 if typing.TYPE_CHECKING:  # --help and a mistyped flag do not wait for what imports JAX.
@@ -152,11 +152,11 @@ def rows(readings: Iterable[Reading], class_names: Sequence[str]) -> Iterator[li
 
 def main(argv: list[str]) -> int:
     """Runs the command line; returns the exit code: 0, 1 if a file could not be read, 2 for another mistake."""
-    return commands.run(argv, __name__, _FLAGS, _main, files="pictures")
+    return command_line.run(argv, __name__, _FLAGS, _main, files="pictures")
 
 
 def _main(files: list[str]) -> int:
-    workdir = commands.given(_WORKDIR.value)
+    workdir = command_line.given(_WORKDIR.value)
     if _CSV.value and _JSON.value:
         raise UserError("--csv and --json are both given, but only one of them can be printed.")
     if not files:
@@ -177,7 +177,7 @@ def _main(files: list[str]) -> int:
         for reading in readings:
             print(text(reading, _BLOCKS if _can_print(_BLOCKS) else _ASCII))
     for problem in problems:
-        commands.refuse(problem)
+        command_line.refuse(problem)
     return 1 if problems else 0
 
 

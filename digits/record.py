@@ -8,7 +8,6 @@ from collections.abc import Iterator
 import contextlib
 import errno
 import importlib.metadata
-import json
 import os
 import pathlib
 import platform
@@ -22,30 +21,10 @@ import jax
 from ml_collections import ConfigDict
 
 from digits import files, scalars
+from digits.config import config_to_json
 from digits.errors import UserError
 
 METRICS = ("loss", "accuracy", "val_loss", "val_accuracy", "learning_rate", "seconds", "images_per_second")
-
-
-def config_to_json(config: ConfigDict) -> dict:
-    """The config as plain dicts, tuples as lists."""
-    return json.loads(config.to_json_best_effort())
-
-
-def to_json(value: Any) -> Any:
-    """The value as JSON would give it back: tuples as lists."""
-    return json.loads(json.dumps(value))
-
-
-def config_from_json(fields: dict) -> ConfigDict:
-    """The locked config that `config_to_json` was given: lists become tuples again."""
-
-    def restore(value):
-        if isinstance(value, dict):
-            return {key: restore(v) for key, v in value.items()}
-        return tuple(map(restore, value)) if isinstance(value, list) else value
-
-    return ConfigDict(restore(fields)).lock()
 
 
 class Workdir:

@@ -17,7 +17,7 @@ import typing
 
 from absl import flags
 
-from digits import commands, files
+from digits import command_line, files
 from digits.errors import UserError
 
 if typing.TYPE_CHECKING:  # --help and a mistyped flag do not wait for what imports NumPy and JAX.
@@ -99,7 +99,7 @@ def _write_page(path: pathlib.Path, content: bytes) -> pathlib.Path:
 
 def main(argv: list[str]) -> int:
     """Runs the command line; returns the exit code: 0, or 2 for a user's mistake."""
-    return commands.run(argv, __name__, _FLAGS, _main, files="runs and sweeps")
+    return command_line.run(argv, __name__, _FLAGS, _main, files="runs and sweeps")
 
 
 def _main(workdirs: list[str]) -> int:

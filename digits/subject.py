@@ -11,6 +11,7 @@ from ml_collections import ConfigDict
 import numpy as np
 
 from digits import data, documented, files, loading, measures, models, program, record, summary
+from digits.config import config_from_json
 from digits.errors import UserError
 
 _FIGURES = ("test_loss", "test_accuracy", "tested_epoch")  # Without which a result.json is none.
@@ -43,7 +44,7 @@ class Subject:
         self.name = self.files.path.name
         self.failure = (self.files.failure() or {}).get("message")
         self.about = self._read_about()
-        self.config: ConfigDict = record.config_from_json(self.about["config"])
+        self.config: ConfigDict = config_from_json(self.about["config"])
         self.history = self.files.history()
         self.result = self._read_result()
 

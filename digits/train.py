@@ -26,6 +26,7 @@ from digits import (
     terminal,
 )
 from digits.checks import check, check_batch
+from digits.config import config_to_json
 from digits.errors import Diverged
 from digits.interrupt import Interrupted, Listener
 from digits.parallel import Devices
@@ -212,7 +213,7 @@ class Training:
 
     def _about(self) -> dict[str, Any]:
         return {
-            "config": record.config_to_json(self.config),
+            "config": config_to_json(self.config),
             "class_names": list(self.examples.class_names),
             "epoch": self.epoch,
             "step_in_epoch": self.step_in_epoch,
@@ -432,6 +433,6 @@ class Training:
 
 
 if __name__ == "__main__":  # A likely slip, which would do nothing and say nothing.
-    from digits.commands import UserError, refuse
+    from digits.command_line import UserError, refuse
 
     raise SystemExit(refuse(UserError("digits.train is no command: python -m digits.main is.")))

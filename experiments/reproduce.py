@@ -19,7 +19,7 @@ import sys
 
 from absl import flags
 
-from digits import commands
+from digits import command_line
 from digits.errors import UserError
 from experiments import collected
 from experiments.study import Study
@@ -44,7 +44,7 @@ def main(argv: list[str]) -> int:
     from experiments.studies import ALL
 
     body = lambda names: reproduce(ALL, names, argv[1:])
-    return commands.run(argv, __name__, _FLAGS, body, files="studies and arms")
+    return command_line.run(argv, __name__, _FLAGS, body, files="studies and arms")
 
 
 def reproduce(studies: tuple[Study, ...], names: list[str], arguments: list[str]) -> int:

@@ -14,7 +14,8 @@ import jax
 from ml_collections import ConfigDict, FrozenConfigDict
 
 from configs import base
-from digits import checks, data, models, points, population, record, scalars, startup, summary, terminal
+from digits import checks, data, models, population, record, scalars, startup, summary, terminal
+from digits.config import config_to_json, convert, name_of, with_values
 from digits.errors import UserError
 from digits.interrupt import Interrupted, Listener
 from experiments import collected
@@ -42,7 +43,7 @@ class Reproduction:
         defaults = scalars.flat(base.get_config().to_dict())
         self.entries = {}
         for name, arm in self.arms.items():
-            now = collected.entry(arm, scalars.flat(record.config_to_json(self.configs[name])))
+            now = collected.entry(arm, scalars.flat(config_to_json(self.configs[name])))
             for study in studies:
                 if before := self.files[study.name].get(name):
                     if changes := collected.differing(before, now, defaults):
@@ -67,8 +68,8 @@ class Reproduction:
         for seed in self.missing(name):
             values = {arm.repeats: seed}
             origin = {"config_file": f"configs/{arm.config}.py", "overrides": {**arm.overrides, **values}}
-            config = points.with_values(self.configs[name], values)
-            members.append(population.Member(config, self.workdir / name / points.name(values), origin))
+            config = with_values(self.configs[name], values)
+            members.append(population.Member(config, self.workdir / name / name_of(values), origin))
         return members
 
     def train(self, names: Collection[str], data_dir: str | None, command: str) -> list[str]:
@@ -161,7 +162,7 @@ class Reproduction:
 
 def _config(arm: Arm) -> ConfigDict:
     config = importlib.import_module(f"configs.{arm.config}").get_config()
-    return points.with_values(config, {f: points.convert(config, f, value) for f, value in arm.overrides.items()})
+    return with_values(config, {f: convert(f, value) for f, value in arm.overrides.items()})
 
 
 def _make(folder: pathlib.Path, flag: str) -> None:

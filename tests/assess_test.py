@@ -11,7 +11,7 @@ import pytest
 
 import digits
 from digits import assess, data, errors, loading, measures, population, record, robustness
-from digits.points import with_values
+from digits.config import with_values
 from tests.conftest import tiny_config
 
 RATE, FOLD = "optimizer.learning_rate", "data.fold"

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from digits import batch, data
-from digits.points import with_values
+from digits.config import with_values
 from digits.program import Shared
 
 

@@ -17,9 +17,9 @@ import pytest
 import digits
 from configs import five_conv, simple_cnn
 from digits import batch, files, models, population, record, scalars, step, train
+from digits.config import config_to_json, with_values
 from digits.errors import UserError
 from digits.interrupt import Interrupted, Listener
-from digits.points import with_values
 from tests.conftest import ROOT, tiny_config
 
 # Seeds, folds, rates, and every kind of number.
@@ -269,13 +269,14 @@ def test_a_full_device_is_the_failure_of_the_members_on_it(folds, tmp_path, monk
 def test_several_devices_share_the_members(folds, single, tmp_path):
     """Two simulated devices, in a process of their own: two members each, one of them a copy."""
     code = (
-        "import sys; from tests import population_test as t; from digits import population, record; import json, pathlib\n"
+        "import sys; from tests import population_test as t; from digits import population; import json, pathlib\n"
+        "from digits.config import config_from_json\n"
         "from digits.train import Training; called, places = Training._call, set()\n"
         "def call(self, order):\n"
         "    places.add((*order.devices(), *self.state.step.devices()))\n"
         "    return called(self, order)\n"
         "Training._call = call\n"
-        "config = record.config_from_json(json.loads(sys.argv[1]))\n"
+        "config = config_from_json(json.loads(sys.argv[1]))\n"
         "for sharing in ('mapped', 'batched'):\n"
         "    everyone = t.members(config, pathlib.Path(sys.argv[2]) / sharing, sharing=sharing)\n"
         "    with t.code_for_users():\n"
@@ -283,7 +284,7 @@ def test_several_devices_share_the_members(folds, single, tmp_path):
         "assert len(places) == 2 and all(order == state for order, state in places), places\n"
     )
     devices = {"JAX_NUM_CPU_DEVICES": "2"}
-    command = [sys.executable, "-c", code, json.dumps(record.config_to_json(folds)), str(tmp_path)]
+    command = [sys.executable, "-c", code, json.dumps(config_to_json(folds)), str(tmp_path)]
     subprocess.run(command, cwd=ROOT, env=os.environ | devices, check=True, timeout=300)
     for sharing in ("mapped", "batched"):
         for index in range(3):

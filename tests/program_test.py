@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from digits import data, step
+from digits.config import with_values
 from digits.errors import OutOfMemory
-from digits.points import with_values
 from digits.program import Shared, out_of_memory_named
 
 

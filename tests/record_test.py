@@ -8,11 +8,12 @@ import pytest
 
 from configs import base, deep_cnn
 from digits import errors, record
+from digits.config import config_from_json, config_to_json
 
 
 def test_a_config_survives_json_with_its_tuples():
     config = deep_cnn.get_config()
-    again = record.config_from_json(json.loads(json.dumps(record.config_to_json(config))))
+    again = config_from_json(json.loads(json.dumps(config_to_json(config))))
     assert again.to_dict() == config.to_dict() and again.model.blocks == ((32, 32), (64, 64)) and again.is_locked
 
 

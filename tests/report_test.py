@@ -11,8 +11,8 @@ from PIL import Image
 import pytest
 
 from digits import data, loading, population, record, report, run_page, statistics
+from digits.config import with_values
 from digits.errors import UserError
-from digits.points import with_values
 from digits.subject import Subject
 from tests.conftest import tiny_config
 

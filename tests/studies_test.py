@@ -8,7 +8,8 @@ import statistics
 
 import pytest
 
-from digits import checks, points
+from digits import checks
+from digits.config import convert, with_values
 from experiments import collected, documented, metrics, optimizer_study, study
 from experiments.architecture_study import KERNEL_SIZES, searched
 from experiments.studies import ALL
@@ -24,8 +25,8 @@ FINDINGS = {"000": ("A", 9), "001": ("B", 24), "002": ("C", 7), "003": ("D", 15)
 def resolved(arm):
     config = importlib.import_module(f"configs.{arm.config}").get_config()
     for field, value in arm.overrides.items():
-        assert points.convert(config, field, value) == value  # It is a field, and the value is of its type.
-    return points.with_values(config, dict(arm.overrides))
+        assert convert(field, value) == value  # It is a field, and the value is of its type.
+    return with_values(config, dict(arm.overrides))
 
 
 def validation(arm):

@@ -6,7 +6,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from benchmarks.problem import Problem
-from digits import data, evaluate, models, record
+from digits import data, evaluate, models
+from digits.config import config_from_json
 from digits.step import compile_steps, init_state, make_run_steps, make_train_step, zero_totals
 
 
@@ -14,7 +15,7 @@ class Contestant:
     outside = 0.0
 
     def __init__(self, problem: Problem, variant: str):
-        config = record.config_from_json(problem.config)
+        config = config_from_json(problem.config)
         if variant != "augmented":
             for field in config.augment:
                 config.augment[field] = 0.0

@@ -3,7 +3,7 @@
 from absl import flags
 import pytest
 
-from digits import commands
+from digits import command_line
 from digits.errors import UserError
 
 OWN = flags.FlagValues()
@@ -17,7 +17,7 @@ def call(*arguments, files=""):
         seen.append((COUNT.value, rest))
         return 0
 
-    return commands.run(["program", *arguments], __name__, OWN, body, files), seen
+    return command_line.run(["program", *arguments], __name__, OWN, body, files), seen
 
 
 def test_flags_are_parsed_anew_and_may_stand_behind_files():
@@ -39,7 +39,7 @@ def test_a_mistake_is_one_sentence_and_exit_code_2(argument, words, capsys):
 def test_a_workdir_without_its_flag_and_with_one_too_many(capsys):
     own = flags.FlagValues()
     flags.DEFINE_string("workdir", None, "A run.", flag_values=own)
-    assert commands.run(["program", "runs/a"], __name__, own, len) == 2
+    assert command_line.run(["program", "runs/a"], __name__, own, len) == 2
     assert capsys.readouterr().err.endswith("; did you mean --workdir=runs/a?\n")
     assert call("--workdir=runs/a", files="runs") == (2, [])
     assert capsys.readouterr().err == "error: Unknown command line flag 'workdir'; name runs without a flag.\n"
@@ -47,21 +47,21 @@ def test_a_workdir_without_its_flag_and_with_one_too_many(capsys):
 
 def test_a_path_that_the_system_refuses_is_a_mistake(capsys, tmp_path):
     long = tmp_path / ("x" * 300)
-    assert commands.run(["program"], __name__, OWN, lambda _: long.stat()) == 2
+    assert command_line.run(["program"], __name__, OWN, lambda _: long.stat()) == 2
     assert capsys.readouterr().err == f"error: {long} cannot be used (File name too long).\n"
     with pytest.raises(FileNotFoundError):  # A file of the program's own that is gone is no mistake of the user's.
-        commands.run(["program"], __name__, OWN, lambda _: (tmp_path / "gone").stat())
+        command_line.run(["program"], __name__, OWN, lambda _: (tmp_path / "gone").stat())
 
 
 def test_what_the_work_refuses_is_a_mistake_too(capsys):
     def body(_):
         raise UserError("--workdir is wrong.")
 
-    assert commands.run(["program"], __name__, OWN, body) == 2
+    assert command_line.run(["program"], __name__, OWN, body) == 2
     assert capsys.readouterr().err == "error: --workdir is wrong.\n"
-    assert commands.given("runs/a") == "runs/a"
+    assert command_line.given("runs/a") == "runs/a"
     with pytest.raises(UserError, match="--workdir is missing"):
-        commands.given("")
+        command_line.given("")
 
 
 def test_help_is_the_docstring_and_the_flags(capsys):

@@ -1,4 +1,4 @@
-"""What the commands on runs share: exit codes, one sentence for a mistake, flags that do not linger."""
+"""What the commands share: exit codes, one sentence for a mistake, flags that do not linger; and changes of a config."""
 
 from absl import flags
 import pytest
@@ -68,3 +68,89 @@ def test_help_is_the_docstring_and_the_flags(capsys):
     assert call("--help", "--cuont") == (0, [])
     out = capsys.readouterr().out
     assert out.startswith(__doc__) and "--count" in out and "How many." in out
+
+
+def read(*arguments):
+    return command_line.read(["main", "--config=configs/quickstart.py", *arguments])
+
+
+@pytest.mark.parametrize(
+    "arguments, changed",
+    [
+        (["--config.epochs=3", "--config.model.hidden=128,64"], {"epochs": 3, "model.hidden": (128, 64)}),
+        (["--config.epochs", "3", "-config.seed=1"], {"epochs": 3, "seed": 1}),
+        (["--config.schedule.decay", "-1"], {"schedule.decay": -1.0}),
+        (["--config.tensorboard", "--noconfig.deterministic"], {"tensorboard": True, "deterministic": False}),
+        (["--config.seed=1", "--config.epochs=2", "--config.seed=3"], {"epochs": 2, "seed": 3}),
+        (["--config.data.name=a=b"], {"data.name": "a=b"}),
+        ([], {}),
+    ],
+)
+def test_fields_are_changed_in_every_form(arguments, changed):
+    given = read(*arguments, "--workdir=runs/a")
+    assert given.origin == {"config_file": "configs/quickstart.py", "overrides": changed}
+    assert list(given.origin["overrides"]) == list(changed)
+    assert all(given.config[field] == value for field, value in changed.items()) and given.config.is_locked
+    assert command_line.WORKDIR.value == "runs/a"
+
+
+def test_flags_may_stand_in_a_file(tmp_path):
+    (tmp_path / "flags").write_text("--config.epochs=3\n--workdir=runs/b\n")
+    given = read(f"--flagfile={tmp_path / 'flags'}")
+    assert given.config.epochs == 3 and command_line.WORKDIR.value == "runs/b"
+    with pytest.raises(UserError, match="nowhere"):
+        read(f"--flagfile={tmp_path / 'nowhere'}")
+
+
+@pytest.mark.parametrize(
+    "arguments, sentence",
+    [
+        (["--config.epochs"], "--config.epochs has no value: --config.epochs=VALUE."),
+        (["--noconfig.epochs"], "--noconfig.epochs switches off a field that is true or false"),
+        (["--noconfig.tensorboard=1"], "--noconfig.tensorboard switches off"),
+        (["--noconfig.tensorbord"], "did you mean tensorboard?"),
+        (["--config.tensorboard=1"], "--config.tensorboard has the value '1', but it must be true or false."),
+        (["--sweep.seed"], "--sweep.seed has no values"),
+        (["--num_processes=x"], "flag --num_processes=x: invalid literal for int() with base 10: 'x'."),
+    ],
+)
+def test_a_change_that_cannot_be_made_gets_a_sentence(arguments, sentence):
+    with pytest.raises(UserError) as error:
+        read(*arguments)
+    assert sentence in str(error.value)
+
+
+def test_values_of_sweeps_are_kept_as_text():
+    assert read("--sweep.seed=0:10", "--sweep.model.hidden", "(8,),(16,)").swept == {
+        "seed": "0:10",
+        "model.hidden": "(8,),(16,)",
+    }
+
+
+def test_a_field_that_follows_another_is_changed_with_it(tmp_path):
+    path = tmp_path / "follows.py"
+    path.write_text(
+        "from configs import base\n"
+        "def get_config():\n"
+        "    config = base.get_config().unlock()\n"
+        "    config.eval_batch_size = config.get_ref('batch_size') * 2\n"
+        "    return config\n"
+    )
+    config = command_line.read(["main", f"--config={path}", "--config.batch_size=7"]).config
+    assert config.eval_batch_size == 14 and config.is_locked
+
+
+def test_default_workdir_is_named_after_config_and_changes():
+    folder = lambda file, **changes: command_line.default_workdir({"config_file": file, "overrides": changes})
+    assert folder("configs/two_conv.py") == "runs/two_conv"
+    changes = {"model.kernel_size": 5, "epochs": 3, "data.name": "a/b.npz"}
+    assert folder("x/two_conv.py", **changes) == "runs/two_conv,data.name=a_b.npz,epochs=3,model.kernel_size=5"
+    assert folder("x/mine.py:wide") == "runs/mine,wide" and folder("x/mine.py:a b/*$(c)") == "runs/mine,a_b____c_"
+    origin = {"config_file": "x/mine.py:wide", "overrides": {"epochs": 3}}
+    assert command_line.default_workdir(origin, "_sweep", {"seed": "0:3"}) == "runs/mine_sweep,wide,epochs=3,seed=0:3"
+
+
+def test_reading_a_command_line_imports_neither_jax_nor_numpy(run_module):
+    done = run_module("digits.main", "--config=simple_cnn", "--fields", python=("-X", "importtime"))
+    assert done.returncode == 0 and "`model.kernel_size` = `3`" in done.stdout
+    assert not {" jax", " flax", " numpy", " optax"} & {line.rpartition("|")[2].rstrip() for line in done.stderr.splitlines()}

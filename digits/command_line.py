@@ -1,7 +1,8 @@
 """Reads command lines: flags, --help, an experiment with its changes, and each mistake as one sentence. Needs no JAX.
 
-    run(argv, __name__, FLAGS, body)    a command on trained runs: its flags, then body(arguments that are no flags)
-    train(argv, help_text, body)        a command that trains: an experiment too, then body(Given)
+`run` serves the commands that train nothing, each with flags of its own. `train` serves those that train an experiment:
+
+    sys.exit(train(sys.argv, lambda: __doc__, lambda given: print(given.config.epochs)))
 """
 
 import collections
@@ -34,7 +35,9 @@ PROFILE = flags.DEFINE_bool(
     "profile", False, "Write a trace of the training around the end of an epoch to WORKDIR/profile."
 )
 REPORT = flags.DEFINE_bool("report", True, "Write report.html and figures/ into the run's folder at its end.")
-LIST_FIELDS = flags.DEFINE_bool("fields", False, "List the fields of the config, what they mean and accept; train nothing.")
+LIST_FIELDS = flags.DEFINE_bool(
+    "fields", False, "List the fields of the config, what they mean and accept; train nothing."
+)
 _OF_ONE_RUN = (COORDINATOR, NUM_PROCESSES, PROCESS_ID, PROFILE, REPORT, LIST_FIELDS)
 
 
@@ -129,7 +132,8 @@ def read(argv: list[str]) -> Given:
     given = [index for index, argument in enumerate(argv) if re.fullmatch("--?config(=.*)?", argument, re.DOTALL)]
     if not CONFIG.value:
         raise UserError(
-            "--config is missing: name an experiment, such as --config=quickstart; digits.main without arguments lists them."
+            "--config is missing: name an experiment, such as --config=quickstart. digits.main without arguments lists "
+            "them."
         )
     if len(given) > 1:
         raise UserError("--config is given twice: name one experiment, and change its fields behind it.")

@@ -1,7 +1,9 @@
 """Reads and writes configs: values of their fields from text, the checks of single fields, JSON. Needs no JAX.
 
+Changes one field from text, and returns from JSON to an equal config:
+
     config = with_values(config, {"epochs": convert("epochs", "3")})
-    config_from_json(config_to_json(config)) == config
+    config_from_json(config_to_json(config))
 """
 
 import ast
@@ -27,7 +29,8 @@ def find(name: str, flag: str) -> Field:
         return FIELDS[name]
     path, known = name.split("."), [field.split(".") for field in FIELDS]
     for depth, part in enumerate(path):
-        siblings = dict.fromkeys(other[depth] for other in known if other[:depth] == path[:depth] and depth < len(other))
+        below = [other for other in known if other[:depth] == path[:depth] and len(other) > depth]
+        siblings = dict.fromkeys(other[depth] for other in below)
         if part not in siblings:
             near = difflib.get_close_matches(part, siblings, 1)
             hint = f"did you mean {'.'.join([*path[:depth], *near])}?" if near else "--fields lists them all."

@@ -1,7 +1,9 @@
 """Finds and executes the files of experiments, and says where one of them is wrong. Needs no JAX.
 
-    load("simple_cnn")                  configs/simple_cnn.py, here or in the checkout of this code
-    load("somewhere/mine.py:wide")      calls get_config("wide")
+An experiment is named, or given as a file, with an argument for its get_config() or without:
+
+    load("simple_cnn")                  # configs/simple_cnn.py, here or in the checkout of this code
+    load("somewhere/mine.py:wide")      # calls get_config("wide")
 """
 
 import ast
@@ -49,7 +51,9 @@ def load(given: str) -> tuple[str, ConfigDict, ModuleType]:
             raise UserError(f"{file} has no function get_config(), which must return the config.")
         takes = bool(inspect.signature(module.get_config).parameters)
         if colon and not takes:
-            raise UserError(f"--config is {given!r}, but get_config() of {file} takes no argument: write --config={name}.")
+            raise UserError(
+                f"--config is {given!r}, but get_config() of {file} takes no argument: write --config={name}."
+            )
         config = module.get_config(argument) if colon else module.get_config()
     except UserError:
         raise
@@ -88,7 +92,8 @@ def _experiments() -> Iterator[tuple[str, ast.Module]]:
             tree = ast.parse(path.read_bytes())
         except (OSError, SyntaxError, ValueError):
             continue
-        if name != "base" and any(isinstance(node, ast.FunctionDef) and node.name == "get_config" for node in tree.body):
+        functions = [node.name for node in tree.body if isinstance(node, ast.FunctionDef)]
+        if name != "base" and "get_config" in functions:
             yield name, tree
 
 

@@ -51,7 +51,8 @@ def number(low: float = 0.0, below: float = _LARGEST, text: str = "", most: floa
     """A finite number from `low` to below `below`, and at most `most`."""
 
     def accepts(value: Any) -> bool:
-        return isinstance(value, (int, float)) and not isinstance(value, bool) and low <= value < below and value <= most
+        is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        return is_number and low <= value < below and value <= most
 
     at_most = f", at most {most}" if most != math.inf else ""
     return Accepted(float, accepts, text or f"a finite number from {low:g} to below {below:g}{at_most}")
@@ -123,21 +124,26 @@ _TABLE = (
     Field("epochs", whole(1), "Passes over the training examples."),
     Field("batch_size", whole(1), "Examples in a step. The last, partial batch of an epoch is used too."),
     Field("eval_batch_size", whole(1), "Changes memory and speed only: evaluation is exact for any size."),
-    Field("label_smoothing", number(0, 1), "Share of the probability that the training loss gives to all classes alike."),
+    Field(
+        "label_smoothing", number(0, 1),
+        "Share of the probability that the training loss gives to all classes alike.",
+    ),
     Field("monitor", choice("loss", "accuracy", "val_loss", "val_accuracy"), 'Decides which epoch is "best".'),
     Field(
-        "data.name", text("mnist, optdigits, the name of a TFDS set, a path to a .npz file, or a path (with a /) to a folder"),
-        "The dataset. optdigits is embedded; a TFDS set has images of 28x28; a folder has one folder of images per class.",
+        "data.name",
+        text("mnist, optdigits, the name of a TFDS set, a path to a .npz file, or a path (with a /) to a folder"),
+        "The dataset. optdigits is embedded; a TFDS set has images of 28x28; a folder has one folder of images per "
+        "class.",
     ),
     Field(
         "data.validation",
         text(
-            "one of none, test, last(10000), random(0.175, 0) with a fraction below 1 and a seed below 2^32, folds(5) or "
-            "writer_folds(5)"
+            "one of none, test, last(10000), random(0.175, 0) with a fraction below 1 and a seed below 2^32, folds(5) "
+            "or writer_folds(5)"
         ),
         "The validation examples. random(fraction, seed) is scikit-learn's train_test_split, folds(n) its contiguous "
-        "KFold, writer_folds(n) its GroupKFold over the writers of mnist. test is the test set itself, as some notebooks "
-        "did.",
+        "KFold, writer_folds(n) its GroupKFold over the writers of mnist. test is the test set itself, as some "
+        "notebooks did.",
     ),
     Field("data.fold", _FOLD, "The fold that is held out, where data.validation makes folds."),
     Field(
@@ -145,7 +151,10 @@ _TABLE = (
         "unit divides pixels by 255; column_l2 divides every image column by its L2 norm over the rows, as Keras's "
         "normalize(axis=1).",
     ),
-    Field("model.family", choice("dense", "cnn"), "dense has hidden layers alone, cnn has convolution blocks before them."),
+    Field(
+        "model.family", choice("dense", "cnn"),
+        "dense has hidden layers alone, cnn has convolution blocks before them.",
+    ),
     Field(
         "model.activation", choice("relu", "tanh", "sigmoid", "elu", "gelu", "silu", "linear"),
         "Follows every convolution and hidden layer.",
@@ -160,7 +169,10 @@ _TABLE = (
         ),
         "Widths of the convolutions. A block has its convolutions, then pooling, BatchNorm and dropout.",
     ),
-    Field("model.kernel_size", one_or_each(whole(1, math.inf)), "Window of the convolutions, in pixels; one for each block."),
+    Field(
+        "model.kernel_size", one_or_each(whole(1, math.inf)),
+        "Window of the convolutions, in pixels; one for each block.",
+    ),
     Field("model.padding", choice("valid", "same"), "Padding of the convolutions."),
     Field(
         "model.pool", one_or_each(whole(0, math.inf), " (no pooling)"),
@@ -236,14 +248,14 @@ _TABLE = (
     Field("tensorboard", switch(), "Writes TensorBoard events, where TensorFlow is installed."),
     Field(
         "deterministic", switch(),
-        "On a GPU results differ in the last bits from run to run; true makes them reproducible, at some cost in speed. "
-        "On a CPU they always are.",
+        "On a GPU results differ in the last bits from run to run; true makes them reproducible, at some cost in "
+        "speed. On a CPU they always are.",
     ),
     Field("compilation_cache", switch(), "Keeps compiled programs in the user's cache folder."),
     Field(
         "population.sharing", choice("auto", "mapped", "batched"),
-        "How the runs of a sweep share a device: mapped trains each by itself, several at a time, with the bits of single "
-        "runs; batched trains all in one program, the members as an array axis.",
+        "How the runs of a sweep share a device: mapped trains each by itself, several at a time, with the bits of "
+        "single runs; batched trains all in one program, the members as an array axis.",
     ),
     Field("population.workers", whole(), "mapped: runs at a time on a device; 0: one a core on a CPU, otherwise one."),
     Field("population.size", whole(), "batched: most members in a program; 0: as many as fit in memory."),

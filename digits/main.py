@@ -35,15 +35,14 @@ def _train(given: command_line.Given) -> int:
 
         print("\n".join(page(given.config, given.origin["config_file"])))
         return 0
-    folder, data_dir = command_line.WORKDIR.value or command_line.default_workdir(given.origin), command_line.DATA_DIR.value
+    folder = command_line.WORKDIR.value or command_line.default_workdir(given.origin)
+    data_dir = command_line.DATA_DIR.value
     from digits import startup  # Imports NumPy: not for --help, not for a mistyped flag.
 
     start = startup.Start(given.config.data.name, data_dir).early()
     from digits import hosts, train  # Imports JAX, while the dataset is being read.
 
-    hosts.join(
-        command_line.COORDINATOR.value, command_line.NUM_PROCESSES.value, command_line.PROCESS_ID.value
-    )
+    hosts.join(command_line.COORDINATOR.value, command_line.NUM_PROCESSES.value, command_line.PROCESS_ID.value)
     with hosts.company(), paths():
         train.train_and_evaluate(
             given.config, folder, origin=given.origin, start=start, profile=command_line.PROFILE.value

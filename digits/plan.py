@@ -1,5 +1,7 @@
 """Plans a sweep: the values and the config of every member, and sweep.json. Needs no JAX.
 
+Makes a plan of what `command_line.train` hands over, and writes it to the sweep's folder:
+
     plan = read(given, sample=None, sample_seed=0, metric="accuracy")
     write_plan(plan)
 """

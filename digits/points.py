@@ -1,5 +1,7 @@
 """Makes the points of a sweep from lists, ranges and random draws of values for fields of a config. Needs no JAX.
 
+Twenty points, two rates of ten seeds each:
+
     combine({"optimizer.learning_rate": parse("optimizer.learning_rate", "1e-3,3e-3"), "seed": parse("seed", "0:10")})
 """
 

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from configs import base, deep_cnn
-from digits import config, layers, models
+from digits import config, data, layers, models
 from digits.errors import UserError
 from digits.fields import FIELDS
 from tests.conftest import ROOT
@@ -52,12 +52,14 @@ def test_the_page_of_fields_is_what_the_command_prints():
 
 
 def test_choices_are_those_of_the_networks():
-    accepts = lambda name, values: all(map(FIELDS[name].accepted.accepts, values))
-    words = lambda name: FIELDS[name].accepted.text.removeprefix("one of ").split(", ")
+    def words(name: str) -> list[str]:
+        return FIELDS[name].accepted.text.removeprefix("one of ").split(", ")
+
     assert sorted(models.ACTIVATIONS) == words("model.activation")
     assert sorted(models.INITIALIZERS) == words("model.kernel_init") == words("model.output_init")
     assert sorted(layers.IMPLEMENTATIONS) == words("model.convolution")
-    assert accepts("model.activation", models.ACTIVATIONS)
+    assert sorted(data.NORMALIZATIONS) == words("data.normalization")
+    assert all(map(FIELDS["model.activation"].accepted.accepts, models.ACTIVATIONS))
 
 
 def test_the_library_imports_neither_configs_nor_experiments():

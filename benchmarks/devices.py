@@ -23,8 +23,8 @@ from unittest import mock
 from absl import flags
 
 from benchmarks import results
-from digits import commands
-from digits import style as figures
+from digits import command_line, figures
+from digits.config import convert, name_of, with_values
 from digits.errors import UserError
 
 _FLAGS = flags.FlagValues()
@@ -150,7 +150,7 @@ def _main(names: Sequence[str]) -> int:
     jax.config.update("jax_platforms", "cpu")
     jax.config.update("jax_num_cpu_devices", max(DEVICES))
     jax.config.update("jax_enable_x64", True)
-    from digits import data, points
+    from digits import data
 
     folder = pathlib.Path(_FOLDER.value)
     if not folder.is_dir():
@@ -166,11 +166,11 @@ def _main(names: Sequence[str]) -> int:
         if not pathlib.Path(f"configs/{name}.py").exists():
             raise UserError(f"{name!r} is no config: there is no configs/{name}.py.")
         config = importlib.import_module(f"configs.{name}").get_config()
-        values = {field: points.convert(config, field, value) for field, value in changes.items()}
-        configs[name] = points.with_values(config, {**values, "model.convolution": "dot"})
+        values = {field: convert(field, value) for field, value in changes.items()}
+        configs[name] = with_values(config, {**values, "model.convolution": "dot"})
     dataset = data.load("mnist", _DATA_DIR.value)
     for name, config in configs.items():
-        title = ",".join([name, *([points.name(changes)] if changes else [])])
+        title = ",".join([name, *([name_of(changes)] if changes else [])])
         found = {"kind": "devices", "title": title, "overrides": _SET.value}
         found |= compare(name, config, dataset.train_images, dataset.train_labels, _STEPS.value, _EXAMPLES.value)
         found |= {"machine": results.machine({}), **results.origin("benchmarks.devices", sys.argv[1:])}
@@ -181,7 +181,7 @@ def _main(names: Sequence[str]) -> int:
 
 def main(argv: list[str]) -> int:
     """Runs the command line; returns the exit code."""
-    return commands.run(argv, __name__, _FLAGS, _main, files="configs")
+    return command_line.run(argv, __name__, _FLAGS, _main, files="configs")
 
 
 if __name__ == "__main__":

@@ -14,6 +14,8 @@ import numpy as np
 
 from benchmarks import network
 
+from digits.config import config_to_json
+
 TEST_IMAGES = 2000
 
 
@@ -116,7 +118,7 @@ def prepare(config, data_dir: str | None, folder: pathlib.Path) -> tuple[Problem
     from flax import nnx
     import jax
 
-    from digits import checks, data, models, record
+    from digits import checks, data, models
     from digits.errors import require
 
     checks.check(config)
@@ -132,7 +134,7 @@ def prepare(config, data_dir: str | None, folder: pathlib.Path) -> tuple[Problem
     for name, array in arrays.items():
         np.save(folder / f"{name}.npy", array)
     classes = len(dataset.class_names)
-    content = {"config": record.config_to_json(config), "classes": classes, "examples": len(order)}
+    content = {"config": config_to_json(config), "classes": classes, "examples": len(order)}
     (folder / "problem.json").write_text(json.dumps(content))
     model = nnx.eval_shape(lambda: models.build(config.model, classes, jax.random.key(0)))
     return read(folder), sum(leaf.size for leaf in jax.tree.leaves(models.split(model)[1:]))

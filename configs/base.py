@@ -1,123 +1,258 @@
-"""Every field of a config, with its default and what it means. An experiment is a delta from this.
+"""Declares every field of a config: its meaning, the values it accepts, and its default.
 
-The defaults are Keras's (0.9 / 0.999 / 1e-7 for Adam, glorot_uniform kernels, `valid` convolutions), because the
-figures that the experiments are held against were made with it. Override any field after `--config`:
+An experiment is a delta from this. The defaults are Keras's (0.9 / 0.999 / 1e-7 for Adam, glorot_uniform kernels,
+`valid` convolutions), because the figures that the experiments are held against were made with it. Every field can be
+changed after `--config`:
 
-    python -m digits.main --config=configs/simple_cnn.py --config.epochs=3 --config.model.hidden=128,64
+    python -m digits.main --config=simple_cnn --config.epochs=3 --config.model.hidden=128,64
+
+The comments are those of the table in digits/fields.py, from which the checks are made.
 """
 
 from ml_collections import config_dict
 
 
 def one_or_each(default):
-    """A field that takes one value for all layers or blocks, or a tuple with one value for each."""
+    """Declares a field that takes one value for all layers or blocks, or a tuple with one value for each."""
     return config_dict.FieldReference(default, field_type=object)
 
 
 def get_config() -> config_dict.ConfigDict:
     """Returns the locked defaults: a small dense network on MNIST, Adam, no validation set."""
     config = config_dict.ConfigDict()
-    config.seed = 0  # Initial weights, shuffling, dropout and augmentation all derive from it.
+    # Initial weights, shuffling, dropout and augmentation all derive from it.
+    # Accepted: a whole number from 0 to below 2^31.
+    config.seed = 0
+    # Passes over the training examples.
+    # Accepted: a whole number from 1 to below 2^31.
     config.epochs = 10
-    config.batch_size = 32  # The last, partial batch of an epoch is used too.
-    config.eval_batch_size = 250  # Changes memory and speed only: evaluation is exact for any size.
-    config.label_smoothing = 0.0  # Of the training loss: the share of probability given to all classes alike.
-    config.monitor = "val_loss"  # loss, accuracy, val_loss or val_accuracy: what "best" means.
+    # Examples in a step. The last, partial batch of an epoch is used too.
+    # Accepted: a whole number from 1 to below 2^31.
+    config.batch_size = 32
+    # Changes memory and speed only: evaluation is exact for any size.
+    # Accepted: a whole number from 1 to below 2^31.
+    config.eval_batch_size = 250
+    # Share of the probability that the training loss gives to all classes alike.
+    # Accepted: a finite number from 0 to below 1.
+    config.label_smoothing = 0.0
+    # Decides which epoch is "best".
+    # Accepted: one of accuracy, loss, val_accuracy, val_loss.
+    config.monitor = "val_loss"
 
     data = config.data = config_dict.ConfigDict()
-    # mnist, optdigits (embedded), any TFDS set of 28x28 images, FILE.npz, or ./FOLDER with one of images per class.
+    # The dataset. optdigits is embedded; a TFDS set has images of 28x28; a folder has one folder of images per class.
+    # Accepted: mnist, optdigits, the name of a TFDS set, a path to a .npz file, or a path (with a /) to a folder.
     data.name = "mnist"
-    # none | last(10000) | random(0.175, 0): fraction and seed, as scikit-learn's train_test_split
-    # | folds(5): contiguous, as scikit-learn's KFold | writer_folds(5): of whole writers, as its GroupKFold; mnist only
-    # | test: the test set itself, as some notebooks did.
+    # The validation examples. random(fraction, seed) is scikit-learn's train_test_split, folds(n) its contiguous KFold,
+    # writer_folds(n) its GroupKFold over the writers of mnist. test is the test set itself, as some notebooks did.
+    # Accepted: one of none, test, last(10000), random(0.175, 0) with a fraction below 1 and a seed below 2^32, folds(5)
+    # or writer_folds(5).
     data.validation = "none"
-    data.fold = 0  # Which of the folds is held out.
-    # unit: pixels / 255 | column_l2: every image column by its L2 norm over the rows (Keras's normalize(axis=1)).
+    # The fold that is held out, where data.validation makes folds.
+    # Accepted: a whole number from 0, below the number of folds.
+    data.fold = 0
+    # unit divides pixels by 255; column_l2 divides every image column by its L2 norm over the rows, as Keras's
+    # normalize(axis=1).
+    # Accepted: one of column_l2, unit.
     data.normalization = "unit"
 
     model = config.model = config_dict.ConfigDict()
-    model.family = "dense"  # dense: the hidden layers alone | cnn: convolution blocks before them.
-    model.activation = "relu"  # relu, tanh, sigmoid, elu, gelu, silu: convolutions and hidden layers.
-    # glorot_uniform, glorot_normal, he_uniform, he_normal, lecun_uniform, lecun_normal. Biases start at zero.
+    # dense has hidden layers alone, cnn has convolution blocks before them.
+    # Accepted: one of cnn, dense.
+    model.family = "dense"
+    # Follows every convolution and hidden layer.
+    # Accepted: one of elu, gelu, linear, relu, sigmoid, silu, tanh.
+    model.activation = "relu"
+    # Initial weights of all layers but the last. Biases start at zero.
+    # Accepted: one of glorot_normal, glorot_uniform, he_normal, he_uniform, lecun_normal, lecun_uniform.
     model.kernel_init = "glorot_uniform"
+    # Initial weights of the last layer.
+    # Accepted: one of glorot_normal, glorot_uniform, he_normal, he_uniform, lecun_normal, lecun_uniform.
     model.output_init = "glorot_uniform"
-    model.input_dropout = 0.0  # Dense family only: on the pixels.
-    # Convolution blocks: convolutions, then pooling, BatchNorm, dropout.
-    model.blocks = ()  # Widths of the convolutions, one tuple a block: ((32, 32), (64, 64)).
-    model.kernel_size = one_or_each(3)  # One, or one a block.
-    model.padding = "valid"  # valid or same.
-    model.pool = one_or_each(2)  # Window and stride of the max pooling; 0: no layer; 1: an identity, as in Keras.
-    model.batch_norm = "none"  # none | conv: after every convolution | block: after the pooling.
-    model.block_dropout = one_or_each(0.0)  # At the end of the block.
-    # Hidden layers: dense, BatchNorm, dropout.
+    # Dropout rate of the pixels, in the dense family.
+    # Accepted: a finite number from 0 to below 1, at most 0.999.
+    model.input_dropout = 0.0
+    # Widths of the convolutions. A block has its convolutions, then pooling, BatchNorm and dropout.
+    # Accepted: a tuple of blocks, each a tuple of widths: ((32, 32), (64, 64)).
+    model.blocks = ()
+    # Window of the convolutions, in pixels; one for each block.
+    # Accepted: a whole number from 1, or a tuple with one for each.
+    model.kernel_size = one_or_each(3)
+    # Padding of the convolutions.
+    # Accepted: one of same, valid.
+    model.padding = "valid"
+    # Window and stride of the max pooling of a block, in pixels. 0 makes no layer, 1 an identity, as in Keras.
+    # Accepted: a whole number from 0 (no pooling), or a tuple with one for each.
+    model.pool = one_or_each(2)
+    # BatchNorm in the blocks: conv after every convolution, block after the pooling.
+    # Accepted: one of block, conv, none.
+    model.batch_norm = "none"
+    # Dropout rate at the end of a block.
+    # Accepted: a finite number from 0 to below 1, at most 0.999, or a tuple with one for each.
+    model.block_dropout = one_or_each(0.0)
+    # Widths of the hidden layers. Each is a dense layer, then BatchNorm and dropout.
+    # Accepted: a tuple such as (32,) or (64, 32), of widths from 1.
     model.hidden = (32, 32)
+    # BatchNorm after a hidden layer.
+    # Accepted: true or false, or a tuple with one for each.
     model.hidden_batch_norm = one_or_each(False)
+    # Dropout rate after a hidden layer.
+    # Accepted: a finite number from 0 to below 1, at most 0.999, or a tuple with one for each.
     model.hidden_dropout = one_or_each(0.0)
-    model.hidden_l2 = one_or_each(0.0)  # l2 * sum(kernel^2) is added to the loss, as Keras does (no 1/2).
-    # auto: the fastest here | stock: XLA's own convolution and pooling | dot: as matrix products | native: compiled for
-    # this processor with its C++ compiler, the fastest on CPUs.
+    # Adds l2 * sum(kernel^2) of a hidden layer to the loss, as Keras does (no 1/2).
+    # Accepted: a finite number from 0 to below 1e+06, or a tuple with one for each.
+    model.hidden_l2 = one_or_each(0.0)
+    # How convolutions are computed: by XLA's own operation (stock), as matrix products (dot), or compiled for this
+    # processor with its C++ compiler (native, the fastest on CPUs). auto takes the fastest here.
+    # Accepted: one of auto, dot, native, stock.
     model.convolution = "auto"
 
     optimizer = config.optimizer = config_dict.ConfigDict()
-    optimizer.name = "adam"  # adam, sgd or rmsprop.
+    # The optimizer, with Keras's formulas.
+    # Accepted: one of adam, rmsprop, sgd.
+    optimizer.name = "adam"
+    # The base rate, which the schedule multiplies.
+    # Accepted: a finite number above 0, 1e-37 to below 1e+37.
     optimizer.learning_rate = 1e-3
-    optimizer.momentum = 0.0  # sgd.
-    optimizer.nesterov = False  # sgd.
-    optimizer.beta_1 = 0.9  # adam.
-    optimizer.beta_2 = 0.999  # adam.
-    optimizer.rho = 0.9  # rmsprop.
-    optimizer.epsilon = 1e-7  # adam, rmsprop.
-    optimizer.epsilon_in_sqrt = False  # rmsprop: False as Keras 2, True as Keras 3.
-    optimizer.weight_decay = 0.0  # Decoupled, on kernels only: the update shrinks them by learning rate * this.
-    optimizer.clip_norm = 0.0  # Scales gradients down to this global norm; 0: off.
+    # sgd: the share of the last update that the next one keeps.
+    # Accepted: a finite number from 0 to below 1, at most 0.999999.
+    optimizer.momentum = 0.0
+    # sgd: Nesterov's momentum.
+    # Accepted: true or false.
+    optimizer.nesterov = False
+    # adam: decay of the mean of the gradients.
+    # Accepted: a finite number from 0 to below 1, at most 0.999999.
+    optimizer.beta_1 = 0.9
+    # adam: decay of the mean of their squares.
+    # Accepted: a finite number from 0 to below 1, at most 0.999999.
+    optimizer.beta_2 = 0.999
+    # rmsprop: decay of the mean of the squared gradients.
+    # Accepted: a finite number from 0 to below 1, at most 0.999999.
+    optimizer.rho = 0.9
+    # adam, rmsprop: added to the divisor.
+    # Accepted: a finite number above 0, 1e-37 to below 1e+37.
+    optimizer.epsilon = 1e-7
+    # rmsprop: false as in Keras 2, true as in Keras 3.
+    # Accepted: true or false.
+    optimizer.epsilon_in_sqrt = False
+    # Decoupled decay of kernels: an update shrinks them by the learning rate times this.
+    # Accepted: a finite number from 0 to below 1e+37.
+    optimizer.weight_decay = 0.0
+    # Scales gradients down to this global norm; 0 does not.
+    # Accepted: a finite number from 0 to below 1e+37.
+    optimizer.clip_norm = 0.0
 
     schedule = config.schedule = config_dict.ConfigDict()
-    # constant | exponential: * exp(-decay) an epoch from start_epoch on | inverse_time: / (1 + decay * updates), the
-    # legacy Keras decay | cosine: to final_fraction at the end | one_cycle | plateau: Keras's ReduceLROnPlateau.
+    # exponential multiplies the rate by exp(-decay) an epoch; inverse_time divides it by 1 + decay * updates, as
+    # Keras's legacy decay; cosine ends at final_fraction; plateau is Keras's ReduceLROnPlateau.
+    # Accepted: one of constant, cosine, exponential, inverse_time, one_cycle, plateau.
     schedule.name = "constant"
-    schedule.warmup_epochs = 0.0  # Linear from zero; multiplies whatever the schedule gives.
-    schedule.start_epoch = 0  # exponential: epochs at the full rate, counted from 0.
-    schedule.decay = 0.0  # exponential: an epoch; inverse_time: an update.
-    schedule.final_fraction = 0.0  # cosine.
-    schedule.peak_fraction = 0.3  # one_cycle: the share of training before the peak rate.
-    schedule.initial_divisor = 25.0  # one_cycle: the rate starts at the peak over this ...
-    schedule.final_divisor = 1e4  # ... and ends at that over this.
-    schedule.factor = 0.1  # plateau: times the rate after ...
-    schedule.patience = 10  # ... this many epochs without improvement ...
-    schedule.min_delta = 1e-4  # ... by more than this;
-    schedule.cooldown = 0  # then as many epochs of rest,
-    schedule.min_learning_rate = 0.0  # and never below this.
+    # Epochs of linear warm-up from zero, which multiplies any schedule.
+    # Accepted: a finite number from 0 to below 1e+37.
+    schedule.warmup_epochs = 0.0
+    # exponential: epochs at the full rate before the decay.
+    # Accepted: a whole number from 0 to below 2^31.
+    schedule.start_epoch = 0
+    # exponential: the decay of an epoch. inverse_time: the decay of an update.
+    # Accepted: a finite number from 0 to below 1e+37.
+    schedule.decay = 0.0
+    # cosine: the last rate, as a fraction of the base rate.
+    # Accepted: a finite number from 0 to below 1e+37.
+    schedule.final_fraction = 0.0
+    # one_cycle: the share of training before the peak rate.
+    # Accepted: a finite number between 0 and 1.
+    schedule.peak_fraction = 0.3
+    # one_cycle: the first rate is the peak rate divided by this.
+    # Accepted: a finite number from 1 to below 1e+37.
+    schedule.initial_divisor = 25.0
+    # one_cycle: the last rate is the first rate divided by this.
+    # Accepted: a finite number from 1 to below 1e+37.
+    schedule.final_divisor = 1e4
+    # plateau: multiplies the rate.
+    # Accepted: a finite number from 0 to below 1.
+    schedule.factor = 0.1
+    # plateau: epochs without improvement before the rate is reduced.
+    # Accepted: a whole number from 1 to below 2^31.
+    schedule.patience = 10
+    # plateau: a smaller change of the monitor is no improvement.
+    # Accepted: a finite number from 0 to below 1e+37.
+    schedule.min_delta = 1e-4
+    # plateau: epochs after a reduction that are not counted.
+    # Accepted: a whole number from 0 to below 2^31.
+    schedule.cooldown = 0
+    # plateau: the rate is never reduced below this.
+    # Accepted: a finite number from 0 to below 1e+37.
+    schedule.min_learning_rate = 0.0
 
     stopping = config.early_stopping = config_dict.ConfigDict()
-    stopping.patience = 0  # Epochs without improvement before training stops; 0: off.
+    # Epochs without improvement before training stops; 0 never stops.
+    # Accepted: a whole number from 0 to below 2^31.
+    stopping.patience = 0
+    # A smaller change of the monitor is no improvement.
+    # Accepted: a finite number from 0 to below 1e+37.
     stopping.min_delta = 0.0
-    stopping.restore_best = False  # Test the best epoch's weights, not the last's. Also without early stopping.
+    # Tests the weights of the best epoch, not of the last one. Works without early stopping too.
+    # Accepted: true or false.
+    stopping.restore_best = False
 
+    # Random affine transforms as in Keras's ImageDataGenerator: uniform ranges, linear interpolation, nearest pixel
+    # beyond the edge.
     augment = config.augment = config_dict.ConfigDict()
-    # Uniform ranges of Keras's ImageDataGenerator; linear interpolation, nearest pixel beyond the edge.
-    augment.rotation = 0.0  # +- degrees.
-    augment.shear = 0.0  # +- degrees.
-    augment.zoom = 0.0  # Each axis by its own factor from 1 - zoom to 1 + zoom.
-    augment.height_shift = 0.0  # +- fraction of the height.
-    augment.width_shift = 0.0  # +- fraction of the width.
+    # Rotates by an angle from minus to plus this, in degrees.
+    # Accepted: a finite number from 0 to below 360.
+    augment.rotation = 0.0
+    # Shears by an angle from minus to plus this, in degrees.
+    # Accepted: a finite number from 0 to below 90.
+    augment.shear = 0.0
+    # Scales each axis by a factor of its own, from 1 - zoom to 1 + zoom.
+    # Accepted: a finite number from 0 to below 1.
+    augment.zoom = 0.0
+    # Shifts up or down by up to this fraction of the height.
+    # Accepted: a finite number from 0 to below 1.
+    augment.height_shift = 0.0
+    # Shifts left or right by up to this fraction of the width.
+    # Accepted: a finite number from 0 to below 1.
+    augment.width_shift = 0.0
 
-    config.checkpoint_every = 1  # Epochs; the best and the last epoch are always saved.
-    config.tensorboard = True  # Write TensorBoard events where TensorFlow is installed.
-    # On a GPU, asks XLA for operations that give the same bits whenever a training is repeated; those of a CPU always do.
+    # Epochs between checkpoints. The best and the last epoch are always saved.
+    # Accepted: a whole number from 1 to below 2^31.
+    config.checkpoint_every = 1
+    # Writes TensorBoard events, where TensorFlow is installed.
+    # Accepted: true or false.
+    config.tensorboard = True
+    # On a GPU results differ in the last bits from run to run; true makes them reproducible, at some cost in speed. On
+    # a CPU they always are.
+    # Accepted: true or false.
     config.deterministic = False
-    config.compilation_cache = True  # Keep compiled programs in the user's cache folder.
+    # Keeps compiled programs in the user's cache folder.
+    # Accepted: true or false.
+    config.compilation_cache = True
 
-    # How runs of one structure share a device in a sweep; with mapped the bits are those of single runs.
     population = config.population = config_dict.ConfigDict()
-    # auto | mapped: each by itself, several at a time | batched: all in one program, the members as an array axis.
+    # How the runs of a sweep share a device: mapped trains each by itself, several at a time, with the bits of single
+    # runs; batched trains all in one program, the members as an array axis.
+    # Accepted: one of auto, batched, mapped.
     population.sharing = "auto"
-    population.workers = 0  # mapped: runs at a time on a device; 0: one a core on a CPU, otherwise one.
-    population.size = 0  # batched: most members in a program; 0: as many as fit in memory.
+    # mapped: runs at a time on a device; 0: one a core on a CPU, otherwise one.
+    # Accepted: a whole number from 0 to below 2^31.
+    population.workers = 0
+    # batched: most members in a program; 0: as many as fit in memory.
+    # Accepted: a whole number from 0 to below 2^31.
+    population.size = 0
 
-    # The figures that the experiment's source prints, for the comparison at the end; None where it prints none.
+    # The figures that a notebook prints, for the comparison at the end of a run; None where it prints none.
     documented = config.documented = config_dict.ConfigDict()
+    # Test accuracy that the notebook prints.
+    # Accepted: a finite number, or None.
     documented.test_accuracy = config_dict.placeholder(float)
+    # Test loss that the notebook prints.
+    # Accepted: a finite number, or None.
     documented.test_loss = config_dict.placeholder(float)
-    documented.val_accuracy = config_dict.placeholder(float)  # Of the last epoch.
+    # Validation accuracy that the notebook prints of its last epoch.
+    # Accepted: a finite number, or None.
+    documented.val_accuracy = config_dict.placeholder(float)
+    # Notebook and lines in which these figures stand.
+    # Accepted: text.
     documented.source = ""
+
     return config.lock()

@@ -8,19 +8,7 @@ from jax.scipy.ndimage import map_coordinates
 from ml_collections import ConfigDict
 
 from digits.config_numbers import AugmentNumbers, of_section
-from digits.errors import require_number
 from digits.parallel import Shard
-
-# Beyond these limits nothing new comes, or nothing is left of an image: sheared by 90 degrees, shrunk or moved by its
-# own size.
-_LIMITS = {"rotation": 360, "shear": 90, "zoom": 1, "height_shift": 1, "width_shift": 1}
-FIELDS = tuple(_LIMITS)
-
-
-def check(config: ConfigDict) -> None:
-    """Raises UserError for a range of `config.augment` that cannot be drawn from."""
-    for name, limit in _LIMITS.items():
-        require_number(f"augment.{name}", config[name], 0, limit)
 
 
 def random_affine(

@@ -1,27 +1,30 @@
-"""Whether a config makes sense."""
+"""Refuses a config that makes no sense, before anything is loaded, compiled or written."""
 
 from ml_collections import ConfigDict
 
-from digits import augment, data, models, optimizer
-from digits.errors import require, require_choice, require_number
+from digits import data, models
+from digits.config import check_fields
+from digits.errors import require
 
 
 def check(config: ConfigDict) -> None:
-    """Raises UserError for a config that makes no sense, before anything is loaded, compiled or written."""
-    whole = lambda value, low, high=2**31: isinstance(value, int) and low <= value < high
-    for name in ("epochs", "batch_size", "eval_batch_size", "checkpoint_every"):
-        require(whole(config[name], 1), name, config[name], "a whole number from 1")
-    require(whole(config.seed, 0), "seed", config.seed, "a whole number from 0 to 2147483647")
-    require_number("label_smoothing", config.label_smoothing, 0, 1)
-    require_choice("population.sharing", config.population.sharing, ("auto", "mapped", "batched"))
-    for name in ("workers", "size"):
-        require(
-            whole(config.population[name], 0), f"population.{name}", config.population[name], "a whole number from 0"
-        )
+    """Raises UserError for a config that makes no sense: a field by itself, or fields that contradict each other."""
+    check_fields(config)
     data.check(config.data)
     models.check(config.model)
-    optimizer.check(config)
-    augment.check(config.augment)
+    opt = config.optimizer
+    for name in ("momentum", "nesterov"):
+        only_sgd = "off unless config.optimizer.name is sgd"
+        require(not opt[name] or opt.name == "sgd", f"optimizer.{name}", opt[name], only_sgd)
+    require(not opt.nesterov or opt.momentum, "optimizer.nesterov", True, "False without config.optimizer.momentum")
+    if config.data.validation == "none" and config.monitor.startswith("val_"):
+        accepted = "loss or accuracy when config.data.validation is 'none'"
+        for user, used in (
+            ("config.early_stopping.restore_best", config.early_stopping.restore_best),
+            ("config.early_stopping.patience", config.early_stopping.patience),
+            ("config.schedule.name='plateau'", config.schedule.name == "plateau"),
+        ):
+            require(not used, "monitor", config.monitor, f"{accepted}, because {user} follows it")
 
 
 def check_batch(config: ConfigDict, examples: int) -> None:

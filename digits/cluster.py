@@ -18,7 +18,8 @@ import socket
 import time
 from typing import Any
 
-from digits import files, population, record
+from digits import files, population
+from digits.config import config_from_json, config_to_json
 from digits.errors import UserError
 from digits.signals import Interrupted, Listener
 
@@ -162,7 +163,7 @@ def _environment(gpus: float) -> dict[str, str]:
 
 def _packed(member: population.Member, cpus: float, gpus: float) -> tuple[dict, str, dict[str, Any]]:
     """A member as plain values: its config as JSON, its directory and its origin."""
-    fields = record.config_to_json(member.config)
+    fields = config_to_json(member.config)
     if not gpus:
         fields["population"]["workers"] = fields["population"]["workers"] or max(1, int(cpus))
     return fields, str(member.files.path), member.origin
@@ -173,7 +174,7 @@ def _train(packed: list[tuple[dict, str, dict[str, Any]]], data_dir: str | None,
     node = os.getppid()
     with contextlib.suppress(OSError):
         os.chdir(folder)
-    members = [population.Member(record.config_from_json(fields), *rest) for fields, *rest in packed]
+    members = [population.Member(config_from_json(fields), *rest) for fields, *rest in packed]
     if not (sweep := members[0].files.path.parent).is_dir():
         raise UserError(
             f"{sweep} is not there on {platform.node()}: --workdir must be on storage that all nodes share."

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from digits import curves, scalars, statistics, style, sweep_figure, tables
+from digits.config import flat
+from digits import curves, statistics, style, sweep_figure, tables
 from digits.errors import UserError
 from digits.judged_run import JudgedRun, SharedByRuns
 from digits.sweep_folder import Sweep, read_sweep
@@ -165,7 +166,7 @@ def _curves(entries: Sequence[Entry]) -> bytes:
 
 def _config_rows(entries: Sequence[Entry]) -> list[dict[str, str]]:
     """The fields that differ. A sweep shows those of its best point's first member."""
-    configs = {entry.name: scalars.flat(entry.runs[0].config.to_dict()) for entry in entries if entry.runs}
+    configs = {entry.name: flat(entry.runs[0].config.to_dict()) for entry in entries if entry.runs}
     fields = dict.fromkeys(field for config in configs.values() for field in config)
     return [
         {"field": f"config.{field}"} | {name: str(config.get(field, "")) for name, config in configs.items()}

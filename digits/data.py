@@ -16,7 +16,9 @@ from ml_collections import ConfigDict
 import numpy as np
 
 from digits import sources, tfds
-from digits.errors import UserError, require, require_choice
+from digits.config import check_fields
+from digits.errors import UserError, require
+from digits.fields import FIELDS
 
 if typing.TYPE_CHECKING:  # A dataset can be read before JAX, which takes longer to import, is there.
     import jax
@@ -80,7 +82,7 @@ class Splits:
 
 def check(config: ConfigDict) -> None:
     """Raises UserError for a `config.data` that names no split or no normalisation."""
-    require_choice("data.normalization", config.normalization, NORMALIZATIONS)
+    check_fields(config, "data")
     kind, arguments = _parse_split(config.validation)
     if kind == "writer_folds":
         require(config.name == "mnist", "data.name", config.name, _WITH_WRITERS)
@@ -99,9 +101,7 @@ def _parse_split(text: str) -> tuple[str, list]:
             arguments = [float(g) if "." in g else int(g) for g in match.groups()]
             if kind != "random" or arguments[1] < 2**32:  # What NumPy takes as a seed.
                 return kind, arguments
-    random = "random(0.175, 0) with a fraction below 1 and a seed below 2^32"
-    accepted = f"none, test, last(10000), {random}, folds(5) or writer_folds(5)"
-    raise UserError(f"config.data.validation is {text!r}, but it must be one of {accepted}.")
+    raise UserError(f"config.data.validation is {text!r}, but it must be {FIELDS['data.validation'].accepted.text}.")
 
 
 def split_indices(

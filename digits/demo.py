@@ -10,7 +10,7 @@ import sys
 
 from absl import flags
 
-from digits import commands
+from digits import command_line
 
 _FLAGS = flags.FlagValues()  # Its own: the flags of digits.main have the same names.
 _WORKDIR = flags.DEFINE_string("workdir", None, "The folder of a run or of a sweep.", flag_values=_FLAGS)
@@ -24,13 +24,13 @@ _OPEN = flags.DEFINE_bool("open", True, "Open the page in the browser.", flag_va
 def main(argv: list[str]) -> int:
     """Runs the command line; returns the exit code: 0, 2 for a user's mistake, 130 for Ctrl-C."""
     try:
-        return commands.run(argv, __name__, _FLAGS, _main)
+        return command_line.run(argv, __name__, _FLAGS, _main)
     except KeyboardInterrupt:
         return 130
 
 
 def _main(_: list[str]) -> int:
-    workdir = commands.given(_WORKDIR.value)
+    workdir = command_line.given(_WORKDIR.value)
     from digits import demo_server  # Imports JAX.
 
     demo_server.serve(workdir, _HOST.value, _PORT.value, _OPEN.value)

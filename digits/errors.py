@@ -1,4 +1,4 @@
-"""What a user did wrong, as one sentence."""
+"""Errors that a user can mend, each with one sentence that says how."""
 
 from collections.abc import Iterator
 import contextlib
@@ -11,24 +11,24 @@ class UserError(Exception):
 
 
 class Diverged(UserError):
-    """The loss of a run is no longer a finite number."""
+    """The loss of a run stopped being a finite number."""
 
 
 class Busy(UserError):
-    """Another process trains in the folder."""
+    """Another process is training in the folder."""
 
 
 class OutOfMemory(UserError):
-    """A run does not fit into the device's memory."""
+    """A run needs more memory than the device has."""
 
 
-# What the system says of a path that a user has named, or of the disk it lies on.
+# The errors of the system that concern a path that a user has named, or the disk it lies on.
 _OF_PATHS = {errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.ENOTDIR, errno.ELOOP, errno.EROFS, errno.ENOSPC}
 
 
 @contextlib.contextmanager
 def paths() -> Iterator[None]:
-    """Raises UserError for a path that the system refuses: without permission, too long, through a file, full."""
+    """Turns the system's refusal of a path (no permission, too long, disk full) into a UserError."""
     try:
         yield
     except OSError as error:
@@ -38,18 +38,9 @@ def paths() -> Iterator[None]:
 
 
 def require(ok: bool, field: str, value: Any, accepted: str) -> None:
-    """Raises UserError unless `ok`: "config.epochs is 0, but it must be a whole number from 1"."""
+    """Raises UserError unless `ok`: "config.epochs is 0, but it must be a whole number from 1."
+
+    require(epochs >= 1, "epochs", epochs, "a whole number from 1")
+    """
     if not ok:
         raise UserError(f"config.{field} is {value!r}, but it must be {accepted}.")
-
-
-def require_number(field: str, value: Any, low: float = 0.0, high: float = float("inf")) -> None:
-    """Raises UserError unless `value` is a finite number, low <= value < high."""
-    ok = isinstance(value, (int, float)) and not isinstance(value, bool) and low <= value < high
-    bound = f"from {low:g}" if high == float("inf") else f"from {low:g} to below {high:g}"
-    require(ok, field, value, f"a finite number {bound}")
-
-
-def require_choice(field: str, value: Any, choices) -> None:
-    """Raises UserError unless `value` is one of `choices`."""
-    require(value in choices, field, value, "one of " + ", ".join(sorted(choices)))

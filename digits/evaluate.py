@@ -15,7 +15,7 @@ import sys
 
 from absl import flags
 
-from digits import commands
+from digits import command_line
 from digits.errors import UserError
 
 _FLAGS = flags.FlagValues()  # Its own: the flags of digits.main have the same names.
@@ -36,11 +36,11 @@ _JSON = flags.DEFINE_bool("json", False, "Print JSON, with all digits, instead o
 
 def main(argv: list[str]) -> int:
     """Runs the command line; returns the exit code: 0, or 2 for a user's mistake."""
-    return commands.run(argv, __name__, _FLAGS, _main)
+    return command_line.run(argv, __name__, _FLAGS, _main)
 
 
 def _main(_: list[str]) -> int:
-    workdir = commands.given(_WORKDIR.value)
+    workdir = command_line.given(_WORKDIR.value)
     if _FIGURES.value == "":
         raise UserError("--figures is empty, but it must be a folder, or none.")
     if _FLAGS["robustness_images"].present and not _ROBUSTNESS.value:

@@ -9,7 +9,8 @@ import time
 from ml_collections import ConfigDict
 import numpy as np
 
-from digits import scalars, sheet
+from digits.config import flat
+from digits import sheet
 
 # These fields do not define a run; the other fields are the columns of the HPARAMS tab, the same for all runs.
 _NO_HYPERPARAMETERS = ("eval_batch_size", "checkpoint_every", "tensorboard", "compilation_cache")
@@ -38,7 +39,7 @@ class Events:
         """Keeps the config's fields, by which the HPARAMS tab compares runs, for the start of the file."""
         self._hyperparameters = {
             field: value if isinstance(value, (bool, int, float, str)) else str(value)
-            for field, value in scalars.flat(config.to_dict()).items()
+            for field, value in flat(config.to_dict()).items()
             if field not in _NO_HYPERPARAMETERS and not field.startswith(_NO_SECTIONS)
         }
 

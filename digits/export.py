@@ -17,7 +17,7 @@ import sys
 
 from absl import flags
 
-from digits import commands, export_formats
+from digits import command_line, export_formats
 from digits.errors import UserError
 
 _FLAGS = flags.FlagValues()  # Its own: the flags of digits.main have the same names.
@@ -33,11 +33,11 @@ _DATA_DIR = flags.DEFINE_string("data_dir", None, "As for digits.main.", flag_va
 
 def main(argv: list[str]) -> int:
     """Runs the command line; returns the exit code: 0, or 2 for a user's mistake."""
-    return commands.run(argv, __name__, _FLAGS, _main)
+    return command_line.run(argv, __name__, _FLAGS, _main)
 
 
 def _main(_: list[str]) -> int:
-    workdir = commands.given(_WORKDIR.value)
+    workdir = command_line.given(_WORKDIR.value)
     if not _FORMAT.value:
         raise UserError(f"--format is missing: name one of {', '.join(export_formats.FORMATS)}.")
     from digits import exporting  # Imports JAX.

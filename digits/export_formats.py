@@ -15,6 +15,7 @@ import warnings
 import zipfile
 
 from digits.tensorflow_extra import import_tensorflow
+from digits.config import with_values
 
 if typing.TYPE_CHECKING:  # Every library is imported by the format that needs it: --help waits for none.
     import jax
@@ -33,11 +34,15 @@ def probabilities(run: "loading.Run") -> Callable[["jax.Array"], "jax.Array"]:
     from flax import nnx
     import jax
 
-    from digits import inference, models, points
+    from digits import inference, models
 
-    config = points.with_values(run.config, {"model.convolution": "stock"})
+    config = with_values(run.config, {"model.convolution": "stock"})
     network = nnx.eval_shape(lambda: models.build(config.model, len(run.class_names), jax.random.key(0)))
     graphdef, _, _ = models.split(models.for_evaluation(network))
+
+    config = with_values(run.config, {"model.convolution": "stock"})
+    build = lambda: models.build(config.model, len(run.class_names), jax.random.key(0))
+    graphdef, _, _ = models.split(models.for_evaluation(nnx.eval_shape(build)))
     weights = jax.device_get(models.split(models.for_evaluation(run.model))[1:])
     logits = inference.make_predict(graphdef, config.data.normalization)
 

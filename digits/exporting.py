@@ -11,7 +11,8 @@ import jax
 import numpy as np
 
 import digits
-from digits import data, export_formats, loading, record
+from digits.config import config_to_json
+from digits import data, export_formats, loading
 from digits.errors import UserError
 
 TOLERANCE = 1e-4  # Of a probability. Runtimes round differently: some 1e-6 for these networks.
@@ -106,7 +107,7 @@ def metadata(run: loading.Run, format: str) -> dict[str, Any]:
         "normalization": run.config.data.normalization,
         "epoch": run.epoch,
         "test_accuracy": run.result and run.result["test_accuracy"],
-        "config": record.config_to_json(run.config),
+        "config": config_to_json(run.config),
         "versions": {"digits": digits.__version__, "jax": jax.__version__},
     }  # fmt: skip
 

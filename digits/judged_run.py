@@ -12,6 +12,7 @@ import jax
 from ml_collections import ConfigDict
 import numpy as np
 
+from digits.config import config_from_json
 from digits import (
     class_figures,
     classification,
@@ -121,7 +122,7 @@ class JudgedRun:
     @functools.cached_property
     def config(self) -> ConfigDict:
         """The run's config, locked."""
-        return record.config_from_json(self.about["config"])
+        return config_from_json(self.about["config"])
 
     @functools.cached_property
     def history(self) -> list[dict[str, Any]]:

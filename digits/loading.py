@@ -17,6 +17,7 @@ import numpy as np
 
 from digits.checkpoints import Checkpoints
 from digits import curves, documented, inference, models, native, record, style, sweep_folder
+from digits.config import config_from_json
 from digits.errors import UserError, paths
 from digits.files import is_a, refuse_links
 
@@ -227,7 +228,7 @@ def _load_run(files: record.Workdir, which: str) -> Run:
         if not (steps := checkpoints.steps()):
             raise UserError(f"{files.checkpoints} holds no checkpoint yet.")
         state, about = _restore(checkpoints, steps[0])
-        config = record.config_from_json(about["config"])
+        config = config_from_json(about["config"])
         best = about["early_stopping"]["best_epoch"]
         if which == "best" and config.early_stopping.restore_best and best != about["epoch"]:
             steps_per_epoch = (steps[0] - about["step_in_epoch"]) // max(about["epoch"], 1)
@@ -287,5 +288,5 @@ def _structure(model: str, classes: int) -> tuple[nnx.GraphDef, dict, dict]:
     fields = json.loads(model)
     if fields.get("convolution") == "native" and not native.available():  # It was trained on another machine.
         fields["convolution"] = "auto"
-    config = record.config_from_json(fields)
+    config = config_from_json(fields)
     return models.split(nnx.eval_shape(lambda: models.build(config, classes, jax.random.key(0))))

@@ -15,7 +15,8 @@ from ml_collections import ConfigDict
 
 from digits import layers, native
 from digits.config_numbers import Number, dropout_bits, each
-from digits.errors import UserError, require, require_choice, require_number
+from digits.config import check_fields
+from digits.errors import UserError, require
 from digits.parallel import Shard
 
 IMAGE_SHAPE = (28, 28, 1)
@@ -40,8 +41,6 @@ BATCH_NORM_MOMENTUM = 0.99
 BATCH_NORM_EPSILON = 1e-3
 MOST_LAYERS = 100  # Hidden layers and convolutions: building more takes minutes.
 MOST_PARAMETERS = 2**28  # A GiB of weights; training needs four times as much, saving a fifth.
-# Limits in float32: above this dropout rate 1 / (1 - rate) explodes; above this L2 factor the penalty overflows.
-_LARGEST_DROPOUT, _LARGEST_L2 = 0.999, 1e6
 
 
 class Linear(nnx.Linear):
@@ -254,39 +253,13 @@ class CNN(Dense):
 
 def check(config: ConfigDict) -> None:
     """Raises UserError for a `config.model` that describes no network."""
-    require_choice("model.family", config.family, ("dense", "cnn"))
-    require_choice("model.activation", config.activation, ACTIVATIONS)
-    require_choice("model.kernel_init", config.kernel_init, INITIALIZERS)
-    require_choice("model.output_init", config.output_init, INITIALIZERS)
-    require_choice("model.padding", config.padding, ("valid", "same"))
-    require_choice("model.batch_norm", config.batch_norm, ("none", "conv", "block"))
-    require_choice("model.convolution", config.convolution, layers.IMPLEMENTATIONS)
+    check_fields(config, "model")
     if config.convolution == "native" and config.family == "cnn":
         accepted = f"auto, stock or dot here: the compiled convolutions cannot be used ({native.problem()})"
         require(native.available(), "model.convolution", config.convolution, accepted)
-    whole = lambda value, low: isinstance(value, int) and not isinstance(value, bool) and value >= low
-    require(all(whole(width, 1) for width in config.hidden), "model.hidden", config.hidden, "a tuple of widths from 1")
-    require(
-        all(isinstance(b, tuple) and b and all(whole(width, 1) for width in b) for b in config.blocks),
-        "model.blocks", config.blocks, "a tuple of blocks, each a tuple of widths: ((32, 32), (64, 64))",
-    )  # fmt: skip
     for field, count in (("hidden", len(config.hidden)), ("blocks", sum(map(len, config.blocks)))):
         if count > MOST_LAYERS:
             raise UserError(f"config.model.{field} has {count:,} layers, but it may have {MOST_LAYERS}.")
-    # Also what the other family has no use for: it is part of what tells programs apart.
-    values = lambda field: config[field] if isinstance(config[field], tuple) else (config[field],)
-    for norm in values("hidden_batch_norm"):
-        require(isinstance(norm, bool), "model.hidden_batch_norm", config.hidden_batch_norm, "True or False")
-    for field in ("input_dropout", "hidden_dropout", "block_dropout"):
-        for rate in values(field):
-            require_number(f"model.{field}", rate, 0, 1)
-            require(rate <= _LARGEST_DROPOUT, f"model.{field}", rate, f"at most {_LARGEST_DROPOUT}")
-    for l2 in values("hidden_l2"):
-        require_number("model.hidden_l2", l2, 0, _LARGEST_L2)
-    for size in values("kernel_size"):
-        require(whole(size, 1), "model.kernel_size", config.kernel_size, "a whole number from 1")
-    for pool in values("pool"):
-        require(whole(pool, 0), "model.pool", config.pool, "a whole number from 0 (no pooling)")
     for field in ("hidden_batch_norm", "hidden_dropout", "hidden_l2"):
         each(config[field], len(config.hidden), f"model.{field}", "model.hidden")
     if config.family == "dense":

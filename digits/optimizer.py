@@ -14,12 +14,6 @@ from ml_collections import ConfigDict
 import optax
 
 from digits.config_numbers import OptimizerNumbers, ScheduleNumbers
-from digits.errors import require, require_choice, require_number
-
-OPTIMIZERS = ("adam", "sgd", "rmsprop")
-SCHEDULES = ("constant", "exponential", "inverse_time", "cosine", "one_cycle", "plateau")
-MONITORS = ("loss", "accuracy", "val_loss", "val_accuracy")
-_LARGEST, _LARGEST_SHARE = 1e37, 0.999999  # Of what `check` accepts.
 
 
 def scale_by_adam(b1: float, b2: float, epsilon: float) -> optax.GradientTransformation:
@@ -177,48 +171,3 @@ class EarlyStopping:
             self.best, self.best_epoch, self.wait = value, epoch, 0
         elif config.patience and self.wait >= config.patience and epoch > 1:
             self.stop = True
-
-
-def check(config: ConfigDict) -> None:
-    """Raises UserError for optimizer, schedule, monitor or early-stopping fields of `config` that make no sense.
-
-    The step calculates in float32, in which 1e-50 is 0, 0.99999999 is 1 and 1e50 is infinite: all of them give NaN.
-    """
-    opt, schedule, stopping = config.optimizer, config.schedule, config.early_stopping
-    require_choice("optimizer.name", opt.name, OPTIMIZERS)
-    require_choice("schedule.name", schedule.name, SCHEDULES)
-    require_choice("monitor", config.monitor, MONITORS)
-    for name in ("learning_rate", "epsilon"):
-        ok = 1 / _LARGEST <= opt[name] < _LARGEST
-        require(ok, f"optimizer.{name}", opt[name], f"a finite number above 0, {1 / _LARGEST:g} to below {_LARGEST:g}")
-    for name in ("weight_decay", "clip_norm"):
-        require_number(f"optimizer.{name}", opt[name], 0, _LARGEST)
-    for name in ("momentum", "beta_1", "beta_2", "rho"):
-        require_number(f"optimizer.{name}", opt[name], 0, 1)
-        accepted = f"at most {_LARGEST_SHARE}: float32 has hardly a number between that and 1"
-        require(opt[name] <= _LARGEST_SHARE, f"optimizer.{name}", opt[name], accepted)
-    for name in ("momentum", "nesterov"):
-        require(
-            not opt[name] or opt.name == "sgd",
-            f"optimizer.{name}",
-            opt[name],
-            "off unless config.optimizer.name is sgd",
-        )
-    require(not opt.nesterov or opt.momentum, "optimizer.nesterov", True, "False without config.optimizer.momentum")
-    for name in ("warmup_epochs", "start_epoch", "decay", "final_fraction", "min_delta", "min_learning_rate"):
-        require_number(f"schedule.{name}", schedule[name], 0, _LARGEST)
-    require_number("schedule.factor", schedule.factor, 0, 1)
-    require(0 < schedule.peak_fraction < 1, "schedule.peak_fraction", schedule.peak_fraction, "between 0 and 1")
-    for name in ("initial_divisor", "final_divisor", "patience"):
-        require_number(f"schedule.{name}", schedule[name], 1, _LARGEST)
-    require_number("schedule.cooldown", schedule.cooldown, 0, _LARGEST)
-    for name in ("patience", "min_delta"):
-        require_number(f"early_stopping.{name}", stopping[name], 0, _LARGEST)
-    if config.data.validation.strip() == "none" and config.monitor.startswith("val_"):
-        accepted = "loss or accuracy when config.data.validation is 'none'"
-        for user, used in (
-            ("config.early_stopping.restore_best", stopping.restore_best),
-            ("config.early_stopping.patience", stopping.patience),
-            ("config.schedule.name='plateau'", schedule.name == "plateau"),
-        ):
-            require(not used, "monitor", config.monitor, f"{accepted}, because {user} follows it")

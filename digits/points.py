@@ -1,38 +1,42 @@
-"""The points of a sweep: lists, ranges and random draws of values for fields of a config. Needs no JAX."""
+"""Makes the points of a sweep from lists, ranges and random draws of values for fields of a config. Needs no JAX.
 
-import ast
+Twenty points, two rates of ten seeds each:
+
+    combine({"optimizer.learning_rate": parse("optimizer.learning_rate", "1e-3,3e-3"), "seed": parse("seed", "0:10")})
+"""
+
 from collections.abc import Iterable
-import contextlib
 import dataclasses
-import difflib
 import itertools
 import math
 import re
 from typing import Any
-import zlib
 
-from ml_collections import ConfigDict
 import numpy as np
 
+from digits.config import convert
 from digits.errors import UserError
 from digits.sweep_folder import REPETITIONS
 
-# No sweep needs more, and one that was meant to have a hundredth of it would be planned for hours.
-_MOST = 10_000
+_MOST = 10_000  # Runs. A sweep of more is a slip of the finger, and planning it would take hours.
 _WIDEST = 1e18  # Below what 64 bits hold.
 _NUMBER = r"\s*([-+]?[\d.]+(?:[eE][-+]?\d+)?)\s*"
 
 
 @dataclasses.dataclass(frozen=True)
 class Range:
-    """Values to draw from: log-uniform, uniform, or whole numbers with both ends."""
+    """A range to draw values from, with both ends.
 
-    kind: str  # log, uniform or int.
+    Attributes:
+      kind: "log" (uniform in the logarithm), "uniform", or "int" (whole numbers).
+    """
+
+    kind: str
     low: float
     high: float
 
     def draw(self, rng: np.random.Generator) -> float | int:
-        """One value, to four digits: as it will stand in names and tables."""
+        """Draws a value, rounded to the four digits that names and tables show."""
         if self.kind == "int":
             return int(rng.integers(math.ceil(self.low), math.floor(self.high), endpoint=True))
         if self.kind == "log":
@@ -43,7 +47,14 @@ class Range:
 
 
 def parse(field: str, text: str) -> list[str] | Range:
-    """The values of `--sweep.FIELD=TEXT`: "1e-3,3e-3", "0:10" (0 to 9), "(32,),(64,)", "log(1e-4, 1e-1)"."""
+    """Reads the values of `--sweep.FIELD=TEXT`, each still a text, or a range to draw them from.
+
+    TEXT is a list ("1e-3,3e-3" or "(32,),(64,)"), a range of whole numbers ("0:10" is 0 to 9, "0:10:2" every second of
+    them), or a range to draw from ("log(1e-4,1e-1)").
+
+    Raises:
+      UserError: the text is none of these, or has a value twice.
+    """
     accepted = "a list such as 1e-3,3e-3, a range such as 0:10, or log(a,b), uniform(a,b), int(a,b) with --sample"
     mistake = UserError(f"--sweep.{field} is {text!r}, but it must be {accepted}.")
     if match := re.fullmatch(rf"(log|uniform|int)\({_NUMBER},{_NUMBER}\)", text.strip()):
@@ -60,22 +71,14 @@ def parse(field: str, text: str) -> list[str] | Range:
         if match[1] == "int" and math.ceil(low) > math.floor(high):
             raise UserError(f"--sweep.{field} is {text!r}, but there must be a whole number between its two.")
         return Range(match[1], low, high)
-    if match := re.fullmatch(r"\s*(-?\d+):(-?\d+)(?::(\d+))?\s*", text):
+    if match := re.fullmatch(r"\s*(-?\d{1,30}):(-?\d{1,30})(?::(\d{1,30}))?\s*", text):
         step = int(match[3] or 1)
         first, stop = int(match[1]), int(match[2])
         count = max(0, -(-(stop - first) // step)) if step else 0  # The length of a range has an end.
         _limit(f"--sweep.{field} is {text!r}, which has {count:,} values", count)
         values = list(map(str, range(first, stop, step))) if step else []
     else:
-        # Commas within brackets belong to a value.
-        values, depth = [""], 0
-        for character in text:
-            depth += (character in "([") - (character in ")]")
-            if character == "," and depth == 0:
-                values.append("")
-            else:
-                values[-1] += character
-        values = [value.strip() for value in values]
+        values = _split(text)
     if not values or not all(values):
         raise mistake
     if len(set(values)) < len(values):
@@ -83,70 +86,54 @@ def parse(field: str, text: str) -> list[str] | Range:
     return values
 
 
+def _split(text: str) -> list[str]:
+    """Splits at commas, except at those within brackets, which belong to a value."""
+    values, depth = [""], 0
+    for character in text:
+        if character in "([":
+            depth += 1
+        elif character in ")]":
+            depth -= 1
+        if character == "," and depth == 0:
+            values.append("")
+        else:
+            values[-1] += character
+    return [value.strip() for value in values]
+
+
 def _limit(what: str, count: int) -> None:
     if count > _MOST:
         raise UserError(f"{what}: a sweep may have at most {_MOST:,} runs.")
 
 
-def field_type(config: ConfigDict, field: str, flag: str = "sweep") -> type:
-    """The type of a field, `object` where it takes one value or a tuple; UserError with the nearest name if unknown."""
-    node, path = config, field.split(".")
-    for depth, name in enumerate(path):
-        if not isinstance(node, ConfigDict) or name not in node:
-            siblings = list(node) if isinstance(node, ConfigDict) else []
-            near = difflib.get_close_matches(name, siblings, 1)
-            prefix = "".join(f"{part}." for part in path[:depth])
-            hint = f"did you mean {prefix}{near[0]}?" if near else "configs/base.py lists them all."
-            raise UserError(f"--{flag}.{field}: there is no field {field!r}; {hint}")
-        node, section = node[name], node
-    if isinstance(node, ConfigDict):
-        raise UserError(f"--{flag}.{field}: {field!r} is a section; name one of its fields: {', '.join(node)}.")
-    return section.get_type(path[-1])
-
-
-def convert(config: ConfigDict, field: str, value: Any, flag: str = "sweep") -> Any:
-    """A value for a field, of the field's type, from text or from a `sweep()`; UserError, of the flag, otherwise."""
-    wanted = field_type(config, field, flag)
-    mistake = lambda accepted: UserError(f"--{flag}.{field} has the value {value!r}, but it must be {accepted}.")
-    given = value
-    if isinstance(value, str) and wanted is not str:
-        with contextlib.suppress(ValueError, SyntaxError):
-            given = ast.literal_eval({"true": "True", "false": "False"}.get(value, value))
-    given = tuple(given) if isinstance(given, list) else given
-    number = isinstance(given, (int, float)) and not isinstance(given, bool)
-    accepted = {
-        bool: ("true or false", isinstance(given, bool)),
-        int: ("a whole number", number and float(given).is_integer()),
-        float: ("a number", number),
-        str: ("text", isinstance(given, str)),
-        tuple: ("a tuple such as (32,) or (64,32)", isinstance(given, tuple)),
-    }
-    description, ok = accepted.get(
-        wanted, ("a number, or a tuple with one for each", number or isinstance(given, (bool, tuple)))
-    )
-    if not ok:
-        raise mistake(description)
-    return wanted(given) if wanted in (int, float) else given
-
-
 def combine(
-    config: ConfigDict,
     fields: dict[str, list[str] | Range],
     listed: Iterable[dict[str, Any]] = ({},),
     sample: int | None = None,
     sample_seed: int = 0,
 ) -> list[dict[str, Any]]:
-    """The points: every one `listed` by a `sweep()` with every combination, or with `sample` draws, of the fields.
+    """The points of a sweep, as values by field: combine({"seed": ["0", "1"]}) is [{"seed": 0}, {"seed": 1}].
 
-    With `sample`, seeds and folds repeat each draw; other lists are drawn from too.
+    Args:
+      fields: lists of values, of which every combination makes a point, and ranges, from which values are drawn.
+      listed: the points of a `sweep()`; each is joined with every combination.
+      sample: how many times values are drawn, from the ranges and the lists; seeds and folds repeat every draw.
+      sample_seed: the seed of the draws.
+
+    Raises:
+      UserError: a value is none of its field, points give different fields, or there are too many.
     """
-    listed = [{field: convert(config, field, value) for field, value in point.items()} for point in listed]
+    listed = [{field: convert(field, value) for field, value in point.items()} for point in listed]
     values = {
-        field: [convert(config, field, value) for value in given] if not isinstance(given, Range) else given
+        field: given if isinstance(given, Range) else [convert(field, value) for value in given]
         for field, given in fields.items()
     }
-    crossed = {f: v for f, v in values.items() if not isinstance(v, Range) and (sample is None or f in REPETITIONS)}
-    drawn = {field: value for field, value in values.items() if field not in crossed}
+    crossed = {
+        field: given
+        for field, given in values.items()
+        if not isinstance(given, Range) and (sample is None or field in REPETITIONS)
+    }
+    drawn = {field: given for field, given in values.items() if field not in crossed}
     if drawn and sample is None:
         field = next(iter(drawn))
         raise UserError(
@@ -156,11 +143,7 @@ def combine(
         raise UserError(f"--sample is {sample}, but nothing is drawn: give a field a range such as log(1e-4,1e-1).")
     count = len(listed) * (sample or 1) * math.prod(map(len, crossed.values()))
     _limit(f"The sweep has {count:,} points", count)
-    rng = np.random.default_rng(sample_seed)
-    pick = lambda value: value.draw(rng) if isinstance(value, Range) else value[rng.integers(len(value))]
-    draws = [{field: pick(value) for field, value in drawn.items()} for _ in range(sample or 1)]
-    # A draw is converted too: a range of numbers may have been given to a field that takes none.
-    draws = [{field: convert(config, field, value) for field, value in draw.items()} for draw in draws]
+    draws = _draw(drawn, sample or 1, np.random.default_rng(sample_seed))
     combinations = [dict(zip(crossed, combination)) for combination in itertools.product(*crossed.values())]
     points = [one | draw | rest for one in listed for draw in draws for rest in combinations]
     # Two draws may give the same point; one run of it is enough.
@@ -172,15 +155,11 @@ def combine(
     return list(unique.values())
 
 
-def with_values(config: ConfigDict, values: dict[str, Any]) -> ConfigDict:
-    """A locked copy of the config with the values."""
-    copy = config.copy_and_resolve_references()
-    with copy.unlocked(), copy.ignore_type():
-        copy.update_from_flattened_dict(values)
-    return copy.lock()
+def _draw(fields: dict[str, list | Range], count: int, rng: np.random.Generator) -> list[dict[str, Any]]:
+    """Draws `count` points from lists and ranges."""
 
+    def pick(field: str, given: list | Range) -> Any:
+        value = given.draw(rng) if isinstance(given, Range) else given[rng.integers(len(given))]
+        return convert(field, value)  # The range may be one of numbers that the field does not take.
 
-def name(values: dict[str, Any], longest: int = 120) -> str:
-    """A folder's name for changed fields: epochs=3,model.kernel_size=5."""
-    text = ",".join(f"{field}={value}".replace("/", "_").replace(" ", "") for field, value in values.items())
-    return text if len(text) <= longest else f"{text[: longest - 9]}~{zlib.crc32(text.encode()):08x}"
+    return [{field: pick(field, given) for field, given in fields.items()} for _ in range(count)]

@@ -20,7 +20,8 @@ from typing import Any
 import jax
 from ml_collections import ConfigDict
 
-from digits import batched, config_numbers, mapped, points, record
+from digits.config import convert, name_of, with_values
+from digits import batched, config_numbers, mapped, record
 from digits.checks import check
 from digits.members import Company, Member, Watcher
 from digits.program import Shared, prepare_jax
@@ -70,9 +71,9 @@ def train(
 
     Returns and raises as `train_members`.
     """
-    own = [{field: points.convert(config, field, value) for field, value in given.items()} for given in values]
+    own = [{field: convert(field, value) for field, value in given.items()} for given in values]
     folder = pathlib.Path(workdir)
-    return train_members([Member(points.with_values(config, v), folder / points.name(v)) for v in own], data_dir)
+    return train_members([Member(with_values(config, v), folder / name_of(v)) for v in own], data_dir)
 
 
 def train_members(

@@ -13,7 +13,7 @@ import sys
 
 from absl import flags
 
-from digits import commands
+from digits import command_line
 from digits.errors import UserError
 
 _FLAGS = flags.FlagValues()  # Its own: the flags of digits.main have the same names.
@@ -25,11 +25,11 @@ _FLAGS.set_gnu_getopt()  # Files may stand before flags.
 
 def main(argv: list[str]) -> int:
     """Runs the command line; returns the exit code: 0, 1 if a file could not be read, 2 for another mistake."""
-    return commands.run(argv, __name__, _FLAGS, _main, files="pictures")
+    return command_line.run(argv, __name__, _FLAGS, _main, files="pictures")
 
 
 def _main(files: list[str]) -> int:
-    workdir = commands.given(_WORKDIR.value)
+    workdir = command_line.given(_WORKDIR.value)
     if _CSV.value and _JSON.value:
         raise UserError("--csv and --json are both given, but only one of them can be printed.")
     if not files:
@@ -51,7 +51,7 @@ def _main(files: list[str]) -> int:
         for one in readings:
             print(reading.text(one, characters))
     for problem in problems:
-        commands.refuse(problem)
+        command_line.refuse(problem)
     return 1 if problems else 0
 
 

@@ -9,7 +9,6 @@ import contextlib
 import errno
 import hashlib
 import importlib.metadata
-import json
 import os
 import pathlib
 import platform
@@ -23,31 +22,12 @@ from typing import Any
 import jax
 from ml_collections import ConfigDict
 
-from digits import files, scalars
+from digits.config import flat
+from digits import files
+from digits.config import config_to_json
 from digits.errors import UserError
 
 METRICS = ("loss", "accuracy", "val_loss", "val_accuracy", "learning_rate", "seconds", "images_per_second")
-
-
-def config_to_json(config: ConfigDict) -> dict:
-    """The config as plain dicts, tuples as lists."""
-    return json.loads(config.to_json_best_effort())
-
-
-def to_json(value: Any) -> Any:
-    """The value as JSON would give it back: tuples as lists."""
-    return json.loads(json.dumps(value))
-
-
-def config_from_json(fields: dict) -> ConfigDict:
-    """The locked config that `config_to_json` was given: lists become tuples again."""
-
-    def restore(value):
-        if isinstance(value, dict):
-            return {key: restore(v) for key, v in value.items()}
-        return tuple(map(restore, value)) if isinstance(value, list) else value
-
-    return ConfigDict(restore(fields)).lock()
 
 
 class Workdir:
@@ -72,8 +52,8 @@ class Workdir:
                 raise UserError(f"--workdir is {self.path}, which holds files but no run: name a new or empty folder.")
             return
         before, now = (
-            scalars.flat(files.read_object(self.path / "config.json", config=dict)["config"]),
-            scalars.flat(config_to_json(config)),
+            flat(files.read_object(self.path / "config.json", config=dict)["config"]),
+            flat(config_to_json(config)),
         )
         # Two sections do not define a run: how it shares its device, and the documented figures.
         keys = [key for key in {**before, **now} if not key.startswith(("population.", "documented."))]

@@ -12,7 +12,7 @@ import sys
 
 from absl import flags
 
-from digits import commands
+from digits import command_line
 from digits.errors import UserError
 
 _FLAGS = flags.FlagValues()  # Its own: the flags of digits.main have the same names.
@@ -25,7 +25,7 @@ _DATA_DIR = flags.DEFINE_string("data_dir", None, "As for digits.main.", flag_va
 
 def main(argv: list[str]) -> int:
     """Runs the command line; returns the exit code: 0, or 2 for a user's mistake."""
-    return commands.run(argv, __name__, _FLAGS, _main, files="runs and sweeps")
+    return command_line.run(argv, __name__, _FLAGS, _main, files="runs and sweeps")
 
 
 def _main(workdirs: list[str]) -> int:

@@ -9,6 +9,7 @@ import jax
 from ml_collections import ConfigDict
 import numpy as np
 
+from digits.config import config_to_json
 from digits import processes, record
 from digits.checks import check_batch
 from digits.errors import Diverged
@@ -74,7 +75,7 @@ class Run:
         self.config, self.workdir, self.about = prepared.config, prepared.workdir, prepared.about
         self.examples, self.program = prepared.examples, prepared.program
         self._put = self.program.devices.put
-        told = {"config": record.config_to_json(self.config), "class_names": list(self.examples.class_names)}
+        told = {"config": config_to_json(self.config), "class_names": list(self.examples.class_names)}
         with contextlib.ExitStack() as opened:
             opened.callback(self.workdir.release)
             processes.from_first(lambda: self.workdir.create(self.config, self.about))

@@ -3,7 +3,9 @@
 import shlex
 from typing import Any
 
-from digits import augment, curves, images, scalars, sheet, statistics, style, summary, record
+from digits.config import flat
+from digits import curves, images, sheet, statistics, style, summary, record
+from digits.config_numbers import AugmentNumbers
 from digits.judged_run import JudgedRun
 from digits.sweep_folder import VALIDATED_ON_TEST
 
@@ -29,7 +31,7 @@ def content(run: JudgedRun) -> tuple[dict[str, Any], dict[str, bytes]]:
         ],
         "data": _data(run),
         "config_rows": [
-            {"field": field, "value": str(value)} for field, value in scalars.flat(run.config.to_dict()).items()
+            {"field": field, "value": str(value)} for field, value in flat(run.config.to_dict()).items()
         ],
         "layer_rows": [
             {
@@ -72,7 +74,7 @@ def _first_layer(run: JudgedRun) -> str:
 
 def _augmentation(run: JudgedRun) -> dict[str, float]:
     """The augmentations that are on, with their ranges."""
-    return {name: run.config.augment[name] for name in augment.FIELDS if run.config.augment[name]}
+    return {name: run.config.augment[name] for name in AugmentNumbers._fields if run.config.augment[name]}
 
 
 def _tested(run: JudgedRun) -> dict[str, Any]:

@@ -61,6 +61,6 @@ def train_and_evaluate(
 
 
 if __name__ == "__main__":  # A likely slip, which would do nothing and say nothing.
-    from digits.commands import UserError, refuse
+    from digits.command_line import UserError, refuse
 
     raise SystemExit(refuse(UserError("digits.train is no command: python -m digits.main is.")))

@@ -16,9 +16,10 @@ import re
 import sys
 
 from configs import two_conv
-from digits import commands
-from digits.errors import UserError, require
-from experiments.studies.kernel_sizes import KERNEL_SIZES, best_line, score_line
+from digits import command_line, sweep as digits_sweep
+from digits.config import with_values
+from digits.errors import require
+from experiments.studies.kernel_sizes import best_line, KERNEL_SIZES, score_line
 
 
 def get_config():
@@ -55,36 +56,32 @@ def search_lines(found) -> list[str]:
 
 def main(argv: list[str]) -> int:
     """Runs the command line; returns the exit code as digits.sweep does."""
-    from digits import main as digits_main
-    from digits import points, sweep as digits_sweep
-    from digits.signals import Interrupted
+    own = f"--config={os.path.relpath(__file__)}"
+    return command_line.train(
+        [argv[0], own, *argv[1:]],
+        lambda: f"{__doc__}\n{digits_sweep.flags_help()}",
+        lambda given: search(digits_sweep.read_plan(given), argv[1:]),
+    )
 
-    given = [f"--config={os.path.relpath(__file__)}", *argv[1:]]
-    if commands.asks_for_help(argv):
-        return digits_sweep.main(argv, __doc__)
-    try:
-        plan = digits_sweep.read_plan([argv[0], *given])
-        from digits import sweep_folder, train
 
-        candidates = len({str(values["model.kernel_size"]) for values in plan.values})
-        fits = len(plan.values)
-        print(f"Fitting {fits // candidates} folds for each of {candidates} candidates, totalling {fits} fits\n")
-        code = digits_sweep.run(plan, digits_main.data_dir(), "experiments.kernel_size_search", argv[1:])
-        found = sweep_folder.read_sweep(plan.workdir)
-        if not found.points[0].count("finished"):
-            return code
-        lines = search_lines(found)
-        print("\n" + "\n".join(lines) + "\n")
-        values = {"model.kernel_size": found.points[0].values["model.kernel_size"], "data.validation": "none"}
-        print(f"The winner, kernel size {values['model.kernel_size']}, on the whole training set:", flush=True)
-        refit = points.with_values(plan.config, values)
-        origin = plan.origin | {"overrides": plan.origin["overrides"] | values}
-        train.train_and_evaluate(refit, plan.workdir / "refit", digits_main.data_dir(), origin)
-    except UserError as error:
-        return commands.refuse(error)
-    except Interrupted as interrupted:
-        print(interrupted, flush=True)
-        return interrupted.exit_code
+def search(plan, arguments: list[str]) -> int:
+    """Trains the sweep of a plan, prints its grid search, and trains the winner; returns the exit code."""
+    candidates = len({str(values["model.kernel_size"]) for values in plan.values})
+    fits = len(plan.values)
+    print(f"Fitting {fits // candidates} folds for each of {candidates} candidates, totalling {fits} fits\n")
+    code = digits_sweep.train(plan, "experiments.kernel_size_search", arguments)
+    from digits import sweep_folder, train
+
+    found = sweep_folder.read_sweep(plan.workdir)
+    if not found.points[0].count("finished"):
+        return code
+    lines = search_lines(found)
+    print("\n" + "\n".join(lines) + "\n")
+    values = {"model.kernel_size": found.points[0].values["model.kernel_size"], "data.validation": "none"}
+    print(f"The winner, kernel size {values['model.kernel_size']}, on the whole training set:", flush=True)
+    refit = with_values(plan.config, values)
+    origin = plan.origin | {"overrides": plan.origin["overrides"] | values}
+    train.train_and_evaluate(refit, plan.workdir / "refit", command_line.DATA_DIR.value, origin)
     return code
 
 

@@ -15,7 +15,7 @@ import sys
 
 from absl import flags
 
-from digits import commands
+from digits import command_line
 from digits.errors import UserError
 
 _FLAGS = flags.FlagValues()
@@ -52,7 +52,7 @@ def epochs(config, dataset) -> Iterator[dict[str, tuple[float, float]]]:
 
 def main(argv: list[str]) -> int:
     """Runs the command line; returns the exit code."""
-    return commands.run(argv, __name__, _FLAGS, _main, files="configs")
+    return command_line.run(argv, __name__, _FLAGS, _main, files="configs")
 
 
 def _main(names: list[str]) -> int:

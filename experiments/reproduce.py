@@ -23,7 +23,7 @@ import sys
 
 from absl import flags
 
-from digits import commands
+from digits import command_line
 from digits.errors import UserError
 from experiments.collecting import collected
 from experiments.judging.study import Study
@@ -53,7 +53,7 @@ def main(argv: list[str]) -> int:
     def body(names: list[str]) -> int:
         return reproduce(ALL, names, argv[1:])
 
-    return commands.run(argv, __name__, _FLAGS, body, files="studies and arms")
+    return command_line.run(argv, __name__, _FLAGS, body, files="studies and arms")
 
 
 def reproduce(studies: tuple[Study, ...], names: list[str], arguments: list[str]) -> int:

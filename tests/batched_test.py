@@ -5,7 +5,7 @@ import numpy as np
 
 from digits import data
 from digits.batched import BatchedProgram
-from digits.points import with_values
+from digits.config import with_values
 from digits.program import Shared
 
 

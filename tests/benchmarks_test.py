@@ -15,7 +15,8 @@ import pytest
 
 from benchmarks import driver, network, problem, results, table, worker
 from benchmarks.contestants import CONTESTANTS
-from digits import models, record, summary
+from digits.config import config_to_json
+from digits import models, summary
 from tests.conftest import ROOT
 
 CONFIGS = sorted(path.stem for path in (ROOT / "configs").glob("*.py") if path.stem not in ("__init__", "base"))
@@ -31,7 +32,7 @@ on_linux = pytest.mark.skipif(sys.platform != "linux", reason="needs /proc and, 
 def resolved(name, *overrides):
     """The config and its network as the benchmarks' layers, from JSON as the workers read it."""
     config, _ = problem.resolve(name, list(overrides))
-    return config, network.layers(record.config_to_json(config)["model"], classes=10)
+    return config, network.layers(config_to_json(config)["model"], classes=10)
 
 
 @pytest.mark.parametrize("name", CONFIGS)

@@ -12,13 +12,14 @@ from ml_collections import ConfigDict
 import numpy as np
 
 from configs import base
-from digits import checks, config_numbers, data, models, program, scalars, step
+from digits.config import flat
+from digits import checks, config_numbers, data, models, program, step
 from digits.errors import UserError
 
 EXAMPLES, CLASSES = 60, 10
 # All that a program wants to know of a dataset before it is compiled.
 ABOUT = program.Examples(None, None, None, tuple(map(str, range(CLASSES))), {"train": EXAMPLES})
-DEFAULTS = scalars.flat(base.get_config().to_dict())
+DEFAULTS = flat(base.get_config().to_dict())
 
 # What one could mean, by field; other fields have what their type has in ODD.
 CHOICES = {
@@ -147,7 +148,7 @@ BUILT = set()  # Structures, so that none is built twice.
 @hypothesis.example(0, {"model.block_dropout": None})
 @hypothesis.example(0, {"data.validation": "last(" + "9" * 5000 + ")"})
 def test_any_config_is_refused_in_a_sentence_or_can_be_built(seed, odd):
-    config = changed(scalars.flat(drawn_structure(seed).to_dict()) | odd)
+    config = changed(flat(drawn_structure(seed).to_dict()) | odd)
     try:
         check(config)
         key = config_numbers.structure(config)
@@ -199,7 +200,7 @@ def compiled_first_step(seed: int):
 def test_a_first_step_with_any_accepted_numbers_is_finite(drawn):
     seed, numbers = drawn
     config, first_step = compiled_first_step(seed)
-    own = changed(scalars.flat(config.to_dict()) | numbers)
+    own = changed(flat(config.to_dict()) | numbers)
     try:
         check(own)
     except UserError as error:

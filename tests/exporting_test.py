@@ -16,8 +16,9 @@ import numpy as np
 import pytest
 
 import digits
-from digits import data, errors, export_formats, exporting, loading, models, record, train
-from digits.points import with_values
+from digits.config import config_from_json
+from digits import data, errors, export_formats, exporting, loading, models, train
+from digits.config import with_values
 from tests.conftest import ROOT, tiny_config
 
 # Runs the lines that the metadata of exports give, with one image and with several.
@@ -160,7 +161,7 @@ def test_an_export_says_what_it_is_and_holds_its_weights_once(format, exports, r
     for name, path in exports(format).items():
         found, run = read_metadata(format, path), runs[name]
         assert found == export_formats.FORMATS[format].metadata(path)
-        assert record.config_from_json(found["config"]) == run.config
+        assert config_from_json(found["config"]) == run.config
         assert found["class_names"] == list("0123456789")
         assert (found["format"], found["epoch"]) == (format, 1)
         assert found["test_accuracy"] == run.result["test_accuracy"]

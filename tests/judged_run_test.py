@@ -6,7 +6,8 @@ import numpy as np
 from PIL import Image
 import pytest
 
-from digits import data, record, sheet
+from digits.config import config_to_json
+from digits import data, sheet
 from digits.errors import UserError
 from digits.judged_run import JudgedRun, SharedByRuns, write_pictures
 from tests.conftest import tiny_config
@@ -21,7 +22,7 @@ def begun(tmp_path):
         for field, value in fields.items():
             config.data[field] = value
         counts = {"digest": digest or data.load("optdigits").digest(), "train": 1078, "validation": 359, "test": 360}
-        about = {"config_file": None, "overrides": {}, "data": counts, "config": record.config_to_json(config)}
+        about = {"config_file": None, "overrides": {}, "data": counts, "config": config_to_json(config)}
         (tmp_path / name).mkdir()
         (tmp_path / name / "config.json").write_text(json.dumps(about))
         return tmp_path / name

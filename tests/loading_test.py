@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 import digits
-from digits import data, errors, inference, loading, models, native, population, record
-from digits.points import with_values
+from digits.config import config_to_json
+from digits import data, errors, inference, loading, models, native, population
+from digits.config import with_values
 from tests.conftest import tiny_config
 
 # One program trains them all: they differ in numbers.
@@ -148,7 +149,7 @@ def test_a_network_of_compiled_convolutions_can_be_had_where_they_cannot_be_comp
     found = []
     for convolution in ("native", "dot"):
         config.model.convolution = convolution
-        found.append(loading._structure(json.dumps(record.config_to_json(config)["model"]), 10)[1:])
+        found.append(loading._structure(json.dumps(config_to_json(config)["model"]), 10)[1:])
     assert jax.tree.map(lambda array: array.shape, found[0]) == jax.tree.map(lambda array: array.shape, found[1])
     config.model.convolution = "native"
     with pytest.raises(errors.UserError, match="it must be auto, stock or dot here"):

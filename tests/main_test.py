@@ -6,8 +6,6 @@ import struct
 
 import pytest
 
-from digits import main
-
 QUICK = ("--config=configs/quickstart.py", "--config.epochs=2", "--config.tensorboard=False")
 
 
@@ -61,6 +59,7 @@ def test_quick_start_trains_prints_and_records(tmp_path, run_module):
     [
         ([], ["--config is missing"]),
         (["--config=configs/nope.py"], ["configs/nope.py", "no such file"]),
+        (["--config=simple_cn"], ["'simple_cn'", "no experiment of that name; did you mean simple_cnn,"]),
         (["--config=configs/quickstart.py", "--config.bach_size=3"], ["'bach_size'", "did you mean batch_size?"]),
         (["--config=configs/quickstart.py", "--config.model.hiden=3"], ["'model.hiden'", "did you mean model.hidden?"]),
         (["--config=configs/quickstart.py", "--config.epochs.x=1"], ["there is no field 'epochs.x'"]),
@@ -77,9 +76,10 @@ def test_quick_start_trains_prints_and_records(tmp_path, run_module):
         (["--config=configs/quickstart.py", "--config.epochs=3.5"], ["config.epochs", "'3.5'", "whole number"]),
         (
             ["--config=configs/quickstart.py", "--config.optimizer.learning_rate=x"],
-            ["learning_rate", "'x'", "a number"],
+            ["learning_rate", "'x'", "a finite number above 0"],
         ),
         (["--config=configs/quickstart.py", "--wrkdir=x"], ["wrkdir", "workdir"]),
+        (["--config=configs/quickstart.py", "--sweep.seed=0:3"], ["--sweep.seed", "digits.sweep"]),
         (["--config=configs/quickstart.py", "here"], ["'here'"]),
         (["--config.epochs=3", "--config=configs/quickstart.py"], ["--config.epochs=3", "before"]),
         (["--config=configs/quickstart.py", "--config.batch_size=0"], ["config.batch_size is 0", "from 1"]),
@@ -171,15 +171,6 @@ def test_damaged_idx_files_give_one_sentence(damage, tmp_path, run_module):
     assert done.returncode == 2 and done.stderr.count("\n") == 1 and "train-images-idx3-ubyte" in done.stderr
     assert {"truncated": "truncated", "magic": "00000d03", "counts": "19", "missing": "no file"}[damage] in done.stderr
     assert not (tmp_path / "run").exists()
-
-
-def test_default_workdir_is_named_after_config_and_overrides():
-    assert main.default_workdir("configs/two_conv.py", {}) == "runs/two_conv"
-    overrides = {"model.kernel_size": 5, "epochs": 3, "data.name": "a/b.npz"}
-    assert (
-        main.default_workdir("x/two_conv.py", overrides)
-        == "runs/two_conv,data.name=a_b.npz,epochs=3,model.kernel_size=5"
-    )
 
 
 def test_help_is_quick_to_import(run_module):

@@ -38,9 +38,9 @@ def test_a_run_goes_on_on_other_devices(tiny, tmp_path, run_module):
         Loop(run, Listener()).train_epoch()
         run.save()
     script = (
-        "import json; from digits import record, train, files; import pathlib, jax, sys;"
+        "from digits import train, files; from digits.config import config_from_json; import pathlib, jax, sys;"
         "assert jax.device_count() == 4;"
-        "config = record.config_from_json(files.read_json(pathlib.Path(sys.argv[1]) / 'config.json')['config']);"
+        "config = config_from_json(files.read_json(pathlib.Path(sys.argv[1]) / 'config.json')['config']);"
         "train.train_and_evaluate(config, sys.argv[1])"
     )
     (tmp_path / "go_on.py").write_text(script)

@@ -5,7 +5,6 @@ import math
 import numpy as np
 import pytest
 
-from configs import base
 from digits import points
 from digits.errors import UserError
 
@@ -51,7 +50,7 @@ def test_more_runs_than_anybody_wants_are_refused_at_once():
     assert points.parse("seed", "3:10:4") == ["3", "7"]
     fields = {"seed": points.parse("seed", "0:1000"), "epochs": points.parse("epochs", "1:1000")}
     with pytest.raises(UserError, match="The sweep has 999,000 points: a sweep may have at most 10,000 runs"):
-        points.combine(base.get_config(), fields)
+        points.combine(fields)
 
 
 def test_a_value_twice_is_refused():
@@ -75,70 +74,14 @@ def test_draws_lie_in_their_range_and_log_spreads_over_orders():
         points.parse("f", "int(1.2,1.8)")
 
 
-@pytest.mark.parametrize(
-    "field, given, value",
-    [
-        ("optimizer.learning_rate", "1e-3", 1e-3),
-        ("optimizer.learning_rate", 1, 1.0),
-        ("seed", "3", 3),
-        ("optimizer.nesterov", "true", True),
-        ("optimizer.name", "sgd", "sgd"),
-        ("data.validation", "random(0.1, 0)", "random(0.1, 0)"),
-        ("model.hidden", "(32, 16)", (32, 16)),
-        ("model.blocks", "((8,),(16, 16))", ((8,), (16, 16))),
-        ("model.kernel_size", "5", 5),
-        ("model.kernel_size", "(3,5)", (3, 5)),
-        ("model.hidden_dropout", 0.5, 0.5),
-        ("model.hidden_dropout", [0.5, 0.1], (0.5, 0.1)),
-    ],
-)
-def test_values_take_the_type_of_their_field(field, given, value):
-    converted = points.convert(base.get_config(), field, given)
-    assert converted == value and type(converted) is type(value)
-
-
-@pytest.mark.parametrize(
-    "field, given, accepted",
-    [
-        ("optimizer.learning_rate", "fast", "a number"),
-        ("optimizer.learning_rate", "true", "a number"),
-        ("seed", "1.5", "a whole number"),
-        ("optimizer.nesterov", "1", "true or false"),
-        ("model.hidden", "32", "a tuple such as"),
-        ("model.kernel_size", "big", "a number, or a tuple with one for each"),
-        ("optimizer.name", 3, "text"),
-    ],
-)
-def test_values_of_another_type_are_refused(field, given, accepted):
-    with pytest.raises(UserError) as error:
-        points.convert(base.get_config(), field, given)
-    assert f"--sweep.{field} has the value {given!r}, but it must be {accepted}" in str(error.value)
-
-
-@pytest.mark.parametrize(
-    "field, hint",
-    [
-        ("optimizer.learning_rat", "did you mean optimizer.learning_rate?"),
-        ("optimiser.learning_rate", "did you mean optimizer?"),
-        ("sead", "did you mean seed?"),
-        ("optimizer", "is a section"),
-        ("seed.x", "there is no field"),
-    ],
-)
-def test_unknown_fields_name_the_nearest(field, hint):
-    with pytest.raises(UserError) as error:
-        points.convert(base.get_config(), field, "1")
-    assert hint in str(error.value)
-
-
 def test_points_are_every_combination_and_a_listed_point_has_them_all():
     fields = {"seed": ["0", "1"], "optimizer.learning_rate": ["0.1", "0.2", "0.3"]}
-    found = points.combine(base.get_config(), fields)
+    found = points.combine(fields)
     assert len(found) == 6 and {(p["seed"], p["optimizer.learning_rate"]) for p in found} == {
         (seed, rate) for seed in (0, 1) for rate in (0.1, 0.2, 0.3)
     }
     listed = [{"model.hidden": (8,)}, {"model.hidden": (16,)}]
-    assert len(points.combine(base.get_config(), fields, listed)) == 12
+    assert len(points.combine(fields, listed)) == 12
 
 
 def test_draws_are_repeated_for_every_seed_and_are_the_same_every_time():
@@ -147,11 +90,11 @@ def test_draws_are_repeated_for_every_seed_and_are_the_same_every_time():
         "optimizer.learning_rate": points.Range("log", 1e-4, 1e-1),
         "batch_size": ["32", "64"],
     }
-    found = points.combine(base.get_config(), fields, sample=5)
+    found = points.combine(fields, sample=5)
     assert len(found) == 10 and len({p["optimizer.learning_rate"] for p in found}) == 5
     assert {p["batch_size"] for p in found} <= {32, 64}
-    assert found == points.combine(base.get_config(), fields, sample=5)
-    assert found != points.combine(base.get_config(), fields, sample=5, sample_seed=1)
+    assert found == points.combine(fields, sample=5)
+    assert found != points.combine(fields, sample=5, sample_seed=1)
 
 
 @pytest.mark.parametrize(
@@ -164,15 +107,9 @@ def test_draws_are_repeated_for_every_seed_and_are_the_same_every_time():
 )
 def test_draws_and_lists_that_do_not_go_together_are_refused(fields, sample, message):
     with pytest.raises(UserError, match=message):
-        points.combine(base.get_config(), fields, sample=sample)
+        points.combine(fields, sample=sample)
 
 
 def test_points_must_all_give_the_same_fields():
     with pytest.raises(UserError, match="gives no value for seed"):
-        points.combine(base.get_config(), {}, [{"seed": 1, "epochs": 2}, {"epochs": 3}])
-
-
-def test_names_can_be_folders_whatever_their_length():
-    assert points.name({"data.name": "a/b.npz", "model.hidden": (8, 4)}) == "data.name=a_b.npz,model.hidden=(8,4)"
-    long = [points.name({f"field_{i}": i for i in range(60)} | {"seed": seed}) for seed in (0, 1)]
-    assert long[0] != long[1] and len(long[0]) <= 120
+        points.combine({}, [{"seed": 1, "epochs": 2}, {"epochs": 3}])

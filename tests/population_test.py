@@ -16,10 +16,11 @@ import pytest
 
 import digits
 from configs import five_conv, simple_cnn
+from digits.config import config_to_json
 from digits import batched, config_numbers, files, memory, models, population, record, step, train
 from digits.errors import UserError
 from digits.signals import Interrupted, Listener
-from digits.points import with_values
+from digits.config import with_values
 from tests.conftest import ROOT, tiny_config
 
 # Seeds, folds, rates, and every kind of number.
@@ -275,7 +276,7 @@ def test_several_devices_share_the_members(folds, single, tmp_path):
         "    places.add((*self._order.devices(), *self._run.state.train.step.devices()))\n"
         "    return called(self)\n"
         "Loop._call = call\n"
-        "config = record.config_from_json(json.loads(sys.argv[1]))\n"
+        "config = config_from_json(json.loads(sys.argv[1]))\n"
         "for sharing in ('mapped', 'batched'):\n"
         "    everyone = t.members(config, pathlib.Path(sys.argv[2]) / sharing, sharing=sharing)\n"
         "    with t.code_for_users():\n"
@@ -283,7 +284,7 @@ def test_several_devices_share_the_members(folds, single, tmp_path):
         "assert len(places) == 2 and all(order == state for order, state in places), places\n"
     )
     devices = {"JAX_NUM_CPU_DEVICES": "2"}
-    command = [sys.executable, "-c", code, json.dumps(record.config_to_json(folds)), str(tmp_path)]
+    command = [sys.executable, "-c", code, json.dumps(config_to_json(folds)), str(tmp_path)]
     subprocess.run(command, cwd=ROOT, env=os.environ | devices, check=True, timeout=300)
     for sharing in ("mapped", "batched"):
         for index in range(3):

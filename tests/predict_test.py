@@ -12,7 +12,7 @@ import pytest
 import digits
 from configs import simple_cnn
 from digits import data, digitize, loading, population, predict, train
-from digits.points import with_values
+from digits.config import with_values
 from digits.reading import read_files
 from tests import drawing
 from tests.conftest import tiny_config

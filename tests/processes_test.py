@@ -42,7 +42,7 @@ def start(workdir, *flags, count=2):
 
 def test_two_processes_train_what_one_does_also_after_one_was_killed(tmp_path):
     from configs import dense_32_32
-    from digits.points import with_values
+    from digits.config import with_values
 
     files = record.Workdir(tmp_path / "two")
     killed = start(files.path)

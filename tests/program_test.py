@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from digits import data, step
-from digits.points import with_values
+from digits.config import with_values
 from digits.program import Shared
 
 

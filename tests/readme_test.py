@@ -9,7 +9,8 @@ import shlex
 import pytest
 
 from configs import dense_32_32, simple_cnn
-from digits import checks, points, train
+from digits import checks, train
+from digits.config import convert, with_values
 from tests.conftest import ROOT
 
 TEXT = (ROOT / "README.md").read_text()
@@ -35,8 +36,8 @@ def test_every_row_has_an_answer():
 def test_every_flag_gives_a_config_that_can_be_trained(span):
     config = simple_cnn.get_config()
     given = dict(flag.removeprefix("--config.").split("=", 1) for flag in shlex.split(span))
-    values = {field: points.convert(config, field, text) for field, text in given.items()}
-    checks.check(points.with_values(config, values))
+    values = {field: convert(field, text) for field, text in given.items()}
+    checks.check(with_values(config, values))
 
 
 @pytest.mark.mnist

@@ -12,7 +12,7 @@ import pytest
 
 from digits import data, loading, pages, population, record, report, statistics
 from digits.errors import UserError
-from digits.points import with_values
+from digits.config import with_values
 from tests.conftest import tiny_config
 
 HOSTILE = '<script>alert("1")</script>&<img src=x onerror=alert(2)>'

@@ -19,7 +19,7 @@ def test_a_state_comes_back_from_its_arrays_and_json(tiny):
     state.totals = state.totals | {"loss": jax.numpy.float32(0.1), "count": jax.numpy.int32(50)}
     state.stopping.update(tiny.early_stopping, "val_loss", 0.1 + 0.2, 1)
     arrays = jax.device_get(state.arrays())
-    assert "lost" not in arrays["totals"] and "scalars" not in arrays["train"]
+    assert "lost" not in arrays["totals"] and "numbers" not in arrays["train"]
     again = RunState.fresh(tiny, program).restored(arrays, json.loads(json.dumps(state.about())), jax.device_put)
     assert again.about() == state.about() and again.steps_lost() == 0 and again.means() == state.means()
     for a, b in zip(jax.tree.leaves(vars(again)), jax.tree.leaves(vars(state)), strict=True):

@@ -8,7 +8,8 @@ import statistics
 
 import pytest
 
-from digits import checks, data, points
+from digits.config import convert, with_values
+from digits import checks, data
 from digits.documented import reported
 from experiments.collecting import collected
 from experiments.judging import metrics, study
@@ -27,8 +28,8 @@ FINDINGS = {"000": ("A", 9), "001": ("B", 24), "002": ("C", 7), "003": ("D", 15)
 def resolved(arm):
     config = importlib.import_module(f"configs.{arm.config}").get_config()
     for field, value in arm.overrides.items():
-        assert points.convert(config, field, value) == value  # It is a field, and the value is of its type.
-    return points.with_values(config, arm.values(0))
+        assert convert(field, value) == value  # It is a field, and the value is of its type.
+    return with_values(config, arm.values(0))
 
 
 def validation(arm):

@@ -102,7 +102,7 @@ BAD = {
     "unknown field": (["--sweep.optimizer.learning_rat=1"], "did you mean optimizer.learning_rate?"),
     "empty list": (["--sweep.seed="], "--sweep.seed is '', but it must be a list such as"),
     "no values": (["--sweep.seed"], "--sweep.seed has no values"),
-    "wrong type": (["--sweep.optimizer.learning_rate=1e-3,fast"], "has the value 'fast', but it must be a number"),
+    "wrong type": (["--sweep.optimizer.learning_rate=1e-3,fast"], "has the value 'fast', but it must be a finite number"),
     "range without draws": (["--sweep.optimizer.learning_rate=log(1e-4,1e-1)"], "--sample=50"),
     "nothing swept": ([], "Nothing is swept"),
     "a flag of one run": (["--sweep.seed=0:2", "--profile"], "--profile is for one run"),

@@ -6,7 +6,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from benchmarks.problem import Problem
-from digits import data, inference, models, record
+from digits.config import config_from_json
+from digits import data, inference, models
 from digits.step import TrainMetrics, compile_steps, init_state, make_run_steps, make_train_step
 
 
@@ -14,7 +15,7 @@ class Contestant:
     outside = 0.0
 
     def __init__(self, problem: Problem, variant: str):
-        config = record.config_from_json(problem.config)
+        config = config_from_json(problem.config)
         if variant != "augmented":
             for field in config.augment:
                 config.augment[field] = 0.0

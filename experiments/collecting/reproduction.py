@@ -14,7 +14,9 @@ import jax
 from ml_collections import ConfigDict, FrozenConfigDict
 
 from configs import base
-from digits import checks, data, models, points, population, record, scalars, startup, summary
+from digits.config import flat
+from digits import checks, data, models, population, record, startup, summary
+from digits.config import config_to_json, convert, name_of, with_values
 from digits.errors import UserError
 from digits.progress import duration, Runs
 from digits.signals import Interrupted, Listener
@@ -40,7 +42,7 @@ class Reproduction:
         self.arms = {arm.name: arm for study in studies for arm in study.arms}
         self.configs = {name: _config(arm) for name, arm in self.arms.items()}
         self.entries = {
-            name: collected.entry(arm, scalars.flat(record.config_to_json(self.configs[name])))
+            name: collected.entry(arm, flat(config_to_json(self.configs[name])))
             for name, arm in self.arms.items()
         }
         self.files = {study.name: collected.read(study, folder) for study in studies}
@@ -68,7 +70,7 @@ class Reproduction:
 
     def _add(self, study: Study, folder: pathlib.Path, arms: Mapping[str, Any], advice: str) -> int:
         """Adds the members of a file to the entries; returns how many. Nothing is added from a file that is refused."""
-        defaults = scalars.flat(base.get_config().to_dict())
+        defaults = flat(base.get_config().to_dict())
         known = {name: arm for name, arm in arms.items() if name in self.entries}
         for name, arm in known.items():
             if changes := collected.differing(arm, self.entries[name], defaults):
@@ -92,8 +94,8 @@ class Reproduction:
         for seed in self.missing(name):
             values = arm.values(seed)
             origin = {"config_file": f"configs/{arm.config}.py", "overrides": values}
-            folder = self.workdir / name / points.name({arm.repeats: seed})
-            members.append(population.Member(points.with_values(self.configs[name], values), folder, origin))
+            folder = self.workdir / name / name_of({arm.repeats: seed})
+            members.append(population.Member(with_values(self.configs[name], values), folder, origin))
         return members
 
     def train(self, names: Collection[str], data_dir: str | None, command: str) -> list[str]:
@@ -187,7 +189,7 @@ class Reproduction:
 
 def _config(arm: Arm) -> ConfigDict:
     config = importlib.import_module(f"configs.{arm.config}").get_config()
-    return points.with_values(config, {f: points.convert(config, f, value) for f, value in arm.overrides.items()})
+    return with_values(config, {f: convert(f, value) for f, value in arm.overrides.items()})
 
 
 def _make(folder: pathlib.Path, flag: str) -> None:

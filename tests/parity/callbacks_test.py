@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from configs import base
-from digits import config_numbers, optimizer
+from digits import optimizer
 from tests.parity.comparison import load
 
 # Recorded by the notebooks: 002 (lines 88-101), 001 (1154-1227), 004 (1458-1500).

@@ -16,7 +16,7 @@ import optax
 import pytest
 
 from configs import base
-from digits import config_numbers, optimizer
+from digits import checks, config_numbers, optimizer
 from tests.parity.comparison import assert_close, load
 
 STEPS = 50
@@ -28,7 +28,7 @@ def optimizer_config(schedule=None, **fields):
     config.epochs = 5
     config.optimizer.update(fields)
     config.schedule.update(schedule or {})
-    optimizer.check(config)
+    checks.check(config)
     return config
 
 

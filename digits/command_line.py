@@ -1,0 +1,248 @@
+"""Reads command lines: flags, --help, an experiment with its changes, and each mistake as one sentence. Needs no JAX.
+
+`run` serves the commands that train nothing, each with flags of its own. `train` serves those that train an experiment:
+
+    sys.exit(train(sys.argv, lambda: __doc__, lambda given: print(given.config.epochs)))
+"""
+
+import collections
+from collections.abc import Callable
+import pathlib
+import re
+import sys
+from typing import Any, NamedTuple
+
+from absl import flags
+from ml_collections import ConfigDict
+
+from digits import experiment_files
+from digits.config import convert, field_type, name_of
+from digits.errors import UserError, paths
+from digits.signals import Interrupted
+
+# The flags of the commands that train; others have flags of their own, some of the same names.
+CONFIG = flags.DEFINE_string("config", None, "The experiment: a name in configs/, FILE.py, or FILE.py:ARGUMENT.")
+WORKDIR = flags.DEFINE_string(
+    "workdir", None, "Where the run is kept, or goes on. Default: runs/, the config's name and what was changed."
+)
+DATA_DIR = flags.DEFINE_string("data_dir", None, "A folder with the four IDX files of the dataset.")
+COORDINATOR = flags.DEFINE_string(
+    "coordinator", None, "HOST:PORT of the first of several processes that train one run; schedulers are detected."
+)
+NUM_PROCESSES = flags.DEFINE_integer("num_processes", None, "With --coordinator: how many processes.", lower_bound=1)
+PROCESS_ID = flags.DEFINE_integer("process_id", None, "With --coordinator: which of them this is, from 0.")
+PROFILE = flags.DEFINE_bool(
+    "profile", False, "Write a trace of the training around the end of an epoch to WORKDIR/profile."
+)
+REPORT = flags.DEFINE_bool("report", True, "Write report.html and figures/ into the run's folder at its end.")
+LIST_FIELDS = flags.DEFINE_bool(
+    "fields", False, "List the fields of the config, what they mean and accept; train nothing."
+)
+_OF_ONE_RUN = (COORDINATOR, NUM_PROCESSES, PROCESS_ID, PROFILE, REPORT, LIST_FIELDS)
+
+
+class Given(NamedTuple):
+    """An experiment as a command line gives it.
+
+    Attributes:
+      config: the config, locked, with its changes.
+      module: the file that made it, executed.
+      origin: what a run records of it: {"config_file": "FILE.py" or "FILE.py:ARGUMENT", "overrides": values by field}.
+      swept: the texts of `--sweep.FIELD=TEXT`, by field.
+    """
+
+    config: ConfigDict
+    module: Any
+    origin: dict[str, Any]
+    swept: dict[str, str]
+
+
+def run(argv: list[str], module: str, own: flags.FlagValues, body: Callable[[list[str]], int], files: str = "") -> int:
+    """Runs a command that trains nothing.
+
+    Args:
+      argv: the program's name and its arguments.
+      module: the `__name__` of the command's module, whose docstring is the help.
+      own: the command's flags.
+      body: does the work with the arguments that are no flags, and returns the exit code.
+      files: describes these arguments; by default there must be none.
+
+    Returns:
+      The exit code: that of `body`, 0 for --help, or 2 for a user's mistake.
+    """
+    if asks_for_help(argv):
+        print(f"{sys.modules[module].__doc__}\n{own.module_help(sys.modules[module])}")
+        return 0
+
+    def parse_and_run() -> int:
+        own.set_gnu_getopt(bool(files))  # Flags may stand behind files.
+        own.unparse_flags()  # Of an earlier call.
+        try:
+            rest = own(argv)[1:]
+        except flags.Error as error:
+            if files and "workdir" not in own and "--workdir" in " ".join(argv):
+                raise UserError(f"Unknown command line flag 'workdir'; name {files} without a flag.") from error
+            raise UserError(_sentence(error)) from error
+        if rest and not files:
+            hint = f"; did you mean --workdir={rest[0]}?" if "workdir" in own and not own["workdir"].present else "."
+            raise UserError(f"{rest[0]!r} is no flag: flags start with --{hint}")
+        return body(rest)
+
+    return _exit_code(parse_and_run)
+
+
+def train(argv: list[str], help_text: Callable[[], str], body: Callable[[Given], int]) -> int:
+    """Runs a command that trains an experiment.
+
+    Returns:
+      The exit code: that of `body`, 0 for --help, 2 for a user's mistake, or 128 + signal for an interrupted run.
+    """
+    if asks_for_help(argv):
+        print(help_text())
+        return 0
+    return _exit_code(lambda: body(read(argv)))
+
+
+def _exit_code(work: Callable[[], int]) -> int:
+    try:
+        with paths():
+            return work()
+    except UserError as error:
+        return refuse(error)
+    except Interrupted as interrupted:
+        print(interrupted, flush=True)
+        return interrupted.exit_code
+
+
+def read(argv: list[str]) -> Given:
+    """Reads the command line of a command that trains: read(["main", "--config=simple_cnn", "--config.epochs=3"]).
+
+    Raises:
+      UserError: for any mistake in it, or in the config file.
+    """
+    flags.FLAGS.unparse_flags()  # Of an earlier call.
+    try:
+        argv = [argv[0], *flags.FLAGS.read_flags_from_files(argv[1:], force_gnu=False)]
+        rest, changed, swept = _without_fields(argv)
+        positional = flags.FLAGS(rest)[1:]
+    except flags.Error as error:
+        raise UserError(_sentence(error)) from error
+    if positional:
+        raise UserError(f"{positional[0]!r} is no flag: flags start with --, fields with --config.")
+    given = [index for index, argument in enumerate(argv) if re.fullmatch("--?config(=.*)?", argument, re.DOTALL)]
+    if not CONFIG.value:
+        raise UserError(
+            "--config is missing: name an experiment, such as --config=quickstart. digits.main without arguments lists "
+            "them."
+        )
+    if len(given) > 1:
+        raise UserError("--config is given twice: name one experiment, and change its fields behind it.")
+    for argument in argv[: given[0]]:
+        if re.match(r"--?(no)?config\.", argument):
+            raise UserError(f"{argument} stands before --config: name the experiment first, then its changes.")
+    file, config, module = experiment_files.load(CONFIG.value)
+    overrides = {}
+    for field, value in changed:
+        overrides.pop(field, None)  # The last one counts.
+        overrides[field] = convert(field, value, "config")
+    with config.ignore_type():
+        config.update_from_flattened_dict(overrides)
+    return Given(config.lock(), module, {"config_file": file, "overrides": overrides}, swept)
+
+
+def _without_fields(argv: list[str]) -> tuple[list[str], list[tuple[str, str]], dict[str, str]]:
+    """Takes `--config.FIELD` and `--sweep.FIELD` out of the arguments.
+
+    Returns:
+      The other arguments, the changes as (field, text), and the sweeps' texts by field.
+    """
+    rest, changed, swept = [], [], {}
+    pending = collections.deque(argv)
+    while pending:
+        argument = pending.popleft()
+        match = re.fullmatch(r"--?(no)?(config|sweep)\.([^=]*)(?:=(.*))?", argument, re.DOTALL)
+        if not match:
+            rest.append(argument)
+            continue
+        no, flag, field, text = match.groups()
+        if text is None and not no and pending and not re.match("--?[A-Za-z]", pending[0]):
+            text = pending.popleft()  # --config.FIELD VALUE.
+        if flag == "config":
+            changed.append((field, _value(field, bool(no), text)))
+        elif no or text is None:
+            raise UserError(f"--sweep.{field} has no values: --sweep.{field}=VALUE,VALUE.")
+        elif field in swept:
+            raise UserError(f"--sweep.{field} is given twice: list its values after one.")
+        else:
+            swept[field] = text
+    return rest, changed, swept
+
+
+def _value(field: str, no: bool, text: str | None) -> str:
+    """The text of a change: `--config.FIELD` alone is true, `--noconfig.FIELD` is false."""
+    takes_switch = field_type(field, "config") in (bool, object)
+    if no:
+        if text is not None or not takes_switch:
+            raise UserError(f"--noconfig.{field} switches off a field that is true or false: --config.{field}=VALUE.")
+        return "false"
+    if text is None and not takes_switch:
+        raise UserError(f"--config.{field} has no value: --config.{field}=VALUE.")
+    return "true" if text is None else text
+
+
+def default_workdir(origin: dict[str, Any], ending: str = "", more: dict[str, Any] | None = None) -> str:
+    """The folder in which the same command finds its run again: runs/two_conv,epochs=3,model.kernel_size=5.
+
+    Args:
+      origin: the experiment and its changes, see `Given`.
+      ending: follows the experiment's name.
+      more: other things that tell runs apart, by name; the folder's name may then be longer.
+    """
+    file, _, argument = origin["config_file"].partition(":")
+    changed = dict(sorted(origin["overrides"].items())) | (more or {})
+    parts = [
+        pathlib.Path(file).stem + ending,
+        re.sub(r"[^\w.+=-]", "_", argument),
+        name_of(changed, 180 if more else 120),
+    ]
+    return str(pathlib.Path("runs") / ",".join(filter(None, parts)))
+
+
+def refuse_flags_of_one_run() -> None:
+    """Raises UserError if a flag is given that a sweep would ignore."""
+    for flag in _OF_ONE_RUN:
+        if flag.present:
+            raise UserError(f"--{flag.name} is for one run: leave it out, or train that run with digits.main.")
+
+
+def flags_help(of_one_run: bool = True) -> str:
+    """Describes the flags of commands that train; with or without those that a sweep refuses."""
+    shown = flags.FlagValues()
+    for flag in flags.FLAGS.get_key_flags_for_module(__name__):
+        if of_one_run or flag.name not in {flag.name for flag in _OF_ONE_RUN}:
+            flags.DEFINE_flag(flag, shown, module_name="digits.main")
+    return shown.module_help("digits.main")
+
+
+def asks_for_help(argv: list[str]) -> bool:
+    """Whether --help is among the arguments."""
+    return bool({"--help", "-h", "--helpshort", "--helpfull", "-help"} & set(argv))
+
+
+def given(workdir: str | None) -> str:
+    """The value of --workdir; UserError if it is missing."""
+    if not workdir:
+        raise UserError("--workdir is missing: name a run or a sweep, such as --workdir=runs/simple_cnn.")
+    return workdir
+
+
+def refuse(error: UserError) -> int:
+    """Prints a user's mistake; returns the exit code for it."""
+    print(f"error: {error}", file=sys.stderr)
+    return 2
+
+
+def _sentence(error: flags.Error) -> str:
+    """What absl says of a flag, ending as a sentence does."""
+    message = str(error).rstrip()
+    return message.rstrip(" .?") + ("?" if message.endswith("?") else ".")

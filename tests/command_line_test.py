@@ -1,0 +1,159 @@
+"""What the commands share: exit codes, one sentence for a mistake, flags that do not linger, changes of a config."""
+
+from absl import flags
+import pytest
+
+from digits import command_line
+from digits.errors import UserError
+
+OWN = flags.FlagValues()
+COUNT = flags.DEFINE_integer("count", 1, "How many.", flag_values=OWN)
+
+
+def call(*arguments, files=""):
+    seen = []
+
+    def body(rest):
+        seen.append((COUNT.value, rest))
+        return 0
+
+    return command_line.run(["program", *arguments], __name__, OWN, body, files), seen
+
+
+def test_flags_are_parsed_anew_and_may_stand_behind_files():
+    assert call("--count=3") == (0, [(3, [])])
+    assert call() == (0, [(1, [])])
+    assert call("a.png", "--count=2", "b.png", files="pictures") == (0, [(2, ["a.png", "b.png"])])
+
+
+@pytest.mark.parametrize(
+    "argument, words",
+    [("--cuont=3", "'cuont'"), ("--count=x", "x"), ("a.png", "'a.png' is no flag: flags start with --.")],
+)
+def test_a_mistake_is_one_sentence_and_exit_code_2(argument, words, capsys):
+    assert call(argument) == (2, [])
+    out, err = capsys.readouterr()
+    assert out == "" and err.startswith("error: ") and words in err and err.count("\n") == 1
+
+
+def test_a_workdir_without_its_flag_and_with_one_too_many(capsys):
+    own = flags.FlagValues()
+    flags.DEFINE_string("workdir", None, "A run.", flag_values=own)
+    assert command_line.run(["program", "runs/a"], __name__, own, len) == 2
+    assert capsys.readouterr().err.endswith("; did you mean --workdir=runs/a?\n")
+    assert call("--workdir=runs/a", files="runs") == (2, [])
+    assert capsys.readouterr().err == "error: Unknown command line flag 'workdir'; name runs without a flag.\n"
+
+
+def test_a_path_that_the_system_refuses_is_a_mistake(capsys, tmp_path):
+    long = tmp_path / ("x" * 300)
+    assert command_line.run(["program"], __name__, OWN, lambda _: long.stat()) == 2
+    assert capsys.readouterr().err == f"error: {long} cannot be used (File name too long).\n"
+    with pytest.raises(FileNotFoundError):  # A file of the program's own that is gone is no mistake of the user's.
+        command_line.run(["program"], __name__, OWN, lambda _: (tmp_path / "gone").stat())
+
+
+def test_what_the_work_refuses_is_a_mistake_too(capsys):
+    def body(_):
+        raise UserError("--workdir is wrong.")
+
+    assert command_line.run(["program"], __name__, OWN, body) == 2
+    assert capsys.readouterr().err == "error: --workdir is wrong.\n"
+    assert command_line.given("runs/a") == "runs/a"
+    with pytest.raises(UserError, match="--workdir is missing"):
+        command_line.given("")
+
+
+def test_help_is_the_docstring_and_the_flags(capsys):
+    assert call("--help", "--cuont") == (0, [])
+    out = capsys.readouterr().out
+    assert out.startswith(__doc__) and "--count" in out and "How many." in out
+
+
+def read(*arguments):
+    return command_line.read(["main", "--config=configs/quickstart.py", *arguments])
+
+
+@pytest.mark.parametrize(
+    "arguments, changed",
+    [
+        (["--config.epochs=3", "--config.model.hidden=128,64"], {"epochs": 3, "model.hidden": (128, 64)}),
+        (["--config.epochs", "3", "-config.seed=1"], {"epochs": 3, "seed": 1}),
+        (["--config.schedule.decay", "-1"], {"schedule.decay": -1.0}),
+        (["--config.tensorboard", "--noconfig.deterministic"], {"tensorboard": True, "deterministic": False}),
+        (["--config.seed=1", "--config.epochs=2", "--config.seed=3"], {"epochs": 2, "seed": 3}),
+        (["--config.data.name=a=b"], {"data.name": "a=b"}),
+        ([], {}),
+    ],
+)
+def test_fields_are_changed_in_every_form(arguments, changed):
+    given = read(*arguments, "--workdir=runs/a")
+    assert given.origin == {"config_file": "configs/quickstart.py", "overrides": changed}
+    assert list(given.origin["overrides"]) == list(changed)
+    assert all(given.config[field] == value for field, value in changed.items()) and given.config.is_locked
+    assert command_line.WORKDIR.value == "runs/a"
+
+
+def test_flags_may_stand_in_a_file(tmp_path):
+    (tmp_path / "flags").write_text("--config.epochs=3\n--workdir=runs/b\n")
+    given = read(f"--flagfile={tmp_path / 'flags'}")
+    assert given.config.epochs == 3 and command_line.WORKDIR.value == "runs/b"
+    with pytest.raises(UserError, match="nowhere"):
+        read(f"--flagfile={tmp_path / 'nowhere'}")
+
+
+@pytest.mark.parametrize(
+    "arguments, sentence",
+    [
+        (["--config.epochs"], "--config.epochs has no value: --config.epochs=VALUE."),
+        (["--noconfig.epochs"], "--noconfig.epochs switches off a field that is true or false"),
+        (["--noconfig.tensorboard=1"], "--noconfig.tensorboard switches off"),
+        (["--noconfig.tensorbord"], "did you mean tensorboard?"),
+        (["--config.tensorboard=1"], "--config.tensorboard has the value '1', but it must be true or false."),
+        (["--sweep.seed"], "--sweep.seed has no values"),
+        (["--num_processes=x"], "flag --num_processes=x: invalid literal for int() with base 10: 'x'."),
+    ],
+)
+def test_a_change_that_cannot_be_made_gets_a_sentence(arguments, sentence):
+    with pytest.raises(UserError) as error:
+        read(*arguments)
+    assert sentence in str(error.value)
+
+
+def test_values_of_sweeps_are_kept_as_text():
+    assert read("--sweep.seed=0:10", "--sweep.model.hidden", "(8,),(16,)").swept == {
+        "seed": "0:10",
+        "model.hidden": "(8,),(16,)",
+    }
+
+
+def test_a_field_that_follows_another_is_changed_with_it(tmp_path):
+    path = tmp_path / "follows.py"
+    path.write_text(
+        "from configs import base\n"
+        "def get_config():\n"
+        "    config = base.get_config().unlock()\n"
+        "    config.eval_batch_size = config.get_ref('batch_size') * 2\n"
+        "    return config\n"
+    )
+    config = command_line.read(["main", f"--config={path}", "--config.batch_size=7"]).config
+    assert config.eval_batch_size == 14 and config.is_locked
+
+
+def test_default_workdir_is_named_after_config_and_changes():
+    def folder(file, **changes):
+        return command_line.default_workdir({"config_file": file, "overrides": changes})
+
+    assert folder("configs/two_conv.py") == "runs/two_conv"
+    changes = {"model.kernel_size": 5, "epochs": 3, "data.name": "a/b.npz"}
+    assert folder("x/two_conv.py", **changes) == "runs/two_conv,data.name=a_b.npz,epochs=3,model.kernel_size=5"
+    assert folder("x/mine.py:wide") == "runs/mine,wide" and folder("x/mine.py:a b/*$(c)") == "runs/mine,a_b____c_"
+    origin = {"config_file": "x/mine.py:wide", "overrides": {"epochs": 3}}
+    assert command_line.default_workdir(origin, "_sweep", {"seed": "0:3"}) == "runs/mine_sweep,wide,epochs=3,seed=0:3"
+
+
+def test_reading_a_command_line_imports_neither_jax_nor_numpy(run_module):
+    done = run_module("digits.main", "--config=simple_cnn", "--fields", python=("-X", "importtime"))
+    assert done.returncode == 0 and "`model.kernel_size` = `3`" in done.stdout
+    imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert "digits.command_line" in imported and not {"jax", "flax", "numpy", "optax"} & imported

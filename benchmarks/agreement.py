@@ -62,7 +62,7 @@ def compare(_folder) -> dict[str, Any]:
         "seed": config.seed,
         "contestants": reports,
         "failed": {},
-        "machine": results.machine({}),
+        "machine": results.computer({}),
         **results.origin("benchmarks.agreement", sys.argv[1:]),
     }
 

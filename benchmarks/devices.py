@@ -23,7 +23,7 @@ from unittest import mock
 from absl import flags
 
 from benchmarks import results
-from digits import command_line, figures
+from digits import command_line, style
 from digits.config import convert, name_of, with_values
 from digits.errors import UserError
 
@@ -125,14 +125,14 @@ def compare(name: str, config, images, labels, steps: int, examples: int) -> dic
     return found
 
 
-@figures.styled
+@style.styled
 def picture(found: dict[str, Any]) -> bytes:
     """The losses of every step of all numbers of devices, one over the other, as a PNG file."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(8, 3.5), dpi=figures.DPI, layout="constrained")
+    figure = Figure(figsize=(8, 3.5), dpi=style.DPI, layout="constrained")
     axes = figure.subplots()
-    styles = zip((5, 2.5, 1), figures.COLOURS[:3], found["losses"].items(), strict=True)
+    styles = zip((5, 2.5, 1), style.COLOURS[:3], found["losses"].items(), strict=True)
     for width, colour, (devices, losses) in styles:
         axes.plot(
             range(1, len(losses) + 1), losses, lw=width, color=colour, label=f"{devices} device{'s' * (devices > 1)}"
@@ -141,7 +141,7 @@ def picture(found: dict[str, Any]) -> bytes:
     axes.yaxis.set_major_formatter("{x:g}")
     axes.yaxis.set_minor_formatter("{x:g}")
     axes.legend(frameon=False)
-    return figures.png(figure)
+    return style.png(figure)
 
 
 def _main(names: Sequence[str]) -> int:
@@ -173,7 +173,7 @@ def _main(names: Sequence[str]) -> int:
         title = ",".join([name, *([name_of(changes)] if changes else [])])
         found = {"kind": "devices", "title": title, "overrides": _SET.value}
         found |= compare(name, config, dataset.train_images, dataset.train_labels, _STEPS.value, _EXAMPLES.value)
-        found |= {"machine": results.machine({}), **results.origin("benchmarks.devices", sys.argv[1:])}
+        found |= {"machine": results.computer({}), **results.origin("benchmarks.devices", sys.argv[1:])}
         (folder / f"devices_{title}.json").write_text(json.dumps(found, indent=1) + "\n")
         (folder / f"devices_{title}.png").write_bytes(picture(found))
     return 0

@@ -104,7 +104,7 @@ def compare(_folder) -> dict[str, Any]:
         "batch_size": config.batch_size,
         "contestants": reports,
         "failed": {},
-        "machine": results.machine({}),
+        "machine": results.computer({}),
         "versions": results.own_versions(),
         **results.origin("benchmarks.operations", sys.argv[1:]),
     }

@@ -71,7 +71,7 @@ def compare(folder: pathlib.Path) -> dict[str, Any]:
         "contestants": race.reports,
         "ratios": {name: vars(row["ratio"]) for name, row in rows.items() if row["ratio"]},
         "failed": race.failed | dict.fromkeys(left_out, command.NOT_INSTALLED),
-        "machine": results.machine(race.reports),
+        "machine": results.computer(race.reports),
         "versions": results.own_versions(),
         **results.origin("benchmarks.peers", sys.argv[1:]),
     }

@@ -49,7 +49,7 @@ def compare(folder: pathlib.Path) -> dict[str, Any]:
         "batch_size": config.batch_size,
         "contestants": reports,
         "failed": {},
-        "machine": results.machine({"digits": {"device": jax.devices()[0].device_kind}}),
+        "machine": results.computer({"digits": {"device": jax.devices()[0].device_kind}}),
         "versions": results.own_versions(),
         **results.origin("benchmarks.populations", sys.argv[1:]),
     }

@@ -123,7 +123,7 @@ HEADINGS = [
 ]  # fmt: skip
 
 
-def machine(reports: dict[str, dict]) -> dict[str, Any]:
+def computer(reports: dict[str, dict]) -> dict[str, Any]:
     """The processor's name, the number of its cores that may be used, and the accelerator, if one was used."""
     accelerators = sorted({report.get("device", "cpu") for report in reports.values()} - {"cpu"})
     return {"cpu": record.processor(), "cores": record.cores(), "gpu": accelerators[0] if accelerators else None}

@@ -77,7 +77,7 @@ def compare(folder: pathlib.Path) -> dict[str, Any]:
         "before_the_rounds_s": first["seconds"],
         "contestants": reports,
         "failed": dict.fromkeys(left_out, command.NOT_INSTALLED),
-        "machine": results.machine(reports),
+        "machine": results.computer(reports),
         "versions": results.own_versions(),
         **results.origin("benchmarks.startup", sys.argv[1:]),
     }

@@ -187,11 +187,11 @@ def environment() -> dict[str, Any]:
     """
     names = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "ml_collections")
     versions = {"python": platform.python_version(), **{name: importlib.metadata.version(name) for name in names}}
-    memory = {"peak_memory_bytes": _peak_memory()}
+    used = {"peak_memory_bytes": peak_memory()}
     peaks = [(d.memory_stats() or {}).get("peak_bytes_in_use") for d in jax.local_devices()]
     if any(peaks):
-        memory["device_peak_memory_bytes"] = max(filter(None, peaks))
-    return {"device": device(), **memory, "versions": versions, **checkout()}
+        used["device_peak_memory_bytes"] = max(filter(None, peaks))
+    return {"device": device(), **used, "versions": versions, **checkout()}
 
 
 def device() -> str:
@@ -225,7 +225,7 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 
 
-def _peak_memory() -> int | None:
+def peak_memory() -> int | None:
     """The most memory this process ever had, in bytes; None on Windows, which does not tell."""
     try:
         # On Linux ru_maxrss begins with the size of the process that started this one, which may have been larger.

@@ -17,8 +17,8 @@ NOTHING = {"theta": 0.0, "shear": 0.0, "zoom_x": 1.0, "zoom_y": 1.0, "tx": 0.0, 
 
 
 def affine(**changed):
-    transforms = augment.Transforms(**{k: jnp.full(5, v) for k, v in (NOTHING | changed).items()})
-    return np.asarray(augment.affine(IMAGES, transforms))
+    chosen = augment.Transforms(**{k: jnp.full(5, v) for k, v in (NOTHING | changed).items()})
+    return np.asarray(augment.affine(IMAGES, chosen))
 
 
 def test_no_range_leaves_the_images_untouched():

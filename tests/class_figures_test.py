@@ -92,8 +92,8 @@ def test_pictures_of_mistakes_are_drawn_where_there_are_any(mixed, monkeypatch):
     monkeypatch.setattr(sheet, "sheet", lambda *args, **how: shown.append(args) or draw(*args, **how))
     pictures = class_figures.draw(mixed, images, robustness_rows())
     assert list(pictures) == ["confusion", "reliability", "mistakes", "doubtful", "robustness"]
-    for png in pictures.values():
-        Image.open(io.BytesIO(png)).load()
+    for content in pictures.values():
+        Image.open(io.BytesIO(content)).load()
     (mistakes, captions), (doubtful, _) = shown
     np.testing.assert_array_equal(mistakes, images[[5, 3]])  # The surest first.
     probability = np.exp(6) / (np.exp(6) + 2)

@@ -47,8 +47,8 @@ def test_types_are_those_of_the_base_config():
 
 
 def test_the_page_of_fields_is_what_the_command_prints():
-    page = "\n".join(config.page(base.get_config(), "configs/base.py")) + "\n"
-    assert (ROOT / "docs" / "fields.md").read_text() == page, "python -m digits.main --config=configs/base.py --fields"
+    printed = "\n".join(config.page(base.get_config(), "configs/base.py")) + "\n"
+    assert (ROOT / "docs" / "fields.md").read_text() == printed, "python -m digits.main --config=configs/base.py --fields"
 
 
 def test_choices_are_those_of_the_networks():

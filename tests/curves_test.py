@@ -70,9 +70,9 @@ def test_documented_epochs_are_marks_and_lost_ones_are_not():
 def test_a_run_has_its_colour_and_members_are_a_mean_with_their_range():
     runs = {"a": run(0.4, 0.3), "$b": [run(0.2, 0.1, 0.05), run(0.4)]}
     figure = curves(runs)
-    colours = style.colours(list(runs))
-    assert colours == {"a": style.BLUE, "$b": style.VERMILLION}
-    assert lines(figure.axes[0])[colours["$b"], "--"] == [[1, pytest.approx(0.3)], [2, 0.1], [3, 0.05]]
+    by_name = style.colours(list(runs))
+    assert by_name == {"a": style.BLUE, "$b": style.VERMILLION}
+    assert lines(figure.axes[0])[by_name["$b"], "--"] == [[1, pytest.approx(0.3)], [2, 0.1], [3, 0.05]]
     (band, _) = figure.axes[0].collections
     x, y = band.get_paths()[0].vertices.T
     assert (y[x == 1].min(), y[x == 1].max()) == (0.2, 0.4)

@@ -109,12 +109,10 @@ def test_other_weights_in_a_checkpoint_are_found(copy):
     step = saved.steps()[0]
     state, about = saved.restore(step)
     saved.remove(step)
-    real, checkpoints.digest = checkpoints.digest, lambda state: "0" * 64
-    try:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("digits.checkpoints.digest", lambda state: "0" * 64)
         saved.save(step, state, about)
         saved.steps()
-    finally:
-        checkpoints.digest = real
     with pytest.raises(checkpoints.Damaged, match="are not those that were saved"):
         saved.restore(step)
     saved.close()

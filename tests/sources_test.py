@@ -203,8 +203,8 @@ def test_writers_are_read_exactly_or_refused(tmp_path, damage, gzipped):
             sources.read_writers("train", LABELS_OF_WRITERS, [tmp_path])
         assert str(path) in str(error.value) and word in str(error.value)
     else:
-        writers = sources.read_writers("train", LABELS_OF_WRITERS, [tmp_path / "nowhere", tmp_path])
-        assert writers.dtype == np.int32 and writers.tolist() == table[:, 2].tolist()
+        people = sources.read_writers("train", LABELS_OF_WRITERS, [tmp_path / "nowhere", tmp_path])
+        assert people.dtype == np.int32 and people.tolist() == table[:, 2].tolist()
 
 
 @pytest.mark.parametrize("gzipped", [False, True], ids=["plain", "gzipped"])

@@ -159,32 +159,32 @@ def dataset_of(arrays):
 def test_split_gives_images_with_their_labels(validation, fold):
     arrays = small_sets()
     train, held = data.split_indices(validation, fold, 40)
-    splits = data.split(dataset_of(arrays), data_config(validation, fold))
-    for (images, labels), indices in ((splits.train, train), (splits.validation, held)):
+    parts = data.split(dataset_of(arrays), data_config(validation, fold))
+    for (images, labels), indices in ((parts.train, train), (parts.validation, held)):
         np.testing.assert_array_equal(images, arrays[0][indices])
         np.testing.assert_array_equal(labels, arrays[1][indices])
-    np.testing.assert_array_equal(splits.test[0], arrays[2])
-    np.testing.assert_array_equal(splits.test[1], arrays[3])
+    np.testing.assert_array_equal(parts.test[0], arrays[2])
+    np.testing.assert_array_equal(parts.test[1], arrays[3])
 
 
 @pytest.mark.parametrize("validation, copied", [("none", False), ("last(7)", False), ("random(0.175, 0)", True)])
 def test_split_copies_images_only_where_it_must(validation, copied):
     arrays = small_sets()
-    splits = data.split(dataset_of(arrays), data_config(validation))
-    assert np.shares_memory(splits.train[0], arrays[0]) != copied
+    parts = data.split(dataset_of(arrays), data_config(validation))
+    assert np.shares_memory(parts.train[0], arrays[0]) != copied
 
 
 def test_split_none_has_no_validation_and_split_test_validates_on_the_test_set():
     arrays = small_sets()
     for validation in ("none", "test"):
-        splits = data.split(dataset_of(arrays), data_config(validation))
-        np.testing.assert_array_equal(splits.train[0], arrays[0])
-        np.testing.assert_array_equal(splits.train[1], arrays[1])
+        parts = data.split(dataset_of(arrays), data_config(validation))
+        np.testing.assert_array_equal(parts.train[0], arrays[0])
+        np.testing.assert_array_equal(parts.train[1], arrays[1])
         if validation == "none":
-            assert splits.validation is None
+            assert parts.validation is None
         else:
-            np.testing.assert_array_equal(splits.validation[0], arrays[2])
-            np.testing.assert_array_equal(splits.validation[1], arrays[3])
+            np.testing.assert_array_equal(parts.validation[0], arrays[2])
+            np.testing.assert_array_equal(parts.validation[1], arrays[3])
 
 
 # Folds of writers.
@@ -240,13 +240,13 @@ def test_writer_folds_hold_out_every_example_once_and_no_writer_is_on_both_sides
     index = {image.tobytes(): number for number, image in enumerate(mnist_noise.train_images)}
     held_by_all = []
     for fold in range(5):
-        splits = data.split(mnist_noise, data_config("writer_folds(5)", fold))
-        train, held = ([index[image.tobytes()] for image in images] for images, _ in (splits.train, splits.validation))
+        parts = data.split(mnist_noise, data_config("writer_folds(5)", fold))
+        train, held = ([index[image.tobytes()] for image in images] for images, _ in (parts.train, parts.validation))
         assert not set(people[train]) & set(people[held])
         assert sorted(train + held) == list(range(200))
-        np.testing.assert_array_equal(splits.train[1], mnist_noise.train_labels[train])
-        np.testing.assert_array_equal(splits.validation[1], mnist_noise.train_labels[held])
-        np.testing.assert_array_equal(splits.test[0], mnist_noise.test_images)
+        np.testing.assert_array_equal(parts.train[1], mnist_noise.train_labels[train])
+        np.testing.assert_array_equal(parts.validation[1], mnist_noise.train_labels[held])
+        np.testing.assert_array_equal(parts.test[0], mnist_noise.test_images)
         held_by_all += held
     assert sorted(held_by_all) == list(range(200))
 
@@ -371,6 +371,6 @@ def test_writers_of_mnist(mnist_dir):
         indices = data.split_indices("writer_folds(5)", fold, 60000, train)
         np.testing.assert_array_equal(indices[0], expected_train)
         np.testing.assert_array_equal(indices[1], expected_held)
-    splits = data.split(dataset, data_config("writer_folds(5)", 4))
-    np.testing.assert_array_equal(splits.train[0], dataset.train_images[expected[4][0]])
-    np.testing.assert_array_equal(splits.validation[1], dataset.train_labels[expected[4][1]])
+    parts = data.split(dataset, data_config("writer_folds(5)", 4))
+    np.testing.assert_array_equal(parts.train[0], dataset.train_images[expected[4][0]])
+    np.testing.assert_array_equal(parts.validation[1], dataset.train_labels[expected[4][1]])

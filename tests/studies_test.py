@@ -96,9 +96,9 @@ def test_splits_of_their_own_stand_beside_one_split_of_the_same_size():
     resplit = [arm for arm in ARMS.values() if arm.resplits]
     assert {arm.config for arm in resplit} == {"dense_32_32", "dense_batch_32", "five_conv", "simple_cnn"}
     for arm in resplit:
-        fixed, splits = ARMS[arm.resplits], [arm.values(seed)["data.validation"] for seed in range(arm.seeds)]
+        fixed, own = ARMS[arm.resplits], [arm.values(seed)["data.validation"] for seed in range(arm.seeds)]
         assert fixed.config == arm.config and validation(fixed) == "last(10000)"
-        held_out = [data.split_indices(split, 0, 60_000)[1] for split in splits]
+        held_out = [data.split_indices(split, 0, 60_000)[1] for split in own]
         assert [len(indices) for indices in held_out] == [10_000] * arm.seeds
         assert len({indices.tobytes() for indices in held_out}) == arm.seeds
 

@@ -18,8 +18,8 @@ def test_a_figure_is_drawn_in_the_style_and_others_are_not():
 
 
 def test_colours_repeat_after_eight():
-    colours = style.colours([f"run {i}" for i in range(9)])
-    assert len(set(colours.values())) == 8 and colours["run 8"] == colours["run 0"] == style.BLUE
+    found = style.colours([f"run {i}" for i in range(9)])
+    assert len(set(found.values())) == 8 and found["run 8"] == found["run 0"] == style.BLUE
 
 
 def test_a_figure_becomes_a_png_of_its_size():

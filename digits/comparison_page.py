@@ -30,16 +30,6 @@ class Entry:
         """The run, if this is one and it is finished."""
         return self.runs[0] if self.sweep is None and self.runs[0].result else None
 
-    @property
-    def unfinished(self) -> bool:
-        """Whether this is a run that is not finished."""
-        return self.sweep is None and not self.runs[0].result
-
-    @property
-    def validated_on_test(self) -> bool:
-        """Whether validation was the test set."""
-        return any(run.validated_on_test for run in self.runs)
-
 
 def content(paths: Sequence[str | os.PathLike], shared: SharedByRuns) -> dict[str, Any]:
     """Computes the template's variables.

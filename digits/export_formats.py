@@ -30,7 +30,7 @@ _EXTRA = "assets.extra"  # The place in a SavedModel for its owner's files; Tens
 
 
 def probabilities(run: "loading.Run") -> Callable[["jax.Array"], "jax.Array"]:
-    """A run as a function of images, uint8 Nx28x28, to probabilities, float32 NxK; N may be symbolic."""
+    """Makes a run a function of images, uint8 Nx28x28, to probabilities, float32 NxK; N may be symbolic."""
     from flax import nnx
     import jax
 
@@ -106,8 +106,10 @@ def _savedmodel_metadata(path: pathlib.Path) -> dict[str, Any]:
 
 
 def _write_tflite(run: "loading.Run", path: pathlib.Path, metadata: dict[str, Any]) -> None:
-    """The SavedModel, converted to built-in operations alone; a zip file at its end, as TensorFlow Lite's tools put files
-    that belong to a model, which `unzip` and the standard library open."""
+    """Converts the SavedModel to built-in operations alone, and appends a zip file with the metadata.
+
+    TensorFlow Lite's tools append the files of a model so; `unzip` and the standard library open it.
+    """
     tf = import_tensorflow()
     with tempfile.TemporaryDirectory() as folder:
         _write_savedmodel(run, pathlib.Path(folder) / "model", metadata)

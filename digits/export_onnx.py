@@ -1,4 +1,4 @@
-"""A run as an ONNX model, layer by layer, with the `onnx` package alone.
+"""Writes a run as an ONNX model, layer by layer, with the `onnx` package alone.
 
 Converters from JAX give every shape that depends on the batch size a chain of operations of its own; written from the
 layers, a model is what a person would draw, and all runtimes know its operations.
@@ -19,7 +19,7 @@ _ACTIVATIONS = {"relu": "Relu", "tanh": "Tanh", "sigmoid": "Sigmoid", "elu": "El
 
 
 class _Graph:
-    """Nodes and constants, in order. Values are named by their nodes."""
+    """Collects nodes and constants, in order. Values are named by their nodes."""
 
     def __init__(self):
         self.nodes, self.constants = [], []
@@ -37,7 +37,7 @@ class _Graph:
 
 
 def model(run: loading.Run) -> onnx.ModelProto:
-    """The model: images, uint8 Nx28x28 with pixels of 0 to 255, to probabilities, float32 NxK.
+    """Builds the model: images, uint8 Nx28x28 with pixels of 0 to 255, to probabilities, float32 NxK.
 
     Raises:
       UserError: the network has a layer that is not known here.
@@ -63,7 +63,7 @@ def model(run: loading.Run) -> onnx.ModelProto:
 
 
 def _normalize(graph: _Graph, kind: str) -> str:
-    """`data.normalize`; the result is NxCxHxW, as ONNX's convolutions take it."""
+    """Adds the nodes of `data.normalize`; the result is NxCxHxW, as ONNX's convolutions take it."""
     x = graph.add("Cast", "pixels", "images", to=onnx.TensorProto.FLOAT)
     if kind == "unit":
         norm = np.float32(255)

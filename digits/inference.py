@@ -1,4 +1,4 @@
-"""Predictions, and exact loss and accuracy, of a network on uint8 images that lie on the device."""
+"""Computes predictions, and exact loss and accuracy, of a network on uint8 images."""
 
 from collections.abc import Callable
 import functools
@@ -15,7 +15,7 @@ from digits.parallel import Devices
 
 
 def make_predict(graphdef: nnx.GraphDef, normalization: str) -> Callable[[dict, dict, jax.Array], jax.Array]:
-    """Returns (params, stats, images) -> logits, NxK, for images of Nx28x28 with pixels of 0 to 255."""
+    """Makes the function (params, stats, images) -> logits, NxK, for images of Nx28x28 with pixels of 0 to 255."""
 
     def predict(params, stats, images):
         return nnx.merge(graphdef, params, stats)(data.normalize(images, normalization))
@@ -25,12 +25,12 @@ def make_predict(graphdef: nnx.GraphDef, normalization: str) -> Callable[[dict, 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
 def _logits(graphdef: nnx.GraphDef, normalization: str, params: dict, stats: dict, images: jax.Array) -> jax.Array:
-    """Compiled once for all networks with equal first arguments."""
+    """Computes logits; compiled once for all networks with equal first arguments."""
     return make_predict(graphdef, normalization)(params, stats, images)
 
 
 def logits(model: nnx.Module, normalization: str, images: np.ndarray, batch_size: int = 1000) -> np.ndarray:
-    """Logits, NxK, of a network `models.for_evaluation` for images of Nx28x28 with pixels of 0 to 255."""
+    """Computes logits, NxK, of images of Nx28x28 with pixels of 0 to 255; `model` is one `models.for_evaluation`."""
     network = models.split(model)
     batches = np.split(images, range(batch_size, len(images), batch_size))
     parts = [_logits(network[0], normalization, *network[1:], batch) for batch in batches]
@@ -44,7 +44,9 @@ def make_evaluate(
     devices: Devices = Devices(),
     compiler_options: dict[str, Any] | None = None,
 ) -> Callable[..., dict[str, float]]:
-    """Returns (params, stats, images, labels, numbers=None) -> {"loss", "accuracy"}, exact for any number of examples.
+    """Makes the function (params, stats, images, labels, numbers=None) -> {"loss", "accuracy"}, exact for any count.
+
+        make_evaluate(graphdef, "unit", batch_size=1000)(params, stats, images, labels)["accuracy"]
 
     Sums over batches, the last one padded and masked, are divided once by the number of examples. The loss is the mean
     cross-entropy in nats plus the network's L2 penalty, as Keras reports it; `numbers` may hold other L2 factors than

@@ -62,7 +62,7 @@ class SharedByRuns:
         return self.datasets[name]
 
     def examples(self, config: ConfigDict, split: str) -> Examples | None:
-        """Splits the dataset of a `config.data`; returns its "train", "validation" or "test", or None if it has none."""
+        """Splits the dataset of a `config.data`; returns "train", "validation" or "test", or None if there is none."""
         dataset = self.dataset(config.name)
         if split == "test":  # Without splitting, which is impossible where the list of writers is missing.
             return Examples(dataset.test_images, dataset.test_labels)

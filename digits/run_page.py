@@ -19,20 +19,12 @@ def content(run: JudgedRun) -> tuple[dict[str, Any], dict[str, bytes]]:
     shown = {
         "title": f"{run.name}: " + (f"test accuracy {result['test_accuracy']:.4f}" if result else "not finished"),
         "run": run,
-        "config": run.config,
-        "counts": run.about["data"],
-        "overrides": list(run.about["overrides"]),
-        "result": result,
         "pictures": pictures,
         "validated_on_test": VALIDATED_ON_TEST,
         "command": _command(run),
-        "override_rows": [
-            {"field": f"config.{field}", "value": str(value)} for field, value in run.about["overrides"].items()
-        ],
+        "override_rows": _field_rows(run.about["overrides"], "config."),
         "data": _data(run),
-        "config_rows": [
-            {"field": field, "value": str(value)} for field, value in flat(run.config.to_dict()).items()
-        ],
+        "config_rows": _field_rows(flat(run.config.to_dict())),
         "layer_rows": [
             {
                 "layer": layer.name,
@@ -49,6 +41,10 @@ def content(run: JudgedRun) -> tuple[dict[str, Any], dict[str, bytes]]:
     if result:
         shown |= _tested(run)
     return shown, pictures
+
+
+def _field_rows(values: dict[str, Any], prefix: str = "") -> list[dict[str, str]]:
+    return [{"field": prefix + field, "value": str(value)} for field, value in values.items()]
 
 
 def _pictures(run: JudgedRun) -> dict[str, bytes]:

@@ -1,7 +1,7 @@
-"""The figure of a sweep, for `tables.write_sweep`.
+"""Draws a sweep: the figure that chooses the best point against the swept fields.
 
-One swept field: the choosing figure against it. Two: a heat map, with a panel a field beside it. More: a panel a field.
-Seeds or folds alone: a strip of the members. Drawn without pyplot, so that a notebook's own figures stay as they are.
+One field is a panel. Two are a heat map with a panel for each field beside it. More are a panel each. Seeds or folds
+alone are a strip of the members.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -34,13 +34,16 @@ _MEMBER, _MEAN, _LOST = SKY, BLUE, VERMILLION
 
 
 def values_of(sweep: Sweep, field: str) -> list[Any]:
-    """The values that a field was swept over: numbers in their order, others in the sweep's."""
+    """Lists the values that a field was swept over: numbers in ascending order, others in the order of the sweep."""
     values = list(dict.fromkeys(member.values[field] for member in sweep.members))
     return sorted(values) if _are_numbers(values) else values
 
 
 def axis_kind(values: Sequence[Any]) -> str:
-    """One of "log", "linear", "categorical": log for positive numbers over a factor of 10, or in geometric steps."""
+    """Chooses "log", "linear" or "categorical": log for positive numbers over a factor of 10, or in geometric steps.
+
+    axis_kind([0.001, 0.01, 0.1]) == "log"
+    """
     if not _are_numbers(values):
         return "categorical"
     values = sorted(values)
@@ -53,7 +56,7 @@ def axis_kind(values: Sequence[Any]) -> str:
 
 @styled
 def draw(sweep: Sweep) -> bytes | None:
-    """A PNG, 1200 pixels wide; None if nothing varies or nothing has finished.
+    """Draws a sweep as a PNG file, 1200 pixels wide; None if nothing varies or no member has finished.
 
     Raises:
       ImportError: matplotlib is not installed.
@@ -94,7 +97,7 @@ def _are_numbers(values: Sequence[Any]) -> bool:
 
 
 def _figures(members: Iterable[SweptRun], name: str) -> list[float]:
-    """The members' figures of this name, where they have a finite one."""
+    """The members' figures of this name that are finite numbers."""
     values = [member.figures[name] for member in members]
     return [value for value in values if value is not None and math.isfinite(value)]
 
@@ -108,10 +111,10 @@ def _text(value: Any) -> str:
 
 
 def _stretch(sweep: Sweep) -> tuple[tuple[Callable, Callable], list[float]] | None:
-    """Scale (to it and back) and ticks that tell figures over orders of magnitude apart; None where linear will do.
+    """The functions to and from a logarithmic scale, and its ticks; None if the figures need only a linear one.
 
-    One learning rate too high would otherwise press all other points into a line. Losses go by their logarithm,
-    accuracies by that of their distance from 1; one image in 10,000 more keeps zero finite.
+    On a linear scale, one learning rate that is too high would press all other points into a line. A loss goes by its
+    logarithm, an accuracy by that of its distance from 1. Both are increased by 1e-4, so that zero stays finite.
     """
     import numpy as np
 
@@ -129,7 +132,7 @@ def _stretch(sweep: Sweep) -> tuple[tuple[Callable, Callable], list[float]] | No
 
 
 def _set_figure_axis(axes: Any, xy: str, sweep: Sweep) -> None:
-    """Name, scale and ticks of the "x" or "y" axis that shows the choosing figure."""
+    """Sets name, scale and ticks of the "x" or "y" axis that shows the choosing figure."""
     from matplotlib import ticker
 
     stretch = _stretch(sweep)
@@ -144,7 +147,7 @@ def _set_figure_axis(axes: Any, xy: str, sweep: Sweep) -> None:
 
 
 def _set_field_axis(axes: Any, field: str, values: list[Any], room: int) -> dict[Any, float]:
-    """Name, scale and ticks of an x axis, `room` characters wide, for a swept field; where each value lies on it."""
+    """Sets name, scale and ticks of an x axis, `room` characters wide, for a swept field; returns each value's place."""
     kind = axis_kind(values)
     along = list(range(len(values))) if kind == "categorical" else values
     if kind == "log":
@@ -171,7 +174,7 @@ def _set_ticks(axes: Any, places: Sequence[float], values: Sequence[Any], room: 
 
 
 def _panels(places: Sequence[Any], sweep: Sweep, fields: list[str], room: int) -> None:
-    """The choosing figure against each field: all members, and for every value their mean."""
+    """Draws the choosing figure against each field: all members, and for every value their mean."""
     # Members of a value differ in the other fields too, where there are others: no interval of their mean then.
     alone = len(fields) == 1
     ends = []
@@ -211,7 +214,7 @@ def _panels(places: Sequence[Any], sweep: Sweep, fields: list[str], room: int) -
 
 
 def _set_limits(axes: Any, sweep: Sweep, ends: list[float]) -> None:
-    """Limits of the shared y axis: of all members and bars, with room for the failures at the foot."""
+    """Sets the limits of the shared y axis to all members and bars, with room for the failures at the foot."""
     stretch, shown = _stretch(sweep), _figures(sweep.members, sweep.chooses)
     if stretch:  # Where a bar may reach beyond what the scale can show, and is cut off.
         to, back = stretch[0]
@@ -225,7 +228,7 @@ def _set_limits(axes: Any, sweep: Sweep, ends: list[float]) -> None:
 
 
 def _heat_map(axes: Any, sweep: Sweep, down: str, across: str) -> None:
-    """The mean of every point, written into its cell; what has not finished is hatched, the best framed."""
+    """Draws the mean of every point into its cell; points without a finished member are hatched, the best is framed."""
     from matplotlib import colors, patches
     import numpy as np
 
@@ -265,7 +268,7 @@ def _heat_map(axes: Any, sweep: Sweep, down: str, across: str) -> None:
 
 
 def _strip(axes: Any, sweep: Sweep) -> None:
-    """All members on one line, spread a little across it, and their mean ± std."""
+    """Draws all members on one line, spread a little across it, and their mean ± std."""
     shown = _figures(sweep.members, sweep.chooses)
     summary = summarize(shown)
     across = [0.4 * ((i * 0.618) % 1 - 0.5) for i in range(len(shown))]

@@ -33,7 +33,7 @@ import pytest
 import scipy.stats
 
 from configs import base
-from digits import augment, data, layers, models, optimizer, step
+from digits import augment, checks, data, layers, models, optimizer, step
 
 # Of Keras's own code.
 pytestmark = [
@@ -498,7 +498,7 @@ def optimizer_config(schedule=None, **fields):
     config.epochs = 5
     config.optimizer.update(fields)
     config.schedule.update(schedule or {})
-    optimizer.check(config)
+    checks.check(config)
     return config
 
 

@@ -1,12 +1,11 @@
 """The run directory's files: torn and superfluous lines; and the machine that is recorded."""
 
-import json
 import platform
 
 import numpy as np
 import pytest
 
-from configs import base, deep_cnn
+from configs import base
 from digits import errors, record
 
 

@@ -87,6 +87,7 @@ def render(files: list[dict[str, Any]]) -> str:
     agreements = [measured for measured in files if measured["kind"] == "agreement"]
     parts = [INTRODUCTION, _summary(peers), _startup(startups), _populations(files), _agreement(agreements)]
     parts.append(_devices([measured for measured in files if measured["kind"] == "devices"]))
+    parts.append(_operations([measured for measured in files if measured["kind"] == "operations"]))
     contestants = "\n".join(f"- `{name}`: {entry.words}" for name, entry in CONTESTANTS.items())
     parts.append(METHOD.format(contestants=contestants))
     if peers:
@@ -240,6 +241,47 @@ def _devices(compared: list[dict]) -> str:
         "float64 after the same steps. Below are the losses of two epochs of the first images in float32.\n\n"
     )
     return text + _markdown([*headings, "device", "date"], lines) + pictures
+
+
+def _operations(files: list[dict]) -> str:
+    """The operations that replace XLA's own against those, a table for each."""
+    text = "## Operations in place of XLA's own\n\n"
+    for ours, theirs, words in (
+        (
+            "dot",
+            "stock call",
+            "Convolutions as matrix products in the compiled epoch, as without a C++ compiler, against XLA's own in one call\na step",
+        ),
+        (
+            "native",
+            "bernoulli",
+            "Dropout by 8 or 16 random bits a number against `jax.random.bernoulli`, both in the compiled epoch",
+        ),
+    ):
+        lines = []
+        for measured in files:
+            reports = measured["contestants"]
+            if ours not in reports or theirs not in reports:
+                continue
+            speeds = [
+                results.Spread.of(1 / item["seconds"] for item in reports[way]["rounds"]) for way in (ours, theirs)
+            ]
+            other = {way: reports[way] for way in (ours, theirs)}
+            ratio = results.times_as_fast({"contestants": other}, theirs)[ours]
+            name = f"`{measured['model']}`{_differences(measured)}"
+            lines.append([name, *speeds, ratio, len(reports[ours]["rounds"]), _device(measured), measured["date"]])
+        if lines:
+            headings = [
+                "network",
+                f"{ours}, steps/s",
+                f"{theirs}, steps/s",
+                "times as fast",
+                "rounds",
+                "device",
+                "date",
+            ]
+            text += f"{words} (`python -m benchmarks.operations`).\n\n{_markdown(headings, lines)}\n"
+    return text if files else ""
 
 
 def _section(measured: dict) -> str:

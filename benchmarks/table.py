@@ -245,43 +245,35 @@ def _devices(compared: list[dict]) -> str:
 
 def _operations(files: list[dict]) -> str:
     """The operations that replace XLA's own against those, a table for each."""
-    text = "## Operations in place of XLA's own\n\n"
+    if not files:
+        return ""
+    text = "## Operations in place of XLA's own\n"
     for ours, theirs, words in (
         (
             "dot",
             "stock call",
-            "Convolutions as matrix products in the compiled epoch, as without a C++ compiler, against XLA's own in one call\na step",
+            "Without a C++ compiler: convolutions as matrix products in the compiled epoch, against XLA's own in a call of\n"
+            "a compiled function for every step",
         ),
         (
             "native",
             "bernoulli",
-            "Dropout by 8 or 16 random bits a number against `jax.random.bernoulli`, both in the compiled epoch",
+            "Dropout by 8 or 16 random bits a number, against `jax.random.bernoulli`, both in the compiled epoch",
         ),
     ):
         lines = []
         for measured in files:
-            reports = measured["contestants"]
-            if ours not in reports or theirs not in reports:
-                continue
-            speeds = [
-                results.Spread.of(1 / item["seconds"] for item in reports[way]["rounds"]) for way in (ours, theirs)
-            ]
-            other = {way: reports[way] for way in (ours, theirs)}
-            ratio = results.times_as_fast({"contestants": other}, theirs)[ours]
-            name = f"`{measured['model']}`{_differences(measured)}"
-            lines.append([name, *speeds, ratio, len(reports[ours]["rounds"]), _device(measured), measured["date"]])
-        if lines:
-            headings = [
-                "network",
-                f"{ours}, steps/s",
-                f"{theirs}, steps/s",
-                "times as fast",
-                "rounds",
-                "device",
-                "date",
-            ]
-            text += f"{words} (`python -m benchmarks.operations`).\n\n{_markdown(headings, lines)}\n"
-    return text if files else ""
+            if theirs in measured["contestants"]:
+                pair = {way: measured["contestants"][way] for way in (ours, theirs)}
+                speeds = [results.Spread.of(1 / item["seconds"] for item in pair[way]["rounds"]) for way in pair]
+                ratio = results.times_as_fast({"contestants": pair}, theirs)[ours]
+                load = "-".join(f"{number:.0f}" for number in measured["load"])
+                name = f"`{measured['model']}`{_differences(measured)}"
+                rounds = len(pair[ours]["rounds"])
+                lines.append([name, *speeds, ratio, rounds, load, _device(measured), measured["date"]])
+        headings = ["network", f"{ours}, steps/s", f"{theirs}, steps/s", "times as fast", "rounds", "load average"]
+        text += f"\n{words} (`python -m benchmarks.operations`).\n\n{_markdown([*headings, 'device', 'date'], lines)}"
+    return text
 
 
 def _section(measured: dict) -> str:

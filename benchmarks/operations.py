@@ -11,6 +11,7 @@ stock call: XLA's own convolutions, each step a call of a compiled function, bec
 """
 
 from collections.abc import Callable
+import os
 import sys
 import time
 from typing import Any
@@ -81,7 +82,7 @@ def compare(_folder) -> dict[str, Any]:
     """Steps and seconds of every way in every round."""
     config, _ = problem.resolve(command.MODEL.value, command.SET.value)
     dataset = data.load(config.data.name, command.DATA_DIR.value)
-    reports, trained = {}, {}
+    reports, trained, before = {}, {}, os.getloadavg()[0]
     for way in ways(config):
         train = trained[way] = prepare(way, config, dataset)
         train(1)
@@ -102,6 +103,7 @@ def compare(_folder) -> dict[str, Any]:
         "model": command.MODEL.value,
         "overrides": command.SET.value,
         "batch_size": config.batch_size,
+        "load": [before, os.getloadavg()[0]],  # Of the machine, before and after, this process included.
         "contestants": reports,
         "failed": {},
         "machine": results.computer({}),

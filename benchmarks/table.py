@@ -87,6 +87,7 @@ def render(files: list[dict[str, Any]]) -> str:
     agreements = [measured for measured in files if measured["kind"] == "agreement"]
     parts = [INTRODUCTION, _summary(peers), _startup(startups), _populations(files), _agreement(agreements)]
     parts.append(_devices([measured for measured in files if measured["kind"] == "devices"]))
+    parts.append(_operations([measured for measured in files if measured["kind"] == "operations"]))
     contestants = "\n".join(f"- `{name}`: {entry.words}" for name, entry in CONTESTANTS.items())
     parts.append(METHOD.format(contestants=contestants))
     if peers:
@@ -240,6 +241,39 @@ def _devices(compared: list[dict]) -> str:
         "float64 after the same steps. Below are the losses of two epochs of the first images in float32.\n\n"
     )
     return text + _markdown([*headings, "device", "date"], lines) + pictures
+
+
+def _operations(files: list[dict]) -> str:
+    """The operations that replace XLA's own against those, a table for each."""
+    if not files:
+        return ""
+    text = "## Operations in place of XLA's own\n"
+    for ours, theirs, words in (
+        (
+            "dot",
+            "stock call",
+            "Without a C++ compiler: convolutions as matrix products in the compiled epoch, against XLA's own in a call of\n"
+            "a compiled function for every step",
+        ),
+        (
+            "native",
+            "bernoulli",
+            "Dropout by 8 or 16 random bits a number, against `jax.random.bernoulli`, both in the compiled epoch",
+        ),
+    ):
+        lines = []
+        for measured in files:
+            if theirs in measured["contestants"]:
+                pair = {way: measured["contestants"][way] for way in (ours, theirs)}
+                speeds = [results.Spread.of(1 / item["seconds"] for item in pair[way]["rounds"]) for way in pair]
+                ratio = results.times_as_fast({"contestants": pair}, theirs)[ours]
+                load = "-".join(f"{number:.0f}" for number in measured["load"])
+                name = f"`{measured['model']}`{_differences(measured)}"
+                rounds = len(pair[ours]["rounds"])
+                lines.append([name, *speeds, ratio, rounds, load, _device(measured), measured["date"]])
+        headings = ["network", f"{ours}, steps/s", f"{theirs}, steps/s", "times as fast", "rounds", "load average"]
+        text += f"\n{words} (`python -m benchmarks.operations`).\n\n{_markdown([*headings, 'device', 'date'], lines)}"
+    return text
 
 
 def _section(measured: dict) -> str:

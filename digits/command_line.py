@@ -7,16 +7,13 @@
 
 import collections
 from collections.abc import Callable
-import pathlib
 import re
 import sys
-from typing import Any, NamedTuple
 
 from absl import flags
-from ml_collections import ConfigDict
 
 from digits import experiment_files
-from digits.config import convert, field_type, name_of
+from digits.config import convert, field_type
 from digits.errors import UserError, paths
 from digits.signals import Interrupted
 
@@ -39,22 +36,6 @@ LIST_FIELDS = flags.DEFINE_bool(
     "fields", False, "List the fields of the config, what they mean and accept; train nothing."
 )
 _OF_ONE_RUN = (COORDINATOR, NUM_PROCESSES, PROCESS_ID, PROFILE, REPORT, LIST_FIELDS)
-
-
-class Given(NamedTuple):
-    """An experiment as a command line gives it.
-
-    Attributes:
-      config: the config, locked, with its changes.
-      module: the file that made it, executed.
-      origin: what a run records of it: {"config_file": "FILE.py" or "FILE.py:ARGUMENT", "overrides": values by field}.
-      swept: the texts of `--sweep.FIELD=TEXT`, by field.
-    """
-
-    config: ConfigDict
-    module: Any
-    origin: dict[str, Any]
-    swept: dict[str, str]
 
 
 def run(argv: list[str], module: str, own: flags.FlagValues, body: Callable[[list[str]], int], files: str = "") -> int:
@@ -91,7 +72,7 @@ def run(argv: list[str], module: str, own: flags.FlagValues, body: Callable[[lis
     return _exit_code(parse_and_run)
 
 
-def train(argv: list[str], help_text: Callable[[], str], body: Callable[[Given], int]) -> int:
+def train(argv: list[str], help_text: Callable[[], str], body: Callable[[experiment_files.Given], int]) -> int:
     """Runs a command that trains an experiment.
 
     Returns:
@@ -114,7 +95,7 @@ def _exit_code(work: Callable[[], int]) -> int:
         return interrupted.exit_code
 
 
-def read(argv: list[str]) -> Given:
+def read(argv: list[str]) -> experiment_files.Given:
     """Reads the command line of a command that trains: read(["main", "--config=simple_cnn", "--config.epochs=3"]).
 
     Raises:
@@ -147,7 +128,7 @@ def read(argv: list[str]) -> Given:
         overrides[field] = convert(field, value, "config")
     with config.ignore_type():
         config.update_from_flattened_dict(overrides)
-    return Given(config.lock(), module, {"config_file": file, "overrides": overrides}, swept)
+    return experiment_files.Given(config.lock(), module, {"config_file": file, "overrides": overrides}, swept)
 
 
 def _without_fields(argv: list[str]) -> tuple[list[str], list[tuple[str, str]], dict[str, str]]:
@@ -188,24 +169,6 @@ def _value(field: str, no: bool, text: str | None) -> str:
     if text is None and not takes_switch:
         raise UserError(f"--config.{field} has no value: --config.{field}=VALUE.")
     return "true" if text is None else text
-
-
-def default_workdir(origin: dict[str, Any], ending: str = "", more: dict[str, Any] | None = None) -> str:
-    """The folder in which the same command finds its run again: runs/two_conv,epochs=3,model.kernel_size=5.
-
-    Args:
-      origin: the experiment and its changes, see `Given`.
-      ending: follows the experiment's name.
-      more: other things that tell runs apart, by name; the folder's name may then be longer.
-    """
-    file, _, argument = origin["config_file"].partition(":")
-    changed = dict(sorted(origin["overrides"].items())) | (more or {})
-    parts = [
-        pathlib.Path(file).stem + ending,
-        re.sub(r"[^\w.+=-]", "_", argument),
-        name_of(changed, 180 if more else 120),
-    ]
-    return str(pathlib.Path("runs") / ",".join(filter(None, parts)))
 
 
 def refuse_flags_of_one_run() -> None:

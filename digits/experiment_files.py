@@ -17,14 +17,49 @@ import re
 import sys
 import traceback
 from types import ModuleType
+from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
 
-from digits.config import missing
+from digits.config import missing, name_of
 from digits.errors import UserError
 from digits.fields import FIELDS
 
 _CHECKOUT = pathlib.Path(__file__).resolve().parent.parent  # Whose configs/ an installed wheel does not have.
+
+
+class Given(NamedTuple):
+    """An experiment as a command line gives it.
+
+    Attributes:
+      config: the config, locked, with its changes.
+      module: the file that made it, executed.
+      origin: what a run records of it: {"config_file": "FILE.py" or "FILE.py:ARGUMENT", "overrides": values by field}.
+      swept: the texts of `--sweep.FIELD=TEXT`, by field.
+    """
+
+    config: ConfigDict
+    module: Any
+    origin: dict[str, Any]
+    swept: dict[str, str]
+
+
+def default_workdir(origin: dict[str, Any], ending: str = "", more: dict[str, Any] | None = None) -> str:
+    """The folder in which the same command finds its run again: runs/two_conv,epochs=3,model.kernel_size=5.
+
+    Args:
+      origin: the experiment and its changes, see `Given`.
+      ending: follows the experiment's name.
+      more: other things that tell runs apart, by name; the folder's name may then be longer.
+    """
+    file, _, argument = origin["config_file"].partition(":")
+    changed = dict(sorted(origin["overrides"].items())) | (more or {})
+    parts = [
+        pathlib.Path(file).stem + ending,
+        re.sub(r"[^\w.+=-]", "_", argument),
+        name_of(changed, 180 if more else 120),
+    ]
+    return str(pathlib.Path("runs") / ",".join(filter(None, parts)))
 
 
 def load(given: str) -> tuple[str, ConfigDict, ModuleType]:

@@ -11,21 +11,19 @@ Without arguments it lists the experiments. --fields lists the fields of one, ea
 import pathlib
 import sys
 
-from digits import command_line
+from digits import command_line, experiment_files
 from digits.errors import UserError, paths
 
 
 def main(argv: list[str]) -> int:
     """Runs the command line; returns the exit code: 0, 2 for a user's mistake, 128 + signal for an interrupted run."""
     if len(argv) == 1:
-        from digits import experiment_files
-
         print(experiment_files.listing())
         return 0
     return command_line.train(argv, lambda: f"{__doc__}\n{command_line.flags_help()}", _train)
 
 
-def _train(given: command_line.Given) -> int:
+def _train(given: experiment_files.Given) -> int:
     """Trains one run and writes its report, or lists the fields of its config; returns the exit code."""
     if given.swept:
         field = next(iter(given.swept))
@@ -35,7 +33,7 @@ def _train(given: command_line.Given) -> int:
 
         print("\n".join(page(given.config, given.origin["config_file"])))
         return 0
-    folder = command_line.WORKDIR.value or command_line.default_workdir(given.origin)
+    folder = command_line.WORKDIR.value or experiment_files.default_workdir(given.origin)
     data_dir = command_line.DATA_DIR.value
     from digits import startup  # Imports NumPy: not for --help, not for a mistyped flag.
 

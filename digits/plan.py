@@ -2,7 +2,7 @@
 
 Makes a plan of what `command_line.train` hands over, and writes it to the sweep's folder:
 
-    plan = read(given, sample=None, sample_seed=0, metric="accuracy")
+    plan = read(given, None, sample=None, sample_seed=0, metric="accuracy")
     write_plan(plan)
 """
 
@@ -13,7 +13,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from digits import command_line, files, points
+from digits import experiment_files, files, points
 from digits.config import field_type, name_of, to_json, with_values
 from digits.errors import UserError
 
@@ -24,7 +24,7 @@ class Plan:
 
     Attributes:
       config: the config that the points change.
-      origin: its file and overrides, see `command_line.Given`.
+      origin: its file and overrides, see `experiment_files.Given`.
       workdir: the folder of the sweep.
       values: the values of each member, by field.
       configs: the config of each member.
@@ -43,11 +43,12 @@ class Plan:
         return [name_of(values) for values in self.values]
 
 
-def read(given: command_line.Given, sample: int | None, sample_seed: int, metric: str) -> Plan:
+def read(given: experiment_files.Given, workdir: str | None, sample: int | None, sample_seed: int, metric: str) -> Plan:
     """Makes the plan of a sweep from its command line.
 
     Args:
       given: the experiment, its changes, and the texts of `--sweep.FIELD=TEXT`.
+      workdir: the folder of the sweep; None for `experiment_files.default_workdir`.
       sample: how many points are drawn; None makes every combination.
       sample_seed: the seed of the draws.
       metric: see `Plan`.
@@ -67,7 +68,7 @@ def read(given: command_line.Given, sample: int | None, sample_seed: int, metric
         )
     values = points.combine(fields, [{}] if listed is None else listed, sample, sample_seed)
     more = given.swept | ({"sample": sample, "sample_seed": sample_seed} if sample else {})
-    workdir = command_line.WORKDIR.value or command_line.default_workdir(given.origin, "_sweep", more)
+    workdir = workdir or experiment_files.default_workdir(given.origin, "_sweep", more)
     return Plan(
         given.config,
         given.origin,
@@ -78,7 +79,7 @@ def read(given: command_line.Given, sample: int | None, sample_seed: int, metric
     )
 
 
-def _listed(given: command_line.Given) -> list[dict[str, Any]] | None:
+def _listed(given: experiment_files.Given) -> list[dict[str, Any]] | None:
     """The points of the config file's `sweep()`; None if it has none."""
     sweep, file = getattr(given.module, "sweep", None), given.origin["config_file"]
     if sweep is None:

@@ -29,12 +29,12 @@ def flags_help() -> str:
     return f"{flags.FLAGS.module_help(sys.modules[__name__])}\n{command_line.flags_help(of_one_run=False)}"
 
 
-def read_plan(given: command_line.Given):
+def read_plan(given):
     """The `plan.Plan` of a command line; UserError for any mistake in it, or in the points."""
     command_line.refuse_flags_of_one_run()
     from digits import plan  # Imports NumPy: not for --help, not for a mistyped flag.
 
-    return plan.read(given, _SAMPLE.value, _SAMPLE_SEED.value, _METRIC.value)
+    return plan.read(given, command_line.WORKDIR.value, _SAMPLE.value, _SAMPLE_SEED.value, _METRIC.value)
 
 
 def train(plan, module: str, arguments: list[str]) -> int:

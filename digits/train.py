@@ -58,9 +58,3 @@ def train_and_evaluate(
     prepared = prepare(config, files, Shared(start.dataset, Devices.of(jax.devices())), origin)
     with Listener() as listener, Run(prepared, outputs) as run:
         return Loop(run, listener).train()
-
-
-if __name__ == "__main__":  # A likely slip, which would do nothing and say nothing.
-    from digits.command_line import UserError, refuse
-
-    raise SystemExit(refuse(UserError("digits.train is no command: python -m digits.main is.")))

@@ -20,7 +20,7 @@ def sweep(config):
 
 
 def planned(*arguments, file="quickstart", sample=None, metric="accuracy"):
-    return plan.read(command_line.read(["sweep", f"--config={file}", *arguments]), sample, 0, metric)
+    return plan.read(command_line.read(["sweep", f"--config={file}", *arguments]), None, sample, 0, metric)
 
 
 def test_every_combination_is_a_member_with_a_config_and_a_folder(tmp_path):

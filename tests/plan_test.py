@@ -20,7 +20,8 @@ def sweep(config):
 
 
 def planned(*arguments, file="quickstart", sample=None, metric="accuracy"):
-    return plan.read(command_line.read(["sweep", f"--config={file}", *arguments]), None, sample, 0, metric)
+    given = command_line.read(["sweep", f"--config={file}", *arguments])
+    return plan.read(given, command_line.WORKDIR.value, sample, 0, metric)
 
 
 def test_every_combination_is_a_member_with_a_config_and_a_folder(tmp_path):

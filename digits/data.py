@@ -167,7 +167,7 @@ def split(dataset: Dataset, config: ConfigDict) -> Splits:
 
 
 def indices(dataset: Dataset, config: ConfigDict) -> tuple[np.ndarray, np.ndarray]:
-    """Indices of the training and the validation examples of a `config.data` in the training set, as `split_indices`."""
+    """Indices of the training and validation examples of a `config.data` in the training set, as `split_indices`."""
     by_writer = _parse_split(config.validation)[0] == "writer_folds"
     authors = writers(dataset, "train") if by_writer else None
     return split_indices(config.validation, config.fold, len(dataset.train_labels), authors)
@@ -277,8 +277,8 @@ def _named(name: str, data_dir: str | None) -> Dataset:
         dataset = _dataset(name, sources.read_idx(folder), str(folder), os.path.abspath(data_dir))
         if name != "mnist" and dataset.digest() == MNIST_DIGEST:
             raise UserError(
-                f"{folder}, of --data_dir or DIGITS_DATA_DIR, holds MNIST, but config.data.name is {name!r}: name mnist or "
-                "give its own files."
+                f"{folder}, of --data_dir or DIGITS_DATA_DIR, holds MNIST, but config.data.name is {name!r}: name "
+                "mnist or give its own files."
             )
         # Other sets have no known digest: another folder may hold another set under the same name tomorrow.
         return _keep(dataset) if name == "mnist" and not _cache_file(name).exists() else dataset

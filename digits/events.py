@@ -5,6 +5,7 @@ import os
 import pathlib
 import socket
 import time
+from typing import Any
 
 from ml_collections import ConfigDict
 import numpy as np
@@ -33,7 +34,7 @@ class Events:
         self.problem = ""
         self._folder, self._wanted = folder, wanted
         self._hyperparameters = {}
-        self._writer = None
+        self._writer: Any = None  # tensorboard's RecordWriter, once the file is open.
 
     def hyperparameters(self, config: ConfigDict) -> None:
         """Keeps the config's fields, by which the HPARAMS tab compares runs, for the start of the file."""

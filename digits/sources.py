@@ -23,7 +23,7 @@ IDX_FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-
 WRITER_FILES = {"train": "qmnist-train-labels-idx2-int", "test": "qmnist-test-labels-idx2-int"}
 _WRITER_COLUMN = 2  # 0: class, 1: NIST's series, 2: NIST's number of the writer, 3-7: the place in NIST's set.
 # For a word in a file's name: the type's code in the magic number, the type, and the shape of one example.
-_IDX_KINDS = {
+_IDX_KINDS: dict[str, tuple[int, np.dtype, tuple[int, ...]]] = {
     "idx1-ubyte": (0x08, np.dtype(np.uint8), ()),
     "idx3-ubyte": (0x08, np.dtype(np.uint8), (SIDE, SIDE)),
     "idx2-int": (0x0C, np.dtype(">i4"), (8,)),

@@ -211,7 +211,7 @@ def test_data_dir_without_files_is_refused(tmp_path):
 
 
 def bicubic_matrix(size, larger, start, stop):
-    """Keys's cubic convolution (a = -1/2) from the pixels `start` to `stop` of `size` to `larger`, normalised at borders."""
+    """Keys's cubic convolution (a = -1/2) from pixels `start` to `stop` of `size` to `larger`, normalised at edges."""
     place = start + (np.arange(larger) + 0.5) * (stop - start) / larger - 0.5
     d = np.abs(place[:, None] - np.arange(size))
     near, far = 1.5 * d**3 - 2.5 * d**2 + 1, -0.5 * d**3 + 2.5 * d**2 - 4 * d + 2

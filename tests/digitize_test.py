@@ -5,8 +5,8 @@ import tracemalloc
 import zlib
 
 import numpy as np
-import pytest
 from PIL import Image
+import pytest
 from sklearn import datasets
 
 from digits import data, digitize, pictures
@@ -168,7 +168,10 @@ def same(images, expected):
     One may lie a pixel beside the other: a centre of mass between two pixels goes to either by next to nothing.
     """
     places = [(y, x) for y in (-1, 0, 1) for x in (-1, 0, 1)]
-    least = lambda a, b: min(np.abs(np.roll(a, place, (0, 1)).astype(int) - b).mean() for place in places)
+
+    def least(a, b):
+        return min(np.abs(np.roll(a, place, (0, 1)).astype(int) - b).mean() for place in places)
+
     return [least(a, b) < 3 for a, b in zip(images, expected, strict=True)]
 
 
@@ -245,9 +248,10 @@ def test_uneven_light_makes_no_difference(digit):
 
 def png(width, height, body=b"\0" * 10):
     """A PNG file that declares a size, and has the few bytes of `body` for pixels."""
-    chunk = lambda kind, content: (
-        struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
-    )
+
+    def chunk(kind, content):
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
     header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
     start = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header)
     return start + chunk(b"IDAT", zlib.compress(body)) + chunk(b"IEND", b"")
@@ -319,8 +323,8 @@ def test_a_path_that_is_no_file_gives_one_sentence(tmp_path):
 
 @pytest.mark.parametrize(
     ("name", "most"),
-    # MNIST's have at times strokes to thicken, or edges too faint to be ink. The others are blurred: what is taken for full
-    # ink is less than their brightest pixel, so that all get brighter.
+    # Some of MNIST's have strokes to thicken, or edges too faint to be ink. The others are blurred: full ink is less
+    # than their brightest pixel, so that all get brighter.
     [pytest.param("mnist", 1, marks=pytest.mark.mnist), ("optdigits", 10)],
 )
 def test_images_in_mnists_form_come_out_as_they_are(name, most):

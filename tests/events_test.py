@@ -25,7 +25,10 @@ def test_a_run_leaves_its_metrics_hyperparameters_and_mistakes(tiny, tmp_path):
     result = train.train_and_evaluate(tiny, tmp_path / "run")
     assert result["test_accuracy"] < 1  # Otherwise there are no mistakes to show.
     found = read(tmp_path / "run" / "tensorboard")
-    value = lambda tag: tensor_util.make_ndarray(found.Tensors(tag)[-1].tensor_proto)
+
+    def value(tag):
+        return tensor_util.make_ndarray(found.Tensors(tag)[-1].tensor_proto)
+
     assert [event.step for event in found.Tensors("val_accuracy")] == [1, 2]
     assert np.float32(result["test_loss"]) == value("test_loss")
     assert np.float32(result["test_accuracy"]) == value("test_accuracy")

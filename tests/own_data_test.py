@@ -4,8 +4,8 @@ import pathlib
 import struct
 
 import numpy as np
-import pytest
 from PIL import Image
+import pytest
 from sklearn import model_selection
 
 from digits import data

@@ -129,15 +129,15 @@ def read(argv: list[str]) -> Given:
         raise UserError(_sentence(error)) from error
     if positional:
         raise UserError(f"{positional[0]!r} is no flag: flags start with --, fields with --config.")
-    given = [index for index, argument in enumerate(argv) if re.fullmatch("--?config(=.*)?", argument, re.DOTALL)]
+    places = [index for index, argument in enumerate(argv) if re.fullmatch("--?config(=.*)?", argument, re.DOTALL)]
     if not CONFIG.value:
         raise UserError(
             "--config is missing: name an experiment, such as --config=quickstart. digits.main without arguments lists "
             "them."
         )
-    if len(given) > 1:
+    if len(places) > 1:
         raise UserError("--config is given twice: name one experiment, and change its fields behind it.")
-    for argument in argv[: given[0]]:
+    for argument in argv[: places[0]]:
         if re.match(r"--?(no)?config\.", argument):
             raise UserError(f"{argument} stands before --config: name the experiment first, then its changes.")
     file, config, module = experiment_files.load(CONFIG.value)
@@ -229,7 +229,7 @@ def asks_for_help(argv: list[str]) -> bool:
     return bool({"--help", "-h", "--helpshort", "--helpfull", "-help"} & set(argv))
 
 
-def given(workdir: str | None) -> str:
+def require_workdir(workdir: str | None) -> str:
     """The value of --workdir; UserError if it is missing."""
     if not workdir:
         raise UserError("--workdir is missing: name a run or a sweep, such as --workdir=runs/simple_cnn.")

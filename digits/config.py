@@ -61,6 +61,8 @@ def convert(name: str, value: Any, flag: str = "sweep") -> Any:
         given = tuple(given)
     if accepted.type is tuple and flag == "config" and _is_number(given):
         given = (given,)  # Without commas: one layer. In a sweep, commas separate values.
+    if given is None and accepted.accepts(None):
+        return None
     with contextlib.suppress(*_UNREADABLE):
         if _is_of_type(given, accepted.type):
             return accepted.type(given) if accepted.type in (int, float) else given

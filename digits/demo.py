@@ -268,7 +268,7 @@ def main(argv: list[str]) -> int:
 
 
 def _main(_: list[str]) -> int:
-    workdir = command_line.given(_WORKDIR.value)
+    workdir = command_line.require_workdir(_WORKDIR.value)
     _flask()
     with contextlib.closing(_listen(_HOST.value, _PORT.value)) as listening:
         _serve(workdir, listening, _OPEN.value)

@@ -200,7 +200,7 @@ def main(argv: list[str]) -> int:
 
 
 def _main(_: list[str]) -> int:
-    workdir = command_line.given(_WORKDIR.value)
+    workdir = command_line.require_workdir(_WORKDIR.value)
     if not _FORMAT.value:
         raise UserError(f"--format is missing: name one of {', '.join(export_formats.FORMATS)}.")
     exported = export(workdir, _FORMAT.value, _OUTPUT.value, _DATA_DIR.value)

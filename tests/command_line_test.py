@@ -59,9 +59,9 @@ def test_what_the_work_refuses_is_a_mistake_too(capsys):
 
     assert command_line.run(["program"], __name__, OWN, body) == 2
     assert capsys.readouterr().err == "error: --workdir is wrong.\n"
-    assert command_line.given("runs/a") == "runs/a"
+    assert command_line.require_workdir("runs/a") == "runs/a"
     with pytest.raises(UserError, match="--workdir is missing"):
-        command_line.given("")
+        command_line.require_workdir("")
 
 
 def test_help_is_the_docstring_and_the_flags(capsys):

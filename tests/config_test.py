@@ -72,6 +72,7 @@ def test_a_config_survives_json_with_its_tuples():
         ("model.hidden_dropout", 0.5, 0.5),
         ("model.hidden_dropout", [0.5, 0.1], (0.5, 0.1)),
         ("documented.test_loss", "0.02", 0.02),
+        ("documented.test_loss", "None", None),
         ("epochs", "1e3", 1000),
     ],
 )

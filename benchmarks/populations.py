@@ -23,7 +23,7 @@ import numpy as np
 from benchmarks import command, driver, problem, results
 from digits import data, population, record
 from digits.batched import BatchedProgram
-from digits.program import Shared, prepare_jax
+from digits.program import prepare_jax, Shared
 from digits.step import TrainMetrics
 
 _MEMBERS = flags.DEFINE_integer("members", 10, "How many.", lower_bound=2)

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 
 from benchmarks import network
-
 from digits.config import config_to_json
 
 TEST_IMAGES = 2000

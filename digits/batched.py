@@ -18,8 +18,8 @@ import numpy as np
 from digits import data, memory
 from digits.loop import Loop
 from digits.members import Company, Member
-from digits.program import Program, Shared, out_of_memory_named
-from digits.run import Run, prepare
+from digits.program import out_of_memory_named, Program, Shared
+from digits.run import prepare, Run
 from digits.signals import Interrupted
 from digits.step import compile_steps
 

@@ -14,7 +14,7 @@ from absl import flags
 
 from digits import experiment_files
 from digits.config import convert, field_type
-from digits.errors import UserError, paths
+from digits.errors import paths, UserError
 from digits.signals import Interrupted
 
 # The flags of the commands that train; others have flags of their own, some of the same names.
@@ -110,15 +110,15 @@ def read(argv: list[str]) -> experiment_files.Given:
         raise UserError(_sentence(error)) from error
     if positional:
         raise UserError(f"{positional[0]!r} is no flag: flags start with --, fields with --config.")
-    given = [index for index, argument in enumerate(argv) if re.fullmatch("--?config(=.*)?", argument, re.DOTALL)]
+    places = [index for index, argument in enumerate(argv) if re.fullmatch("--?config(=.*)?", argument, re.DOTALL)]
     if not CONFIG.value:
         raise UserError(
             "--config is missing: name an experiment, such as --config=quickstart. digits.main without arguments lists "
             "them."
         )
-    if len(given) > 1:
+    if len(places) > 1:
         raise UserError("--config is given twice: name one experiment, and change its fields behind it.")
-    for argument in argv[: given[0]]:
+    for argument in argv[: places[0]]:
         if re.match(r"--?(no)?config\.", argument):
             raise UserError(f"{argument} stands before --config: name the experiment first, then its changes.")
     file, config, module = experiment_files.load(CONFIG.value)
@@ -192,7 +192,7 @@ def asks_for_help(argv: list[str]) -> bool:
     return bool({"--help", "-h", "--helpshort", "--helpfull", "-help"} & set(argv))
 
 
-def given(workdir: str | None) -> str:
+def require_workdir(workdir: str | None) -> str:
     """The value of --workdir; UserError if it is missing."""
     if not workdir:
         raise UserError("--workdir is missing: name a run or a sweep, such as --workdir=runs/simple_cnn.")

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from digits.config import flat
 from digits import curves, statistics, style, sweep_figure, tables
+from digits.config import flat
 from digits.errors import UserError
 from digits.judged_run import JudgedRun, SharedByRuns
-from digits.sweep_folder import Sweep, read_sweep
+from digits.sweep_folder import read_sweep, Sweep
 
 MOST = len(style.COLOURS)  # Each run has a colour of its own.
 

@@ -16,8 +16,8 @@ import zlib
 
 from ml_collections import ConfigDict
 
-from digits.errors import UserError, require
-from digits.fields import FIELDS, Field
+from digits.errors import require, UserError
+from digits.fields import Field, FIELDS
 
 # The errors of ast.literal_eval, and of making a float of a whole number that is too large for one.
 _UNREADABLE = (ValueError, SyntaxError, TypeError, MemoryError, RecursionError, OverflowError)
@@ -61,6 +61,8 @@ def convert(name: str, value: Any, flag: str = "sweep") -> Any:
         given = tuple(given)
     if accepted.type is tuple and flag == "config" and _is_number(given):
         given = (given,)  # Without commas: one layer. In a sweep, commas separate values.
+    if given is None and accepted.accepts(None):
+        return None
     with contextlib.suppress(*_UNREADABLE):
         if _is_of_type(given, accepted.type):
             return accepted.type(given) if accepted.type in (int, float) else given

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
 
-from digits.errors import require
 from digits.config import flat
+from digits.errors import require
 
 Number = Any  # A float of the config, or the array in its place.
 # A number that is 0 in the config where 0 means "not there": it is None here, and its operations are not compiled.

@@ -6,7 +6,7 @@ import textwrap
 import typing
 from typing import Any
 
-from digits.style import COLOURS, DARK, DPI, colours, styled
+from digits.style import COLOURS, colours, DARK, DPI, styled
 
 if typing.TYPE_CHECKING:
     from matplotlib.figure import Figure

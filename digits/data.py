@@ -17,7 +17,7 @@ import numpy as np
 
 from digits import sources, tfds
 from digits.config import check_fields
-from digits.errors import UserError, require
+from digits.errors import require, UserError
 from digits.fields import FIELDS
 
 if typing.TYPE_CHECKING:  # A dataset can be read before JAX, which takes longer to import, is there.

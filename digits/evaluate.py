@@ -40,7 +40,7 @@ def main(argv: list[str]) -> int:
 
 
 def _main(_: list[str]) -> int:
-    workdir = command_line.given(_WORKDIR.value)
+    workdir = command_line.require_workdir(_WORKDIR.value)
     if _FIGURES.value == "":
         raise UserError("--figures is empty, but it must be a folder, or none.")
     if _FLAGS["robustness_images"].present and not _ROBUSTNESS.value:

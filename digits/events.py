@@ -10,8 +10,8 @@ from typing import Any
 from ml_collections import ConfigDict
 import numpy as np
 
-from digits.config import flat
 from digits import sheet
+from digits.config import flat
 
 # These fields do not define a run; the other fields are the columns of the HPARAMS tab, the same for all runs.
 _NO_HYPERPARAMETERS = ("eval_batch_size", "checkpoint_every", "tensorboard", "compilation_cache")

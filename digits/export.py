@@ -37,7 +37,7 @@ def main(argv: list[str]) -> int:
 
 
 def _main(_: list[str]) -> int:
-    workdir = command_line.given(_WORKDIR.value)
+    workdir = command_line.require_workdir(_WORKDIR.value)
     if not _FORMAT.value:
         raise UserError(f"--format is missing: name one of {', '.join(export_formats.FORMATS)}.")
     from digits import exporting  # Imports JAX.

@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 import warnings
 import zipfile
 
-from digits.tensorflow_extra import import_tensorflow
 from digits.config import with_values
+from digits.tensorflow_extra import import_tensorflow
 
 if typing.TYPE_CHECKING:  # Every library is imported by the format that needs it: --help waits for none.
     import jax

@@ -11,8 +11,8 @@ import jax
 import numpy as np
 
 import digits
-from digits.config import config_to_json
 from digits import data, export_formats, loading
+from digits.config import config_to_json
 from digits.errors import UserError
 
 TOLERANCE = 1e-4  # Of a probability. Runtimes round differently: some 1e-6 for these networks.

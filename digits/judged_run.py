@@ -12,10 +12,10 @@ import jax
 from ml_collections import ConfigDict
 import numpy as np
 
-from digits.config import config_from_json
 from digits import (
     class_figures,
     classification,
+    config_numbers,
     data,
     documented,
     files,
@@ -24,10 +24,10 @@ from digits import (
     machine,
     models,
     record,
-    config_numbers,
     statistics,
     summary,
 )
+from digits.config import config_from_json
 from digits.errors import UserError
 from digits.sweep_folder import VALIDATED_ON_TEST
 

@@ -10,7 +10,7 @@ import jax
 
 from digits import checks, config_numbers, data, models, population, record, sweep_folder, tables, terminal
 from digits.errors import UserError
-from digits.plan import Plan, opening_line, write_plan
+from digits.plan import opening_line, Plan, write_plan
 from digits.progress import Runs
 from digits.startup import Start
 

@@ -11,8 +11,8 @@ from collections.abc import Callable
 import functools
 
 import jax
-import jax.numpy as jnp
 from jax import lax
+import jax.numpy as jnp
 
 from digits import native, products
 from digits.config_numbers import dropout_bits

@@ -15,10 +15,10 @@ import jax.numpy as jnp
 from ml_collections import ConfigDict
 import numpy as np
 
-from digits.checkpoints import Checkpoints
 from digits import curves, documented, inference, models, native, record, style, sweep_folder
+from digits.checkpoints import Checkpoints
 from digits.config import config_from_json
-from digits.errors import UserError, paths
+from digits.errors import paths, UserError
 from digits.files import is_a, refuse_links
 
 if typing.TYPE_CHECKING:

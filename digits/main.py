@@ -12,7 +12,7 @@ import pathlib
 import sys
 
 from digits import command_line, experiment_files
-from digits.errors import UserError, paths
+from digits.errors import paths, UserError
 
 
 def main(argv: list[str]) -> int:
@@ -45,7 +45,11 @@ def _train(given: experiment_files.Given) -> int:
         train.train_and_evaluate(
             given.config, folder, origin=given.origin, start=start, profile=command_line.PROFILE.value
         )
-    if command_line.REPORT.value and processes.first() and not (pathlib.Path(folder).expanduser() / "report.html").exists():
+    if (
+        command_line.REPORT.value
+        and processes.first()
+        and not (pathlib.Path(folder).expanduser() / "report.html").exists()
+    ):
         _write_report(folder, data_dir)
     return 0
 

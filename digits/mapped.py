@@ -16,7 +16,7 @@ from digits.loop import Loop
 from digits.members import Company, Member
 from digits.program import Shared
 from digits.recorder import Outputs
-from digits.run import Run, prepare
+from digits.run import prepare, Run
 from digits.signals import Interrupted
 from digits.startup import Start
 

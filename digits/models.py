@@ -14,9 +14,9 @@ import jax.numpy as jnp
 from ml_collections import ConfigDict
 
 from digits import layers, native
-from digits.config_numbers import Number, dropout_bits, each
 from digits.config import check_fields
-from digits.errors import UserError, require
+from digits.config_numbers import dropout_bits, each, Number
+from digits.errors import require, UserError
 from digits.parallel import Shard
 
 IMAGE_SHAPE = (28, 28, 1)

@@ -20,11 +20,11 @@ from typing import Any
 import jax
 from ml_collections import ConfigDict
 
-from digits.config import convert, name_of, with_values
 from digits import batched, config_numbers, mapped, record
 from digits.checks import check
+from digits.config import convert, name_of, with_values
 from digits.members import Company, Member, Watcher
-from digits.program import Shared, prepare_jax
+from digits.program import prepare_jax, Shared
 from digits.signals import Interrupted, Listener
 from digits.startup import Start
 

@@ -29,7 +29,7 @@ def main(argv: list[str]) -> int:
 
 
 def _main(files: list[str]) -> int:
-    workdir = command_line.given(_WORKDIR.value)
+    workdir = command_line.require_workdir(_WORKDIR.value)
     if _CSV.value and _JSON.value:
         raise UserError("--csv and --json are both given, but only one of them can be printed.")
     if not files:

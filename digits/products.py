@@ -8,8 +8,8 @@ than XLA's own convolutions it is: benchmarks/README.md.
 import functools
 
 import jax
-import jax.numpy as jnp
 from jax import lax
+import jax.numpy as jnp
 import numpy as np
 
 # A patch matrix with more numbers than this is built in chunks of images, so that it stays in the processor's cache.

@@ -16,8 +16,6 @@ from digits import config_numbers, data, inference, models, optimizer
 from digits.machine import out_of_memory_named, prepare_jax  # noqa: F401
 from digits.parallel import Devices
 from digits.step import (
-    TrainMetrics,
-    TrainState,
     compile_steps,
     compiler_options,
     init_state,
@@ -25,6 +23,8 @@ from digits.step import (
     make_train_step,
     numbers_of,
     shuffled,
+    TrainMetrics,
+    TrainState,
 )
 
 

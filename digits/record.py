@@ -22,9 +22,8 @@ from typing import Any
 import jax
 from ml_collections import ConfigDict
 
-from digits.config import flat
 from digits import files
-from digits.config import config_to_json
+from digits.config import config_to_json, flat
 from digits.errors import UserError
 
 METRICS = ("loss", "accuracy", "val_loss", "val_accuracy", "learning_rate", "seconds", "images_per_second")

@@ -9,9 +9,9 @@ import jax
 from ml_collections import ConfigDict
 import numpy as np
 
-from digits.config import config_to_json
 from digits import processes, record
 from digits.checks import check_batch
+from digits.config import config_to_json
 from digits.errors import Diverged
 from digits.program import Examples, Program, Shared
 from digits.recorder import Outputs, Recorder

@@ -3,8 +3,8 @@
 import shlex
 from typing import Any
 
+from digits import curves, images, record, sheet, statistics, style, summary
 from digits.config import flat
-from digits import curves, images, sheet, statistics, style, summary, record
 from digits.config_numbers import AugmentNumbers
 from digits.judged_run import JudgedRun
 from digits.sweep_folder import VALIDATED_ON_TEST

@@ -11,7 +11,7 @@ from scipy.special import log_softmax, logsumexp
 from digits import config_numbers, loading, statistics
 from digits.evaluation_text import IMAGES
 from digits.judged_run import JudgedRun, SharedByRuns, with_interval
-from digits.sweep_folder import Point, Sweep, read_sweep
+from digits.sweep_folder import Point, read_sweep, Sweep
 
 
 def evaluate(path: pathlib.Path, split: str, shared: SharedByRuns) -> dict[str, Any]:

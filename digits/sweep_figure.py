@@ -10,7 +10,7 @@ import textwrap
 from typing import Any
 
 from digits.statistics import summarize
-from digits.style import BLUE, DPI, SKY, VERMILLION, png, styled
+from digits.style import BLUE, DPI, png, SKY, styled, VERMILLION
 from digits.sweep_folder import Sweep, SweptRun
 
 PANELS_A_ROW = 4

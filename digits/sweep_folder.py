@@ -14,7 +14,7 @@ from typing import Any
 
 from digits import files
 from digits.errors import UserError
-from digits.statistics import Summary, summarize
+from digits.statistics import summarize, Summary
 
 FIGURES = ("val_accuracy", "val_loss", "test_accuracy", "test_loss")
 # Fields whose values repeat a point instead of making another, and the words for several of their values.

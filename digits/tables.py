@@ -6,7 +6,7 @@ import os
 from typing import Any
 
 from digits.files import write
-from digits.sweep_folder import FIGURES, REPETITIONS, VALIDATED_ON_TEST, Sweep, read_sweep
+from digits.sweep_folder import FIGURES, read_sweep, REPETITIONS, Sweep, VALIDATED_ON_TEST
 
 
 def headline(sweep: Sweep) -> str:

@@ -10,9 +10,9 @@ from digits import processes, record, terminal
 from digits.checks import check
 from digits.loop import Loop
 from digits.parallel import Devices
-from digits.program import Shared, prepare_jax
+from digits.program import prepare_jax, Shared
 from digits.recorder import Outputs
-from digits.run import Run, prepare
+from digits.run import prepare, Run
 from digits.signals import Interrupted, Listener  # noqa: F401
 from digits.startup import Start
 

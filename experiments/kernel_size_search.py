@@ -16,7 +16,8 @@ import re
 import sys
 
 from configs import two_conv
-from digits import command_line, sweep as digits_sweep
+from digits import command_line
+from digits import sweep as digits_sweep
 from digits.config import with_values
 from digits.errors import require
 from experiments.studies.kernel_sizes import best_line, KERNEL_SIZES, score_line

@@ -31,7 +31,7 @@ def epochs(config, dataset) -> Iterator[dict[str, tuple[float, float]]]:
     import jax
     import numpy as np
 
-    from digits.program import Shared, prepare_jax
+    from digits.program import prepare_jax, Shared
     from digits.step import TrainMetrics
 
     prepare_jax(config)

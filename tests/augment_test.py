@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from configs import base
-from digits.config_numbers import AugmentNumbers
 from digits import augment
+from digits.config_numbers import AugmentNumbers
 
 IMAGES = jnp.asarray(np.random.default_rng(0).random((5, 28, 28, 1)), jnp.float32)
 NOTHING = {"theta": 0.0, "shear": 0.0, "zoom_x": 1.0, "zoom_y": 1.0, "tx": 0.0, "ty": 0.0}

@@ -15,8 +15,8 @@ import pytest
 
 from benchmarks import driver, network, problem, results, table, worker
 from benchmarks.contestants import CONTESTANTS
-from digits.config import config_to_json
 from digits import models, summary
+from digits.config import config_to_json
 from tests.conftest import ROOT
 
 CONFIGS = sorted(path.stem for path in (ROOT / "configs").glob("*.py") if path.stem not in ("__init__", "base"))

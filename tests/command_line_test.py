@@ -59,9 +59,9 @@ def test_what_the_work_refuses_is_a_mistake_too(capsys):
 
     assert command_line.run(["program"], __name__, OWN, body) == 2
     assert capsys.readouterr().err == "error: --workdir is wrong.\n"
-    assert command_line.given("runs/a") == "runs/a"
+    assert command_line.require_workdir("runs/a") == "runs/a"
     with pytest.raises(UserError, match="--workdir is missing"):
-        command_line.given("")
+        command_line.require_workdir("")
 
 
 def test_help_is_the_docstring_and_the_flags(capsys):
@@ -149,7 +149,9 @@ def test_default_workdir_is_named_after_config_and_changes():
     assert folder("x/two_conv.py", **changes) == "runs/two_conv,data.name=a_b.npz,epochs=3,model.kernel_size=5"
     assert folder("x/mine.py:wide") == "runs/mine,wide" and folder("x/mine.py:a b/*$(c)") == "runs/mine,a_b____c_"
     origin = {"config_file": "x/mine.py:wide", "overrides": {"epochs": 3}}
-    assert experiment_files.default_workdir(origin, "_sweep", {"seed": "0:3"}) == "runs/mine_sweep,wide,epochs=3,seed=0:3"
+    assert (
+        experiment_files.default_workdir(origin, "_sweep", {"seed": "0:3"}) == "runs/mine_sweep,wide,epochs=3,seed=0:3"
+    )
 
 
 def test_reading_a_command_line_imports_neither_jax_nor_numpy(run_module):

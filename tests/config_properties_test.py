@@ -12,8 +12,8 @@ from ml_collections import ConfigDict
 import numpy as np
 
 from configs import base
-from digits.config import flat
 from digits import checks, config_numbers, data, models, program, step
+from digits.config import flat
 from digits.errors import UserError
 
 EXAMPLES, CLASSES = 60, 10

@@ -13,7 +13,9 @@ from tests.conftest import ROOT
 
 def test_the_page_of_fields_is_what_the_command_prints():
     printed = "\n".join(config.page(base.get_config(), "configs/base.py")) + "\n"
-    assert (ROOT / "docs" / "fields.md").read_text() == printed, "python -m digits.main --config=configs/base.py --fields"
+    assert (ROOT / "docs" / "fields.md").read_text() == printed, (
+        "python -m digits.main --config=configs/base.py --fields"
+    )
 
 
 def test_the_library_imports_neither_configs_nor_experiments():
@@ -72,6 +74,7 @@ def test_a_config_survives_json_with_its_tuples():
         ("model.hidden_dropout", 0.5, 0.5),
         ("model.hidden_dropout", [0.5, 0.1], (0.5, 0.1)),
         ("documented.test_loss", "0.02", 0.02),
+        ("documented.test_loss", "None", None),
         ("epochs", "1e3", 1000),
     ],
 )

@@ -12,7 +12,7 @@ from sklearn import datasets
 from digits import data, digitize, pictures
 from digits.errors import UserError
 from tests import drawing
-from tests.drawing import BLACK, WHITE, coloured, encoded, placed, written
+from tests.drawing import BLACK, coloured, encoded, placed, WHITE, written
 
 
 def page(digit=5, side=120, pen=0.09, width=200, height=160, x=0.5, y=0.5, seed=7):

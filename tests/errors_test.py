@@ -2,7 +2,7 @@
 
 import pytest
 
-from digits.errors import UserError, paths, require
+from digits.errors import paths, require, UserError
 
 
 def test_a_sentence_names_field_value_and_what_is_accepted():

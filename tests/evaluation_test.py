@@ -21,9 +21,9 @@ from digits import (
     record,
     robustness,
 )
+from digits.config import with_values
 from digits.evaluation_text import text as text_of
 from digits.judged_run import JudgedRun, SharedByRuns
-from digits.config import with_values
 from tests.conftest import tiny_config
 
 RATE, FOLD = "optimizer.learning_rate", "data.fold"

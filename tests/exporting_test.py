@@ -16,9 +16,8 @@ import numpy as np
 import pytest
 
 import digits
-from digits.config import config_from_json
 from digits import data, errors, export_formats, exporting, loading, models, train
-from digits.config import with_values
+from digits.config import config_from_json, with_values
 from tests.conftest import ROOT, tiny_config
 
 # Runs the lines that the metadata of exports give, with one image and with several.

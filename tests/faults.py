@@ -18,7 +18,7 @@ from digits import loading, record, signals, startup, train
 from digits.errors import UserError
 from digits.loop import Loop
 from digits.program import Shared
-from digits.run import Run, prepare
+from digits.run import prepare, Run
 from tests import conftest
 from tests.train_test import assert_same_bits
 

@@ -6,8 +6,8 @@ import numpy as np
 from PIL import Image
 import pytest
 
-from digits.config import config_to_json
 from digits import data, sheet
+from digits.config import config_to_json
 from digits.errors import UserError
 from digits.judged_run import JudgedRun, SharedByRuns, write_pictures
 from tests.conftest import tiny_config

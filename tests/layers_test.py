@@ -3,10 +3,10 @@
 import functools
 
 import jax
+from jax import lax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax import lax
 
 from digits import layers, products
 

@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 
 import digits
-from digits.config import config_to_json
 from digits import data, errors, inference, loading, models, native, population
-from digits.config import with_values
+from digits.config import config_to_json, with_values
 from tests.conftest import tiny_config
 
 # One program trains them all: they differ in numbers.

@@ -8,13 +8,13 @@ import subprocess
 import sys
 
 import jax
+from jax import lax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax import lax
 
-from digits import data, errors, layers, models, native
 from configs import base
+from digits import data, errors, layers, models, native
 
 ROOT = Path(__file__).parents[1]
 needs_compiler = pytest.mark.skipif(not native.available(), reason=f"no compiled convolutions: {native.problem()}")

@@ -17,8 +17,8 @@ import numpy as np  # noqa: E402
 
 from configs import base  # noqa: E402
 from digits import data, inference, models, step  # noqa: E402
-from digits.parallel import Devices  # noqa: E402
 from digits.config import with_values  # noqa: E402
+from digits.parallel import Devices  # noqa: E402
 
 EXAMPLES = 133  # Thirteen batches of 10 and one of 3: of eight devices some have no example of it.
 EVERYTHING = {

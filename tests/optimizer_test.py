@@ -8,7 +8,7 @@ import pytest
 
 from configs import base, deep_cnn
 from digits import optimizer
-from digits.config_numbers import OptimizerNumbers, ScheduleNumbers, of_section
+from digits.config_numbers import of_section, OptimizerNumbers, ScheduleNumbers
 
 
 def learning_rate(schedule, epochs, steps):

@@ -14,13 +14,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-import digits
 from configs import five_conv, simple_cnn
-from digits.config import config_to_json
+import digits
 from digits import batched, config_numbers, files, memory, models, population, record, step, train
+from digits.config import config_to_json, with_values
 from digits.errors import UserError
 from digits.signals import Interrupted, Listener
-from digits.config import with_values
 from tests.conftest import ROOT, tiny_config
 
 # Seeds, folds, rates, and every kind of number.

@@ -9,14 +9,14 @@ import pathlib
 import numpy as np
 import pytest
 
-import digits
 from configs import simple_cnn
+import digits
 from digits import data, digitize, loading, population, predict, train
 from digits.config import with_values
 from digits.reading import read_files
 from tests import drawing
 from tests.conftest import tiny_config
-from tests.drawing import BLACK, WHITE, coloured, encoded, placed, written
+from tests.drawing import BLACK, coloured, encoded, placed, WHITE, written
 
 
 @pytest.fixture(scope="module")

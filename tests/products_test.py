@@ -4,8 +4,8 @@ tests/layers_test.py holds the products without filtering, which few channels ta
 """
 
 import jax
-import jax.numpy as jnp
 from jax import lax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 

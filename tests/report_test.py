@@ -11,8 +11,8 @@ from PIL import Image
 import pytest
 
 from digits import data, loading, pages, population, record, report, statistics
-from digits.errors import UserError
 from digits.config import with_values
+from digits.errors import UserError
 from tests.conftest import tiny_config
 
 HOSTILE = '<script>alert("1")</script>&<img src=x onerror=alert(2)>'

@@ -8,8 +8,8 @@ import statistics
 
 import pytest
 
-from digits.config import convert, with_values
 from digits import checks, data
+from digits.config import convert, with_values
 from digits.documented import reported
 from experiments.collecting import collected
 from experiments.judging import metrics, study

@@ -4,7 +4,7 @@ from matplotlib import figure
 import pytest
 
 from digits import sweep_figure, tables
-from tests.made_sweeps import KERNEL, RATE, THREE, rates
+from tests.made_sweeps import KERNEL, RATE, rates, THREE
 
 
 @pytest.fixture

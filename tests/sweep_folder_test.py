@@ -5,7 +5,7 @@ import json
 import pytest
 
 from digits import errors, sweep_folder
-from tests.made_sweeps import RATE, THREE, finish, rates
+from tests.made_sweeps import finish, RATE, rates, THREE
 
 
 def test_points_carry_mean_deviation_and_interval(make_sweep):

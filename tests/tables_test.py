@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from digits import errors, sweep_folder, tables
-from tests.made_sweeps import RATE, THREE, rates
+from tests.made_sweeps import RATE, rates, THREE
 
 
 def test_seeds_and_folds_belong_to_one_point(make_sweep):

@@ -6,9 +6,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from benchmarks.problem import Problem
-from digits.config import config_from_json
 from digits import data, inference, models
-from digits.step import TrainMetrics, compile_steps, init_state, make_run_steps, make_train_step
+from digits.config import config_from_json
+from digits.step import compile_steps, init_state, make_run_steps, make_train_step, TrainMetrics
 
 
 class Contestant:

@@ -14,9 +14,8 @@ import jax
 from ml_collections import ConfigDict, FrozenConfigDict
 
 from configs import base
-from digits.config import flat
 from digits import checks, data, models, population, record, startup, summary
-from digits.config import config_to_json, convert, name_of, with_values
+from digits.config import config_to_json, convert, flat, name_of, with_values
 from digits.errors import UserError
 from digits.progress import duration, Runs
 from digits.signals import Interrupted, Listener
@@ -42,8 +41,7 @@ class Reproduction:
         self.arms = {arm.name: arm for study in studies for arm in study.arms}
         self.configs = {name: _config(arm) for name, arm in self.arms.items()}
         self.entries = {
-            name: collected.entry(arm, flat(config_to_json(self.configs[name])))
-            for name, arm in self.arms.items()
+            name: collected.entry(arm, flat(config_to_json(self.configs[name]))) for name, arm in self.arms.items()
         }
         self.files = {study.name: collected.read(study, folder) for study in studies}
         for study in studies:

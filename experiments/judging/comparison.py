@@ -4,8 +4,8 @@ from collections.abc import Sequence
 import dataclasses
 
 from digits.documented import reported
-from digits.statistics import Summary, summarize
-from experiments.judging.study import TEST_ACCURACY, TEST_LOSS, Arm, Member, Metric, at
+from digits.statistics import summarize, Summary
+from experiments.judging.study import Arm, at, Member, Metric, TEST_ACCURACY, TEST_LOSS
 from experiments.judging.verdicts import prediction_interval
 
 

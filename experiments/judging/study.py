@@ -1,7 +1,7 @@
 """A study: arms that are trained with several seeds, and claims that their figures decide. Needs no JAX."""
 
-from collections.abc import Callable, Mapping, Sequence
 import collections
+from collections.abc import Callable, Mapping, Sequence
 import dataclasses
 import statistics
 from typing import Any

@@ -9,8 +9,8 @@ from digits import style as figures
 from digits.documented import reported
 from digits.statistics import summarize
 from experiments.judging.comparison import Comparison
-from experiments.judging.study import TEST_ACCURACY, Difference, Member, Metric, at
-from experiments.judging.verdicts import CONTRADICTED, NOT_SUPPORTED, SUPPORTED, Judgement, prediction_interval
+from experiments.judging.study import at, Difference, Member, Metric, TEST_ACCURACY
+from experiments.judging.verdicts import CONTRADICTED, Judgement, NOT_SUPPORTED, prediction_interval, SUPPORTED
 
 # A column's name, the style and colour of its line, and the mark of the notebook's figures.
 _TRAINING = ("training", "--", figures.BLUE, "x")

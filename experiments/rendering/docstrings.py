@@ -8,7 +8,7 @@ import textwrap
 from digits import files
 from digits.statistics import summarize
 from experiments.judging.comparison import compare
-from experiments.judging.study import TEST_ACCURACY, Arm, Member, devices, median_seconds
+from experiments.judging.study import Arm, devices, median_seconds, Member, TEST_ACCURACY
 
 _LINE = "Reproduced: "
 _WIDTH = 120

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from experiments.judging.comparison import Comparison
 from experiments.judging.study import Finding, Study
-from experiments.judging.verdicts import NOT_RUN, NOT_SUPPORTED, Judgement
+from experiments.judging.verdicts import Judgement, NOT_RUN, NOT_SUPPORTED
 from experiments.rendering.rows import anchor
 
 # By the unit of a metric: a number's format, its factor, the unit in words, the words for above and below.

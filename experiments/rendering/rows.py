@@ -1,28 +1,28 @@
 """The rows of the pages' tables, and the lists below the tables. Needs no JAX."""
 
-from collections.abc import Iterable, Sequence
 import collections
+from collections.abc import Iterable, Sequence
 import math
 import re
 import shlex
 
 from digits import tables
-from digits.statistics import Summary, summarize
+from digits.statistics import summarize, Summary
 from experiments.collecting import collected
-from experiments.judging.comparison import Comparison, compare_test_loss
+from experiments.judging.comparison import compare_test_loss, Comparison
 from experiments.judging.study import (
+    Arm,
+    devices,
+    Difference,
+    Level,
+    median_seconds,
+    Study,
     TEST_ACCURACY,
     TEST_LOSS,
     VALIDATION_ACCURACY,
-    Arm,
-    Difference,
-    Level,
-    Study,
-    devices,
-    median_seconds,
 )
-from experiments.judging.verdicts import NOT_RUN, Judgement, prediction_interval, std_interval
-from experiments.rendering.results import Results, compared
+from experiments.judging.verdicts import Judgement, NOT_RUN, prediction_interval, std_interval
+from experiments.rendering.results import compared, Results
 
 _INSIDE = {True: "yes", False: "**no**", None: ""}
 

@@ -8,16 +8,16 @@ images. The arms of the kernel sizes are the search of experiments/kernel_size_s
 
 from experiments.judging import metrics, study
 from experiments.judging.study import (
-    TEST_ACCURACY,
-    TEST_LOSS,
-    VALIDATION_ACCURACY,
     Arm,
     Claim,
     Difference,
     Finding,
     Level,
     Study,
+    TEST_ACCURACY,
+    TEST_LOSS,
     Undecidable,
+    VALIDATION_ACCURACY,
 )
 from experiments.studies.kernel_sizes import KERNEL_SIZES, search_table, searched
 

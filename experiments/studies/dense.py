@@ -9,7 +9,7 @@ trainings were plain SGD at 0.01 (D1). Where the program and the text differ, a 
 import itertools
 
 from experiments.judging import study
-from experiments.judging.study import TEST_ACCURACY, Arm, Claim, Difference, Finding, Level, Study, Undecidable
+from experiments.judging.study import Arm, Claim, Difference, Finding, Level, Study, TEST_ACCURACY, Undecidable
 
 HELD_OUT = {"data.validation": "last(10000)"}
 # Two standard errors of a test accuracy near 0.94 over 10,000 images: those do not tell closer single runs apart.

@@ -12,15 +12,15 @@ from collections.abc import Mapping, Sequence
 from digits.statistics import summarize
 from experiments.judging import study
 from experiments.judging.study import (
-    TEST_ACCURACY,
-    TEST_LOSS,
-    VALIDATION_ACCURACY,
     Arm,
     Claim,
     Difference,
     Finding,
     Member,
     Study,
+    TEST_ACCURACY,
+    TEST_LOSS,
+    VALIDATION_ACCURACY,
 )
 
 CANDIDATE_SEEDS = 3

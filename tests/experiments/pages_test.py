@@ -6,16 +6,16 @@ from digits.documented import reported
 from experiments.collecting import collected
 from experiments.judging.comparison import compare
 from experiments.judging.study import (
-    TEST_ACCURACY,
-    TEST_LOSS,
     Arm,
+    at,
     Claim,
     Difference,
+    epochs_to,
     Finding,
     Level,
     Study,
-    at,
-    epochs_to,
+    TEST_ACCURACY,
+    TEST_LOSS,
     with_own_splits,
 )
 from experiments.rendering import pages, results, rows

@@ -13,7 +13,7 @@ import optax
 import pytest
 
 from digits import layers, models
-from tests.parity.comparison import LITTLE_OPTIMISED, UNOPTIMISED, assert_close, double_precision, load
+from tests.parity.comparison import assert_close, double_precision, LITTLE_OPTIMISED, load, UNOPTIMISED
 from tests.parity.keras_networks import (
     ARCHITECTURES,
     copy_into,

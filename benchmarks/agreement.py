@@ -16,8 +16,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from benchmarks import command, problem, results
-from digits import data, inference, layers, models
-from digits.step import init_state, make_train_step, shuffled
+from digits import data, models
+from digits.models import families, inference
+from digits.models.ops import convolution
+from digits.training.step import init_state, make_train_step, shuffled
 
 
 def train(config, splits, test, classes: int) -> dict[str, float]:
@@ -25,7 +27,7 @@ def train(config, splits, test, classes: int) -> dict[str, float]:
 
     Every step is a call of its own: inside a loop, XLA's convolution gradients take many times as long.
     """
-    graphdef = models.split(nnx.eval_shape(lambda: models.build(config.model, classes, jax.random.key(0))))[0]
+    graphdef = families.split(nnx.eval_shape(lambda: models.build(config.model, classes, jax.random.key(0))))[0]
     examples, size = len(splits.train[1]), config.batch_size
     one = jax.jit(make_train_step(config, graphdef, -(-examples // size)), donate_argnums=0)
     images, labels = jax.device_put(splits.train)
@@ -49,7 +51,7 @@ def compare(_folder) -> dict[str, Any]:
     dataset = data.load(config.data.name, command.DATA_DIR.value)
     splits = data.split(dataset, config.data)
     reports = {}
-    for implementation in (layers.choose(config.model.convolution), "stock"):
+    for implementation in (convolution.choose(config.model.convolution), "stock"):
         config.model.convolution, started = implementation, time.perf_counter()
         figures = train(config, splits, splits.test, len(dataset.class_names))
         reports[implementation] = {"rounds": [figures | {"seconds": time.perf_counter() - started}]}

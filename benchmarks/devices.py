@@ -23,8 +23,9 @@ from unittest import mock
 from absl import flags
 
 from benchmarks import results
-from digits import command_line, style
-from digits.config import convert, name_of, with_values
+from digits import command_line
+from digits.analysis.figures.style import COLOURS, DPI, png, styled
+from digits.config.values import convert, name_of, with_values
 from digits.errors import UserError
 
 _FLAGS = flags.FlagValues()
@@ -40,10 +41,10 @@ EPOCHS = 2
 @contextlib.contextmanager
 def _precision(dtype: Any) -> Iterator[None]:
     """What the network is given has this type, and so has all that follows from it."""
-    from digits import data
+    from digits.data import transforms
 
-    normalize = data.normalize
-    with mock.patch.object(data, "normalize", lambda images, how: normalize(images, how).astype(dtype)):
+    normalize = transforms.normalize
+    with mock.patch.object(transforms, "normalize", lambda images, how: normalize(images, how).astype(dtype)):
         yield
 
 
@@ -57,11 +58,13 @@ def train(config, images, labels, devices: int, dtype: Any, epochs: int = 1) -> 
     import jax.numpy as jnp
     import numpy as np
 
-    from digits import models, step
-    from digits.parallel import Devices
+    from digits import models
+    from digits.models import families
+    from digits.runtime.devices import Devices
+    from digits.training import step
 
     devices = Devices.of(jax.devices()[:devices])
-    graphdef = models.split(nnx.eval_shape(lambda: models.build(config.model, 10, jax.random.key(0))))[0]
+    graphdef = families.split(nnx.eval_shape(lambda: models.build(config.model, 10, jax.random.key(0))))[0]
     steps = -(-len(labels) // config.batch_size)
     run_steps = step.make_run_steps(
         step.make_train_step(config, graphdef, steps), len(labels), config.batch_size, devices.count
@@ -125,14 +128,14 @@ def compare(name: str, config, images, labels, steps: int, examples: int) -> dic
     return found
 
 
-@style.styled
+@styled
 def picture(found: dict[str, Any]) -> bytes:
     """The losses of every step of all numbers of devices, one over the other, as a PNG file."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(8, 3.5), dpi=style.DPI, layout="constrained")
+    figure = Figure(figsize=(8, 3.5), dpi=DPI, layout="constrained")
     axes = figure.subplots()
-    styles = zip((5, 2.5, 1), style.COLOURS[:3], found["losses"].items(), strict=True)
+    styles = zip((5, 2.5, 1), COLOURS[:3], found["losses"].items(), strict=True)
     for width, colour, (devices, losses) in styles:
         axes.plot(
             range(1, len(losses) + 1), losses, lw=width, color=colour, label=f"{devices} device{'s' * (devices > 1)}"
@@ -141,7 +144,7 @@ def picture(found: dict[str, Any]) -> bytes:
     axes.yaxis.set_major_formatter("{x:g}")
     axes.yaxis.set_minor_formatter("{x:g}")
     axes.legend(frameon=False)
-    return style.png(figure)
+    return png(figure)
 
 
 def _main(names: Sequence[str]) -> int:

@@ -23,7 +23,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from benchmarks import command, problem, results
-from digits import data, layers, models, step
+from digits import data, models
+from digits.models import families
+from digits.models.ops import dropout
+from digits.training import step
 
 SECONDS = 2.0  # About how long each way trains in a round.
 
@@ -47,7 +50,7 @@ def prepare(way: str, config, dataset) -> Callable[[int], None]:
     config.model.convolution = {"dot": "dot", "stock call": "stock"}.get(way, "native")
     classes, size, examples = len(dataset.class_names), config.batch_size, len(dataset.train_labels)
     steps = examples // size
-    graphdef = models.split(nnx.eval_shape(lambda: models.build(config.model, classes, jax.random.key(0))))[0]
+    graphdef = families.split(nnx.eval_shape(lambda: models.build(config.model, classes, jax.random.key(0))))[0]
     train_step = step.make_train_step(config, graphdef, steps)
     run_steps = step.make_run_steps(train_step, examples, size)
 
@@ -63,7 +66,7 @@ def prepare(way: str, config, dataset) -> Callable[[int], None]:
     zero = np.int32(0)
     by_call = way == "stock call"
     function, bounds = (one_step, (zero,)) if by_call else (run_steps, (zero, zero))
-    with mock.patch.object(layers, "dropout", dropout_by_bernoulli if way == "bernoulli" else layers.dropout):
+    with mock.patch.object(dropout, "dropout", dropout_by_bernoulli if way == "bernoulli" else dropout.dropout):
         compiled = step.compile_steps(jax.jit(function, donate_argnums=(0, 1)).lower(*carry, *given, *bounds), config)
 
     def train(count: int) -> None:

@@ -21,10 +21,13 @@ import jax
 import numpy as np
 
 from benchmarks import command, driver, problem, results
-from digits import data, population, record
-from digits.batched import BatchedProgram
-from digits.program import prepare_jax, Shared
-from digits.step import TrainMetrics
+from digits import data
+from digits.runs.workdir import Workdir
+from digits.runtime.environment import prepare_jax
+from digits.sweeps import population
+from digits.sweeps.batched import BatchedProgram
+from digits.training.program import Shared
+from digits.training.step import TrainMetrics
 
 _MEMBERS = flags.DEFINE_integer("members", 10, "How many.", lower_bound=2)
 _SECONDS = flags.DEFINE_float("seconds", 0.5, "For how long each member trains in a round, when alone.", lower_bound=0)
@@ -138,7 +141,7 @@ def _commands(folder: pathlib.Path) -> dict[str, dict]:
             workdir = place / f"single{member}"
             own = f"--config.{field}={member}", f"--workdir={workdir}", "--noreport"  # A sweep's runs have none.
             seconds += call("digits.main", *arguments, *own)
-            training += sum(line["seconds"] for line in record.Workdir(workdir).history())
+            training += sum(line["seconds"] for line in Workdir(workdir).history())
         reports["single"]["rounds"].append({"round": number, "seconds": seconds, "training": training})
         command.say(f"  {_MEMBERS.value} single runs {seconds:.1f} s, {training:.1f} s of it training")
     return reports

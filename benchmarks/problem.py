@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks import network
-from digits.config import config_to_json
+from digits.config.values import config_to_json
 
 TEST_IMAGES = 2000
 
@@ -117,8 +117,11 @@ def prepare(config, data_dir: str | None, folder: pathlib.Path) -> tuple[Problem
     from flax import nnx
     import jax
 
-    from digits import checks, data, models
+    from digits import data, models
+    from digits.data import transforms
     from digits.errors import require
+    from digits.models import families
+    from digits.training import checks
 
     checks.check(config)
     dataset = data.load(config.data.name, data_dir)
@@ -128,7 +131,7 @@ def prepare(config, data_dir: str | None, folder: pathlib.Path) -> tuple[Problem
     order = order[: len(order) // config.batch_size * config.batch_size]
     arrays = {"images": images[order], "labels": labels[order]}
     arrays |= {"test_images": test_images[:TEST_IMAGES], "test_labels": test_labels[:TEST_IMAGES]}
-    normalize = lambda images: np.asarray(data.normalize(images, config.data.normalization))
+    normalize = lambda images: np.asarray(transforms.normalize(images, config.data.normalization))
     arrays |= {name.replace("images", "inputs"): normalize(arrays[name]) for name in ("images", "test_images")}
     for name, array in arrays.items():
         np.save(folder / f"{name}.npy", array)
@@ -136,4 +139,4 @@ def prepare(config, data_dir: str | None, folder: pathlib.Path) -> tuple[Problem
     content = {"config": config_to_json(config), "classes": classes, "examples": len(order)}
     (folder / "problem.json").write_text(json.dumps(content))
     model = nnx.eval_shape(lambda: models.build(config.model, classes, jax.random.key(0)))
-    return read(folder), sum(leaf.size for leaf in jax.tree.leaves(models.split(model)[1:]))
+    return read(folder), sum(leaf.size for leaf in jax.tree.leaves(families.split(model)[1:]))

@@ -10,7 +10,7 @@ import statistics
 import subprocess
 from typing import Any
 
-from digits import record
+from digits.runtime import machine
 
 
 @dataclasses.dataclass(frozen=True)
@@ -126,7 +126,7 @@ HEADINGS = [
 def computer(reports: dict[str, dict]) -> dict[str, Any]:
     """The processor's name, the number of its cores that may be used, and the accelerator, if one was used."""
     accelerators = sorted({report.get("device", "cpu") for report in reports.values()} - {"cpu"})
-    return {"cpu": record.processor(), "cores": record.cores(), "gpu": accelerators[0] if accelerators else None}
+    return {"cpu": machine.processor(), "cores": machine.cores(), "gpu": accelerators[0] if accelerators else None}
 
 
 def disturbance(reports: dict[str, dict]) -> float:

@@ -6,7 +6,7 @@ changed after `--config`:
 
     python -m digits.main --config=simple_cnn --config.epochs=3 --config.model.hidden=128,64
 
-The comments are those of the table in digits/fields.py, from which the checks are made.
+The comments are those of the table in digits/config/fields.py, from which the checks are made.
 """
 
 from ml_collections import config_dict

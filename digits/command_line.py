@@ -12,10 +12,10 @@ import sys
 
 from absl import flags
 
-from digits import experiment_files
-from digits.config import convert, field_type
+from digits.config.experiment_files import Given, load
+from digits.config.values import convert, field_type
 from digits.errors import paths, UserError
-from digits.signals import Interrupted
+from digits.runtime.signals import Interrupted
 
 # The flags of the commands that train; others have flags of their own, some of the same names.
 CONFIG = flags.DEFINE_string("config", None, "The experiment: a name in configs/, FILE.py, or FILE.py:ARGUMENT.")
@@ -72,7 +72,7 @@ def run(argv: list[str], module: str, own: flags.FlagValues, body: Callable[[lis
     return _exit_code(parse_and_run)
 
 
-def train(argv: list[str], help_text: Callable[[], str], body: Callable[[experiment_files.Given], int]) -> int:
+def train(argv: list[str], help_text: Callable[[], str], body: Callable[[Given], int]) -> int:
     """Runs a command that trains an experiment.
 
     Returns:
@@ -95,7 +95,7 @@ def _exit_code(work: Callable[[], int]) -> int:
         return interrupted.exit_code
 
 
-def read(argv: list[str]) -> experiment_files.Given:
+def read(argv: list[str]) -> Given:
     """Reads the command line of a command that trains: read(["main", "--config=simple_cnn", "--config.epochs=3"]).
 
     Raises:
@@ -121,14 +121,14 @@ def read(argv: list[str]) -> experiment_files.Given:
     for argument in argv[: places[0]]:
         if re.match(r"--?(no)?config\.", argument):
             raise UserError(f"{argument} stands before --config: name the experiment first, then its changes.")
-    file, config, module = experiment_files.load(CONFIG.value)
+    file, config, module = load(CONFIG.value)
     overrides = {}
     for field, value in changed:
         overrides.pop(field, None)  # The last one counts.
         overrides[field] = convert(field, value, "config")
     with config.ignore_type():
         config.update_from_flattened_dict(overrides)
-    return experiment_files.Given(config.lock(), module, {"config_file": file, "overrides": overrides}, swept)
+    return Given(config.lock(), module, {"config_file": file, "overrides": overrides}, swept)
 
 
 def _without_fields(argv: list[str]) -> tuple[list[str], list[tuple[str, str]], dict[str, str]]:

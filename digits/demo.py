@@ -31,7 +31,7 @@ def main(argv: list[str]) -> int:
 
 def _main(_: list[str]) -> int:
     workdir = command_line.require_workdir(_WORKDIR.value)
-    from digits import demo_server  # Imports JAX.
+    from digits.serving import demo_server  # Imports JAX.
 
     demo_server.serve(workdir, _HOST.value, _PORT.value, _OPEN.value)
     return 0

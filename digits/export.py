@@ -17,8 +17,9 @@ import sys
 
 from absl import flags
 
-from digits import command_line, export_formats
+from digits import command_line
 from digits.errors import UserError
+from digits.serving import export_formats
 
 _FLAGS = flags.FlagValues()  # Its own: the flags of digits.main have the same names.
 _WORKDIR = flags.DEFINE_string("workdir", None, "The folder of a run.", flag_values=_FLAGS)
@@ -40,7 +41,7 @@ def _main(_: list[str]) -> int:
     workdir = command_line.require_workdir(_WORKDIR.value)
     if not _FORMAT.value:
         raise UserError(f"--format is missing: name one of {', '.join(export_formats.FORMATS)}.")
-    from digits import exporting  # Imports JAX.
+    from digits.serving import exporting  # Imports JAX.
 
     exported = exporting.export(workdir, _FORMAT.value, _OUTPUT.value, _DATA_DIR.value)
     within = f"within {exported.difference:.1e} of the run's on {exported.images} test images"

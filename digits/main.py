@@ -11,34 +11,36 @@ Without arguments it lists the experiments. --fields lists the fields of one, ea
 import pathlib
 import sys
 
-from digits import command_line, experiment_files
+from digits import command_line
+from digits.config.experiment_files import default_workdir, Given, listing
 from digits.errors import paths, UserError
 
 
 def main(argv: list[str]) -> int:
     """Runs the command line; returns the exit code: 0, 2 for a user's mistake, 128 + signal for an interrupted run."""
     if len(argv) == 1:
-        print(experiment_files.listing())
+        print(listing())
         return 0
     return command_line.train(argv, lambda: f"{__doc__}\n{command_line.flags_help()}", _train)
 
 
-def _train(given: experiment_files.Given) -> int:
+def _train(given: Given) -> int:
     """Trains one run and writes its report, or lists the fields of its config; returns the exit code."""
     if given.swept:
         field = next(iter(given.swept))
         raise UserError(f"--sweep.{field} is given, but digits.main trains one run: python -m digits.sweep sweeps.")
     if command_line.LIST_FIELDS.value:
-        from digits.config import page
+        from digits.config.values import page
 
         print("\n".join(page(given.config, given.origin["config_file"])))
         return 0
-    folder = command_line.WORKDIR.value or experiment_files.default_workdir(given.origin)
+    folder = command_line.WORKDIR.value or default_workdir(given.origin)
     data_dir = command_line.DATA_DIR.value
-    from digits import startup  # Imports NumPy: not for --help, not for a mistyped flag.
+    from digits.training import startup  # Imports NumPy: not for --help, not for a mistyped flag.
 
     start = startup.Start(given.config.data.name, data_dir).early()
-    from digits import processes, train  # Imports JAX, while the dataset is being read.
+    from digits.runtime import processes
+    from digits.training import train  # Imports JAX, while the dataset is being read.
 
     processes.join(command_line.COORDINATOR.value, command_line.NUM_PROCESSES.value, command_line.PROCESS_ID.value)
     with processes.failing_at_once(), paths():
@@ -56,7 +58,7 @@ def _train(given: experiment_files.Given) -> int:
 
 def _write_report(folder: str, data_dir: str | None) -> None:
     """Writes the report. If it cannot be written, prints why: the run is whole without it."""
-    from digits import pages
+    from digits.reports import pages
 
     try:
         print(f"report: {pages.write(folder, data_dir)}", flush=True)

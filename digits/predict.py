@@ -34,7 +34,8 @@ def _main(files: list[str]) -> int:
         raise UserError("--csv and --json are both given, but only one of them can be printed.")
     if not files:
         raise UserError("there is no picture to read: name image files, such as photo.png more/*.jpg.")
-    from digits import loading, reading  # Imports JAX.
+    from digits.runs import loading
+    from digits.serving import reading  # Imports JAX.
 
     run = loading.load(workdir)
     if warning := reading.other_form(run):

@@ -33,7 +33,7 @@ def _main(workdirs: list[str]) -> int:
         raise UserError("--output is empty: name the page to write, such as --output=report.html.")
     if not workdirs:
         raise UserError("no run is named: give the folder of one or several, such as runs/simple_cnn.")
-    from digits import pages  # Imports JAX.
+    from digits.reports import pages  # Imports JAX.
 
     folder, output = pathlib.Path(workdirs[0]).expanduser(), _OUTPUT.value
     if len(workdirs) == 1 and not (folder / "sweep.json").exists():

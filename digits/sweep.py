@@ -32,7 +32,7 @@ def flags_help() -> str:
 def read_plan(given):
     """The `plan.Plan` of a command line; UserError for any mistake in it, or in the points."""
     command_line.refuse_flags_of_one_run()
-    from digits import plan  # Imports NumPy: not for --help, not for a mistyped flag.
+    from digits.sweeps import plan  # Imports NumPy: not for --help, not for a mistyped flag.
 
     return plan.read(given, command_line.WORKDIR.value, _SAMPLE.value, _SAMPLE_SEED.value, _METRIC.value)
 
@@ -44,13 +44,13 @@ def train(plan, module: str, arguments: list[str]) -> int:
       UserError: before anything was trained.
       Interrupted: every run was saved.
     """
-    from digits import startup
+    from digits.training import startup
 
     data_dir = command_line.DATA_DIR.value
     starts = {config.data.name: startup.Start(config.data.name, data_dir) for config in plan.configs}
     if len(starts) == 1:
         next(iter(starts.values())).early()
-    from digits import launch  # Imports JAX, while the dataset is being read.
+    from digits.sweeps import launch  # Imports JAX, while the dataset is being read.
 
     launcher = launch.Launcher(_LAUNCHER.value, _CPUS.value, _GPUS.value)
     return launch.run(plan, starts, data_dir, ["python", "-m", module, *arguments], launcher)

@@ -18,7 +18,7 @@ import sys
 from configs import two_conv
 from digits import command_line
 from digits import sweep as digits_sweep
-from digits.config import with_values
+from digits.config.values import with_values
 from digits.errors import require
 from experiments.studies.kernel_sizes import best_line, KERNEL_SIZES, score_line
 
@@ -71,7 +71,8 @@ def search(plan, arguments: list[str]) -> int:
     fits = len(plan.values)
     print(f"Fitting {fits // candidates} folds for each of {candidates} candidates, totalling {fits} fits\n")
     code = digits_sweep.train(plan, "experiments.kernel_size_search", arguments)
-    from digits import sweep_folder, train
+    from digits.runs import sweep_folder
+    from digits.training import train
 
     found = sweep_folder.read_sweep(plan.workdir)
     if not found.points[0].count("finished"):

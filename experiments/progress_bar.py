@@ -31,8 +31,9 @@ def epochs(config, dataset) -> Iterator[dict[str, tuple[float, float]]]:
     import jax
     import numpy as np
 
-    from digits.program import prepare_jax, Shared
-    from digits.step import TrainMetrics
+    from digits.runtime.environment import prepare_jax
+    from digits.training.program import Shared
+    from digits.training.step import TrainMetrics
 
     prepare_jax(config)
     shared = Shared(lambda: dataset)
@@ -60,7 +61,7 @@ def _main(names: list[str]) -> int:
         if name not in CONFIGS:
             raise UserError(f"{name!r} is no config of notebook 004, which are {', '.join(CONFIGS)}.")
     from digits import data
-    from digits.documented import reported
+    from digits.runs.documented import reported
 
     dataset = data.load("mnist", _DATA_DIR.value)
     for name in names or CONFIGS:

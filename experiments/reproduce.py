@@ -73,7 +73,7 @@ def reproduce(studies: tuple[Study, ...], names: list[str], arguments: list[str]
         raise UserError(f"{names[0]!r} is named, but {flag} all studies: leave it out.")
     failures = []
     if not _RENDER.value:
-        from digits.signals import Interrupted
+        from digits.runtime.signals import Interrupted
         from experiments.collecting.reproduction import Reproduction
 
         wanted = [study for study in studies if any(arm.name in arms for arm in study.arms)]

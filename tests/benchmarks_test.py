@@ -15,8 +15,9 @@ import pytest
 
 from benchmarks import driver, network, problem, results, table, worker
 from benchmarks.contestants import CONTESTANTS
-from digits import models, summary
-from digits.config import config_to_json
+from digits import models
+from digits.config.values import config_to_json
+from digits.models import families, summary
 from tests.conftest import ROOT
 
 CONFIGS = sorted(path.stem for path in (ROOT / "configs").glob("*.py") if path.stem not in ("__init__", "base"))
@@ -46,7 +47,7 @@ def test_layers_are_those_of_digits_in_their_order(name):
     names = [row.name for row in summary.describe(model)]
     kinds = [n.rsplit("_", 1)[0] for n in names if not (n.startswith("max_pool") and pools.pop(0) == 1)]
     assert [layer.kind for layer in layers] == kinds
-    count = sum(leaf.size for leaf in jax.tree.leaves(models.split(model)[1:]))
+    count = sum(leaf.size for leaf in jax.tree.leaves(families.split(model)[1:]))
     assert network.parameters(layers) == count
     l2 = [getattr(model, n).l2 for n in model.names if n.startswith("dense")]
     assert [layer.l2 for layer in layers if layer.kind == "dense"] == [one or 0.0 for one in l2]
@@ -127,7 +128,7 @@ def test_same_weights_give_the_same_logits():
     labels = np.array([1, 2, 3])
     cross_entropy = optax.softmax_cross_entropy_with_integer_labels(expected, labels).mean()
     loss, _ = jax.jit(lambda x: flax_example.loss_fn(theirs, x, labels))(images)
-    assert float(loss) == pytest.approx(float(cross_entropy + models.penalty(ours)), rel=1e-5)
+    assert float(loss) == pytest.approx(float(cross_entropy + families.penalty(ours)), rel=1e-5)
 
 
 def _set(layer, arrays):

@@ -3,7 +3,8 @@
 from absl import flags
 import pytest
 
-from digits import command_line, experiment_files
+from digits import command_line
+from digits.config.experiment_files import default_workdir
 from digits.errors import UserError
 
 OWN = flags.FlagValues()
@@ -142,16 +143,14 @@ def test_a_field_that_follows_another_is_changed_with_it(tmp_path):
 
 def test_default_workdir_is_named_after_config_and_changes():
     def folder(file, **changes):
-        return experiment_files.default_workdir({"config_file": file, "overrides": changes})
+        return default_workdir({"config_file": file, "overrides": changes})
 
     assert folder("configs/two_conv.py") == "runs/two_conv"
     changes = {"model.kernel_size": 5, "epochs": 3, "data.name": "a/b.npz"}
     assert folder("x/two_conv.py", **changes) == "runs/two_conv,data.name=a_b.npz,epochs=3,model.kernel_size=5"
     assert folder("x/mine.py:wide") == "runs/mine,wide" and folder("x/mine.py:a b/*$(c)") == "runs/mine,a_b____c_"
     origin = {"config_file": "x/mine.py:wide", "overrides": {"epochs": 3}}
-    assert (
-        experiment_files.default_workdir(origin, "_sweep", {"seed": "0:3"}) == "runs/mine_sweep,wide,epochs=3,seed=0:3"
-    )
+    assert default_workdir(origin, "_sweep", {"seed": "0:3"}) == "runs/mine_sweep,wide,epochs=3,seed=0:3"
 
 
 def test_reading_a_command_line_imports_neither_jax_nor_numpy(run_module):

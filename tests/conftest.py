@@ -123,7 +123,8 @@ def mnist_dir(monkeypatch, tmp_path):
 @pytest.fixture
 def no_tfds(monkeypatch):
     """Makes asking TFDS an error: what is loaded must come from elsewhere."""
-    from digits import errors, tfds
+    from digits import errors
+    from digits.data import tfds
 
     def refuse(name):
         raise errors.UserError(f"TFDS was asked for {name}")
@@ -165,7 +166,8 @@ def run_module():
 
 def refused(config, workdir, *words):
     """The one sentence, with these words, by which a training is refused."""
-    from digits import errors, train
+    from digits import errors
+    from digits.training import train
 
     with pytest.raises(errors.UserError) as error:
         train.train_and_evaluate(config, workdir)

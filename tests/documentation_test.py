@@ -14,8 +14,9 @@ from absl import flags
 from ml_collections import config_flags
 import pytest
 
-from digits import checks, points
 from digits.errors import UserError
+from digits.sweeps import points
+from digits.training import checks
 from tests.conftest import ROOT
 
 pytestmark = pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarning")  # ml_collections calls it.

@@ -64,7 +64,11 @@ def house(tmp_path):
     for name in MODULES:
         if f"digits.{name}.x" in CLOSED:
             write(tmp_path, f"digits.{name}.__init__", "")
-            write(tmp_path, f"digits.{name}.x", "from digits import config, errors\n" if name != "analysis" else "")
+            write(
+                tmp_path,
+                f"digits.{name}.x",
+                "from digits.config import values as config; from digits import errors\n" if name != "analysis" else "",
+            )
         else:
             write(tmp_path, f"digits.{name}", "")
     write(tmp_path, "digits.__init__", "def load():\n    from digits.runs.loading import load\n")

@@ -14,13 +14,16 @@ import time
 
 import numpy as np
 
-from digits import loading, record, signals, startup, train
 from digits.errors import UserError
-from digits.loop import Loop
-from digits.program import Shared
-from digits.run import prepare, Run
+from digits.runs import loading
+from digits.runs.workdir import Workdir
+from digits.runtime import signals
+from digits.training import startup, train
+from digits.training.loop import Loop
+from digits.training.program import Shared
+from digits.training.run import prepare, Run
 from tests import conftest
-from tests.train_test import assert_same_bits
+from tests.training.train_test import assert_same_bits
 
 EPOCHS = 6
 
@@ -52,7 +55,7 @@ def kill(folder: pathlib.Path, count: int, rng: np.random.Generator) -> int:
     """
     # The processes begin with everything imported.
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["digits.train", "orbax.checkpoint", "tests.train_test"])
+    context.set_forkserver_preload(["digits.training.train", "orbax.checkpoint", "tests.training.train_test"])
     start = lambda workdir: context.Process(target=_train, args=(workdir, folder / "output"))
     for name in ("first", "whole"):  # The first one waits for the imports.
         began, whole = time.monotonic(), start(folder / name)
@@ -68,7 +71,7 @@ def kill(folder: pathlib.Path, count: int, rng: np.random.Generator) -> int:
             process = start(workdir)
             process.start()
             if rng.random() < 1 / 3:
-                files = record.Workdir(workdir)
+                files = Workdir(workdir)
                 while process.is_alive() and len(files.history()) < EPOCHS:
                     time.sleep(0.002)
                 time.sleep(rng.uniform(0, 0.3))
@@ -92,7 +95,7 @@ def kill(folder: pathlib.Path, count: int, rng: np.random.Generator) -> int:
 def opened(config, workdir: pathlib.Path, alone: bool = True) -> Run:
     """A run that shows nothing."""
     shared = Shared(startup.Start("optdigits", None).dataset)
-    return Run(prepare(config, record.Workdir(workdir), shared), alone=alone)
+    return Run(prepare(config, Workdir(workdir), shared), alone=alone)
 
 
 def interrupted(workdir: pathlib.Path) -> None:
@@ -125,7 +128,7 @@ def damage(workdir: pathlib.Path, rng: np.random.Generator) -> str:
 def outcome(workdir: pathlib.Path, whole: pathlib.Path) -> str:
     """What comes of a damaged run: "refused" in a sentence, or "same", to the last bit; anything else is an error."""
     try:
-        if record.Workdir(workdir).result() is None:
+        if Workdir(workdir).result() is None:
             train.train_and_evaluate(config(), workdir)
             assert_same_bits(whole, workdir)
         run, expected = loading.load(workdir), loading.load(whole)

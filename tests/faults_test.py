@@ -13,12 +13,15 @@ import numpy as np
 import pytest
 
 import digits
-from digits import checkpoints, files, loading, run, signals, train
 from digits.errors import Diverged, UserError
-from digits.loop import Loop
+from digits.runs import files, loading
+from digits.runs.checkpoints import Checkpoints, Damaged
+from digits.runtime import signals
+from digits.training import run, train
+from digits.training.loop import Loop
 from tests import faults
 from tests.conftest import ROOT
-from tests.train_test import assert_same_bits
+from tests.training.train_test import assert_same_bits
 
 SEED = int(os.environ.get("DIGITS_FAULTS_SEED", np.random.default_rng().integers(2**31)))
 
@@ -96,7 +99,7 @@ def test_a_machine_that_cannot_read_a_checkpoint_does_not_cost_it(whole, copy, m
         raise error
 
     with monkeypatch.context() as patch:
-        patch.setattr(checkpoints.Checkpoints, "_restore", fail)
+        patch.setattr(Checkpoints, "_restore", fail)
         with pytest.raises(type(error)):
             train.train_and_evaluate(faults.config(), copy)
     train.train_and_evaluate(faults.config(), copy)
@@ -105,15 +108,15 @@ def test_a_machine_that_cannot_read_a_checkpoint_does_not_cost_it(whole, copy, m
 
 def test_other_weights_in_a_checkpoint_are_found(copy):
     """Orbax's own checks know of no array that another program has written."""
-    saved = checkpoints.Checkpoints(copy / "checkpoints")
+    saved = Checkpoints(copy / "checkpoints")
     step = saved.steps()[0]
     state, about = saved.restore(step)
     saved.remove(step)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("digits.checkpoints.digest", lambda state: "0" * 64)
+        patch.setattr("digits.runs.checkpoints.digest", lambda state: "0" * 64)
         saved.save(step, state, about)
         saved.steps()
-    with pytest.raises(checkpoints.Damaged, match="are not those that were saved"):
+    with pytest.raises(Damaged, match="are not those that were saved"):
         saved.restore(step)
     saved.close()
 
@@ -222,7 +225,7 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
 # Company
 
 HOLD = (
-    "import pathlib, sys, time; from digits import files; lock = files.Lock(pathlib.Path(sys.argv[1])); lock.acquire();"
+    "import pathlib, sys, time; from digits.runs import files; lock = files.Lock(pathlib.Path(sys.argv[1])); lock.acquire();"
     "print('held', flush=True); time.sleep(100)"
 )
 

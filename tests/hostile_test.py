@@ -18,10 +18,13 @@ import numpy as np
 from PIL import Image
 import pytest
 
-from digits import digitize, sources
+from digits.data import folders
+from digits.data.idx import IDX_FILES, read_idx
+from digits.data.npz import read_npz
+from digits.data.pictures import segment
 from digits.errors import UserError
 
-IMAGES, LABELS = sources.IDX_FILES[:2]
+IMAGES, LABELS = IDX_FILES[:2]
 X, Y = np.zeros((12, 28, 28), np.uint8), np.arange(12) % 10
 BODY = X.tobytes()
 
@@ -63,7 +66,7 @@ def idx(array: np.ndarray) -> bytes:
 @pytest.fixture
 def folder(tmp_path):
     """A folder with the four IDX files."""
-    for stem in sources.IDX_FILES:
+    for stem in IDX_FILES:
         (tmp_path / stem).write_bytes(idx(X if "images" in stem else Y.astype(np.uint8)))
     return tmp_path
 
@@ -92,7 +95,7 @@ def test_ten_gib_of_zeros_in_a_small_gzip_are_not_inflated(folder, start, word):
     bomb = GZIP_HEADER + deflated(start) + deflated(bytes(2**24), TEN_GIB)
     (folder / f"{IMAGES}.gz").write_bytes(bomb)
     assert len(bomb) < 11 * 2**20
-    assert word in refusal(sources.read_idx, folder)
+    assert word in refusal(read_idx, folder)
 
 
 @pytest.mark.parametrize("suffix", ["", ".gz"])
@@ -100,7 +103,7 @@ def test_room_is_made_for_what_is_there_not_for_what_is_claimed(folder, suffix):
     claim = idx(X)[:4] + struct.pack(">3I", 2**30 // 784, 28, 28) + bytes(1000)
     (folder / IMAGES).unlink()
     (folder / f"{IMAGES}{suffix}").write_bytes(gzip.compress(claim) if suffix else claim)
-    assert "truncated: its header declares 1,073,741," in refusal(sources.read_idx, folder)
+    assert "truncated: its header declares 1,073,741," in refusal(read_idx, folder)
 
 
 @pytest.mark.parametrize("name", [IMAGES, f"{IMAGES}.gz", LABELS])
@@ -108,7 +111,7 @@ def test_a_pipe_in_the_place_of_a_file_is_not_waited_for(folder, name):
     for path in folder.glob(f"{name.removesuffix('.gz')}*"):
         path.unlink()
     os.mkfifo(folder / name)
-    assert name.removesuffix(".gz") in refusal(sources.read_idx, folder)
+    assert name.removesuffix(".gz") in refusal(read_idx, folder)
 
 
 # .npz files.
@@ -156,9 +159,9 @@ def test_a_pickle_is_never_executed(tmp_path):
         npz(tmp_path / "array.npz", x_train=objects.getvalue()),
         npz(tmp_path / "labels.npz", y_train=objects.getvalue()),
     ):
-        refusal(sources.read_npz, path)
+        refusal(read_npz, path)
     # Beside a dataset it is not even looked at.
-    images, _ = sources.read_npz(npz(tmp_path / "beside.npz", about=objects.getvalue()))[0]
+    images, _ = read_npz(npz(tmp_path / "beside.npz", about=objects.getvalue()))[0]
     assert images.shape == (12, 28, 28) and not trace.exists()
 
 
@@ -183,13 +186,13 @@ NPZ_MEMBERS = {
 @pytest.mark.parametrize("member", NPZ_MEMBERS)
 def test_hostile_member_is_refused(tmp_path, member):
     content, words = NPZ_MEMBERS[member]
-    assert words in refusal(sources.read_npz, npz(tmp_path / "set.npz", x_train=content))
+    assert words in refusal(read_npz, npz(tmp_path / "set.npz", x_train=content))
 
 
 @pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
 def test_other_compressions_are_refused(tmp_path, method):
     # A kilobyte of theirs can be a gigabyte, or declare a dictionary of four.
-    assert "np.savez_compressed" in refusal(sources.read_npz, npz(tmp_path / "set.npz", method))
+    assert "np.savez_compressed" in refusal(read_npz, npz(tmp_path / "set.npz", method))
 
 
 def test_zip_bomb_is_not_inflated(tmp_path):
@@ -203,7 +206,7 @@ def test_zip_bomb_is_not_inflated(tmp_path):
         raw[place + method : place + method + 2] = struct.pack("<H", zipfile.ZIP_DEFLATED)
         raw[place + size : place + size + 4] = struct.pack("<I", 2**32 - 2)
     path.write_bytes(raw)
-    assert "which it cannot hold" in refusal(sources.read_npz, path)
+    assert "which it cannot hold" in refusal(read_npz, path)
 
 
 def test_encrypted_member_is_refused(tmp_path):
@@ -211,7 +214,7 @@ def test_encrypted_member_is_refused(tmp_path):
     raw = bytearray(path.read_bytes())
     raw[raw.find(b"PK\1\2") + 8] |= 1
     path.write_bytes(raw)
-    assert "encrypted" in refusal(sources.read_npz, path)
+    assert "encrypted" in refusal(read_npz, path)
 
 
 @pytest.mark.parametrize("name", ["/{}", "../{}", "a/{}", "{}/", "\\{}"])
@@ -221,7 +224,7 @@ def test_members_outside_the_archive_are_none(tmp_path, name):
     with zipfile.ZipFile(path, "w") as file:
         file.writestr(name.format("x_train.npy"), npy())
         file.writestr("y_train.npy", LABELS_NPY)
-    assert "no array x_train" in refusal(sources.read_npz, path)
+    assert "no array x_train" in refusal(read_npz, path)
     assert list(path.parent.iterdir()) == [path] and list(tmp_path.iterdir()) == [path.parent]
 
 
@@ -230,18 +233,18 @@ def test_of_a_member_that_is_there_twice_the_last_is_read(tmp_path):
     path = npz(tmp_path / "set.npz")
     with zipfile.ZipFile(path, "a") as file:
         file.writestr("x_train.npy", npy(body=bytes(range(1, 13)) * 784))
-    assert sources.read_npz(path)[0][0].min() == 1
+    assert read_npz(path)[0][0].min() == 1
 
 
 def test_fortran_order_is_understood(tmp_path):
     images = np.arange(12 * 784).reshape(12, 28, 28).astype(np.uint8)
     path = npz(tmp_path / "set.npz", x_train=npy(order="True", body=images.tobytes(order="F")))
-    np.testing.assert_array_equal(sources.read_npz(path)[0][0], images)
+    np.testing.assert_array_equal(read_npz(path)[0][0], images)
 
 
 def test_npz_that_is_a_pipe_is_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / "set.npz")
-    assert "no file" in refusal(sources.read_npz, tmp_path / "set.npz")
+    assert "no file" in refusal(read_npz, tmp_path / "set.npz")
 
 
 # Folders of images.
@@ -261,14 +264,14 @@ def test_link_to_something_else_is_no_way_to_read_it(classes):
     secret = classes.parent / "secret.txt"
     secret.write_text("hunter2")
     (classes / "a" / "linked.png").symlink_to(secret)
-    message = refusal(sources.read_folder, classes)
+    message = refusal(folders.read_folder, classes)
     assert "linked.png" in message and "hunter2" not in message
 
 
 def test_link_to_an_image_elsewhere_is_that_image(classes):
     Image.new("L", (28, 28), 99).save(classes.parent / "elsewhere.png")
     (classes / "a" / "linked.png").symlink_to(classes.parent / "elsewhere.png")
-    assert (sources.read_folder(classes)[0][0] == 99).all((1, 2)).sum() == 1
+    assert (folders.read_folder(classes)[0][0] == 99).all((1, 2)).sum() == 1
 
 
 def test_what_is_transparent_is_white(classes):
@@ -276,7 +279,7 @@ def test_what_is_transparent_is_white(classes):
     drawing = np.zeros((28, 28, 4), np.uint8)
     drawing[10:20, 10:20, 3] = 255
     Image.fromarray(drawing).save(classes / "a" / "drawn.png")
-    images = sources.read_folder(classes)[0][0]
+    images = folders.read_folder(classes)[0][0]
     found = next(image for image in images if len(np.unique(image)) > 1)
     assert found[0, 0] == 255 and found[15, 15] == 0
 
@@ -287,25 +290,25 @@ def test_what_is_no_file_is_left_out(classes):
     (classes / "a" / "itself.png").symlink_to(classes / "a" / "itself.png")
     (classes / "a" / "up").symlink_to(classes)
     os.makedirs(classes / "a" / "/".join(["deep"] * 400))
-    assert len(sources.read_folder(classes)[0][1]) == 12
+    assert len(folders.read_folder(classes)[0][1]) == 12
 
 
 @pytest.mark.parametrize("name", [b"caf\xe9", b"\x1b[2J", b"two\nlines"])
 def test_class_name_that_cannot_be_printed_is_refused(classes, name):
     os.rename(classes / "a", os.path.join(os.fsencode(classes), name))
-    message = refusal(sources.read_folder, classes)
+    message = refusal(folders.read_folder, classes)
     assert "can be printed" in message and message.isprintable()
 
 
 def test_file_names_may_be_any(classes):
     for name in (b"caf\xe9.png", b"x" * 251 + b".png", b"\x1b[2J.png", b" "):
         os.rename(classes / "a" / "0.png", os.path.join(os.fsencode(classes), b"a", name))
-        assert len(sources.read_folder(classes)[0][1]) == 12
+        assert len(folders.read_folder(classes)[0][1]) == 12
         os.rename(os.path.join(os.fsencode(classes), b"a", name), classes / "a" / "0.png")
 
 
 @pytest.mark.parametrize("name", ["./" + "x" * 5000, "/".join(["x" * 200] * 30), "./a\0b", ""], ids=len)
-@pytest.mark.parametrize("read", [sources.read_folder, sources.read_npz, digitize.read])
+@pytest.mark.parametrize("read", [folders.read_folder, read_npz, segment.read])
 def test_name_that_no_file_can_have_is_refused(read, name):
     refusal(read, pathlib.Path(name))
 
@@ -336,9 +339,9 @@ PICTURES = {
 @pytest.mark.parametrize("picture", PICTURES)
 def test_hostile_picture_is_refused(classes, picture, monkeypatch):
     monkeypatch.chdir(classes.parent)
-    refusal(digitize.read, PICTURES[picture])
+    refusal(segment.read, PICTURES[picture])
     (classes / "a" / "0.png").write_bytes(PICTURES[picture])
-    assert "0.png" in refusal(sources.read_folder, classes)
+    assert "0.png" in refusal(folders.read_folder, classes)
     assert not pathlib.Path("executed").exists()
 
 
@@ -346,8 +349,8 @@ def test_jpeg_that_is_to_be_gone_over_many_times_is_refused():
     file = io.BytesIO()
     Image.new("L", (128, 128), 255).save(file, "JPEG", progressive=True)
     jpeg = file.getvalue()
-    assert "no digit" in refusal(digitize.read, jpeg)  # As it is, its ten scans are no reason.
+    assert "no digit" in refusal(segment.read, jpeg)  # As it is, its ten scans are no reason.
     scan = jpeg[jpeg.rfind(b"\xff\xc4") : -2]
-    assert "JPEG of 10,0" in refusal(digitize.read, jpeg[:-2] + scan * 10_000 + jpeg[-2:])
+    assert "JPEG of 10,0" in refusal(segment.read, jpeg[:-2] + scan * 10_000 + jpeg[-2:])
     # What is behind the image's end is not decoded.
-    assert "no digit" in refusal(digitize.read, jpeg + scan * 100)
+    assert "no digit" in refusal(segment.read, jpeg + scan * 100)

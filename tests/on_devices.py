@@ -1,4 +1,4 @@
-"""What several devices compute, for tests/parallel_test.py: a process of its own, because devices are simulated before JAX starts.
+"""What several devices compute, for tests/runtime/devices_test.py: a process of its own, because devices are simulated before JAX starts.
 
 Prints, as JSON, the largest difference from one device of every kind of array after an epoch, relative to its largest
 value, by case and number of devices.
@@ -16,9 +16,15 @@ import jax.numpy as jnp  # noqa: E402
 import numpy as np  # noqa: E402
 
 from configs import base  # noqa: E402
-from digits import data, inference, models, step  # noqa: E402
-from digits.config import with_values  # noqa: E402
-from digits.parallel import Devices  # noqa: E402
+from digits import models
+from digits.config.values import with_values
+from digits.data import transforms
+from digits.models import families, inference
+from digits.runtime.devices import Devices
+from digits.training import step  # noqa: E402
+
+# noqa: E402
+# noqa: E402
 
 EXAMPLES = 133  # Thirteen batches of 10 and one of 3: of eight devices some have no example of it.
 EVERYTHING = {
@@ -49,14 +55,14 @@ def main():
     rng, found = np.random.default_rng(0), {}
     images = rng.integers(0, 256, (EXAMPLES, 28, 28)).astype(np.uint8)
     labels = rng.integers(0, 10, EXAMPLES).astype(np.uint8)
-    normalize = data.normalize
+    normalize = transforms.normalize
     for name, values in CASES.items():
         exact = name == "everything"
         # The compiled convolutions know float32 alone.
         kind = jnp.float64 if exact else jnp.float32
-        data.normalize = lambda x, how, kind=kind: normalize(x, how).astype(kind)
+        transforms.normalize = lambda x, how, kind=kind: normalize(x, how).astype(kind)
         config = with_values(base.get_config(), values)
-        graphdef = models.split(nnx.eval_shape(lambda c=config: models.build(c.model, 10, jax.random.key(0))))[0]
+        graphdef = families.split(nnx.eval_shape(lambda c=config: models.build(c.model, 10, jax.random.key(0))))[0]
         steps = -(-EXAMPLES // config.batch_size)
         train_step = step.make_train_step(config, graphdef, steps)
         state, totals = jax.device_get((step.init_state(config, 10), step.TrainMetrics.empty()))

@@ -11,9 +11,13 @@ import pytest
 
 from configs import simple_cnn
 import digits
-from digits import data, digitize, loading, population, predict, train
-from digits.config import with_values
-from digits.reading import read_files
+from digits import data, predict
+from digits.config.values import with_values
+from digits.data.pictures import segment
+from digits.runs import loading
+from digits.serving.reading import read_files
+from digits.sweeps import population
+from digits.training import train
 from tests import drawing
 from tests.conftest import tiny_config
 from tests.drawing import BLACK, coloured, encoded, placed, WHITE, written
@@ -50,7 +54,7 @@ def test_files_are_read_in_order_and_those_that_cannot_be_are_named(workdir, pic
     assert [(r.file, r.number) for r in readings] == [(pictures[0], 1), (pictures[0], 2), (pictures[2], 1)]
     assert readings[0].digit.box[2] < readings[1].digit.box[0]
     for reading in readings:
-        seen = digitize.read(reading.file)[reading.number - 1]
+        seen = segment.read(reading.file)[reading.number - 1]
         np.testing.assert_array_equal(reading.digit.image, seen.image)
         np.testing.assert_allclose(reading.probabilities, run.predict(seen.image), atol=1e-6)
         assert reading.prediction == run.predict(seen.image).argmax()
@@ -165,7 +169,7 @@ def test_a_network_reads_what_people_draw_print_and_photograph(tmp_path):
     wrong = [what for reading, (label, _, what) in zip(readings, drawings) if reading.prediction != label]
     assert len(wrong) <= 2, wrong  # 0, 2 and 0 with three seeds; none where all of MNIST is learnt.
 
-    read = [digitize.read(encoded(image)) for image in mnist.test_images[:500]]
+    read = [segment.read(encoded(image)) for image in mnist.test_images[:500]]
     seen = np.stack([max(found, key=lambda digit: np.count_nonzero(digit.image)).image for found in read])
     accuracy = np.mean(run.predict(seen).argmax(-1) == mnist.test_labels[:500])
     assert accuracy >= run.result["test_accuracy"] - 0.01

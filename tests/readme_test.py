@@ -9,8 +9,8 @@ import shlex
 import pytest
 
 from configs import dense_32_32, simple_cnn
-from digits import checks, train
-from digits.config import convert, with_values
+from digits.config.values import convert, with_values
+from digits.training import checks, train
 from tests.conftest import ROOT
 
 TEXT = (ROOT / "README.md").read_text()

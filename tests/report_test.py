@@ -10,9 +10,14 @@ import numpy as np
 from PIL import Image
 import pytest
 
-from digits import data, loading, pages, population, record, report, statistics
-from digits.config import with_values
+from digits import data, report
+from digits.analysis import statistics
+from digits.config.values import with_values
 from digits.errors import UserError
+from digits.reports import pages
+from digits.runs import loading
+from digits.runs.workdir import Workdir
+from digits.sweeps import population
 from tests.conftest import tiny_config
 
 HOSTILE = '<script>alert("1")</script>&<img src=x onerror=alert(2)>'
@@ -129,7 +134,7 @@ def test_every_picture_is_in_the_page_and_in_a_file_of_its_own(written):
 
 
 def test_the_figures_are_those_of_the_files(written, folder):
-    page, result = Page(written), record.Workdir(folder / "a").result()
+    page, result = Page(written), Workdir(folder / "a").result()
     accuracy, n = result["test_accuracy"], 360
     low, high = statistics.wilson(round(accuracy * n), n)
     assert page.texts("title") == [f"a: test accuracy {accuracy:.4f} - digits"]
@@ -196,7 +201,7 @@ def test_four_runs_are_compared_with_the_first(folder, tmp_path):
     results = page.table("Test results")
     assert [row["model"] for row in results] == names
     assert list(results[0])[:5] == ["model", "test accuracy", "training loss", "training accuracy", "test loss"]
-    result = record.Workdir(folder / "b").result()
+    result = Workdir(folder / "b").result()
     assert (results[1]["test accuracy"], results[1]["test loss"]) == tuple(
         f"{result[name]:.4f}" for name in ("test_accuracy", "test_loss")
     )
@@ -227,7 +232,7 @@ def test_runs_on_other_data_are_compared_unpaired(folder, copy, tmp_path):
     other = copy("config.json", lambda about: about["data"].update(digest="0"), name="b")
     page = Page(pages.compare([folder / "a", other], tmp_path / "page.html"))
     (row,) = page.table("Test accuracy minus that of a")
-    correct = [round(record.Workdir(folder / name).result()["test_accuracy"] * 360) for name in "ba"]
+    correct = [round(Workdir(folder / name).result()["test_accuracy"] * 360) for name in "ba"]
     low, high = statistics.difference(correct[0], 360, correct[1], 360)
     assert row["95% interval"] == f"{low:+.4f} to {high:+.4f}" and "only this one is right" not in row
     assert "Not all runs have the same data" in "".join(page.texts("p"))
@@ -236,7 +241,7 @@ def test_runs_on_other_data_are_compared_unpaired(folder, copy, tmp_path):
 def test_a_sweep_takes_part_with_its_best_point(folder, tmp_path):
     page = Page(pages.compare([folder / "c", folder], tmp_path / "page.html"))
     run, sweep = page.table("Test results")
-    of = statistics.summarize(record.Workdir(folder / name).result()["test_accuracy"] for name in "ab")
+    of = statistics.summarize(Workdir(folder / name).result()["test_accuracy"] for name in "ab")
     assert sweep["model"] == "sweep" and sweep["test accuracy"] == str(of) and sweep["runs"] == "2 of 2"
     points = page.table("Points, best first")
     assert [row["optimizer.learning_rate"] for row in points] == ["0.01", "1e-05"]

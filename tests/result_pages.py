@@ -1,6 +1,6 @@
 """Members that no run made, and readers of the pages of results."""
 
-from digits.documented import reported
+from digits.runs.documented import reported
 from experiments.judging.study import Member
 from experiments.rendering import pages
 

@@ -15,7 +15,8 @@ import numpy as np
 import pytest
 
 import digits
-from digits import record, sweep_folder
+from digits.runs import sweep_folder
+from digits.runs.workdir import Workdir
 from tests.conftest import ROOT
 
 TINY = (
@@ -146,7 +147,7 @@ def test_help_shows_how_to_sweep_and_imports_no_jax():
 # Runs a sweep in a process that notes every epoch as it ends, before its checkpoint is written.
 NOTING = """
 import sys
-from digits import run, sweep
+from digits.training import run; from digits import sweep
 end_epoch = run.Run.end_epoch
 def noting(self, *ended):
     with open(sys.argv[1], "a") as file:
@@ -259,7 +260,7 @@ def test_the_search_for_a_kernel_size_prints_what_the_notebook_prints(tmp_path, 
     assert f"Best: {mean:f} using {{'n_kernel': {size}}}\n" in done.stdout
     assert f"{mean:f} ({std:f}) with: {{'n_kernel': {size}}}\n" in done.stdout
     assert done.stdout.count(") with: {'n_kernel': ") == 5
-    refit = record.Workdir(tmp_path / "search" / "refit").result()
+    refit = Workdir(tmp_path / "search" / "refit").result()
     assert refit["data"] | {"digest": ""} == {"digest": "", "train": 1437, "validation": 0, "test": 360}
     config = json.loads(pathlib.Path(tmp_path / "search" / "refit" / "config.json").read_text())["config"]
     assert config["model"]["kernel_size"] == size

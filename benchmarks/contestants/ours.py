@@ -6,9 +6,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from benchmarks.problem import Problem
-from digits import data, inference, models
-from digits.config import config_from_json
-from digits.step import compile_steps, init_state, make_run_steps, make_train_step, TrainMetrics
+from digits import models
+from digits.config.values import config_from_json
+from digits.models import families, inference
+from digits.runtime import machine
+from digits.training.step import compile_steps, init_state, make_run_steps, make_train_step, TrainMetrics
 
 
 class Contestant:
@@ -21,12 +23,12 @@ class Contestant:
                 config.augment[field] = 0.0
         if variant == "stock":
             config.model.convolution = variant
-        if config.compilation_cache:  # As digits.train does.
-            jax.config.update("jax_compilation_cache_dir", str(data.cache_dir() / "xla"))
+        if config.compilation_cache:  # As digits.training.train does.
+            jax.config.update("jax_compilation_cache_dir", str(machine.cache_dir() / "xla"))
             jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
         self.problem, self.device = problem, jax.devices()[0].device_kind
         model = nnx.eval_shape(lambda: models.build(config.model, problem.classes, jax.random.key(0)))
-        graphdef, *arrays = models.split(model)
+        graphdef, *arrays = families.split(model)
         self.parameters = sum(leaf.size for leaf in jax.tree.leaves(arrays))
         step = make_train_step(config, graphdef, problem.steps_per_epoch)
         run_steps = make_run_steps(step, problem.examples, problem.batch_size)

@@ -17,7 +17,7 @@ import shlex
 from typing import Any
 
 from digits.errors import UserError
-from digits.files import write
+from digits.runs.files import write
 from experiments.judging.study import Arm, Member, Study
 
 FOLDER = pathlib.Path(__file__).parent.parent

@@ -14,11 +14,15 @@ import jax
 from ml_collections import ConfigDict, FrozenConfigDict
 
 from configs import base
-from digits import checks, data, models, population, record, startup, summary
-from digits.config import config_to_json, convert, flat, name_of, with_values
+from digits import data, models
+from digits.config.values import config_to_json, convert, flat, name_of, with_values
 from digits.errors import UserError
-from digits.progress import duration, Runs
-from digits.signals import Interrupted, Listener
+from digits.models import summary
+from digits.runtime import environment
+from digits.runtime.signals import Interrupted, Listener
+from digits.sweeps import population
+from digits.sweeps.progress import duration, Runs
+from digits.training import checks, startup
 from experiments.collecting import collected
 from experiments.judging.study import Arm, Study
 
@@ -168,7 +172,9 @@ class Reproduction:
         """How long the first arm and all of them will take, by the seconds of members on this device; "" without any."""
         known = {}
         for name, entry in self.entries.items():
-            seconds = [m["result"]["seconds"] for m in entry["members"] if m["result"]["device"] == record.device()]
+            seconds = [
+                m["result"]["seconds"] for m in entry["members"] if m["result"]["device"] == environment.device()
+            ]
             if seconds:
                 known[_work(self.configs[name])] = sorted(seconds)[len(seconds) // 2]
         if not known:

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 import dataclasses
 
-from digits.documented import reported
-from digits.statistics import summarize, Summary
+from digits.analysis.statistics import summarize, Summary
+from digits.runs.documented import reported
 from experiments.judging.study import Arm, at, Member, Metric, TEST_ACCURACY, TEST_LOSS
 from experiments.judging.verdicts import prediction_interval
 

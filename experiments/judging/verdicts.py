@@ -25,7 +25,7 @@ from collections.abc import Mapping, Sequence
 import dataclasses
 import math
 
-from digits.statistics import summarize, Summary
+from digits.analysis.statistics import summarize, Summary
 from experiments.judging.study import Claim, Difference, Level, Member, Study, Undecidable
 
 SUPPORTED, NOT_SUPPORTED, CONTRADICTED = "supported", "not supported", "contradicted"

@@ -5,23 +5,23 @@ import itertools
 import math
 from typing import Any
 
-from digits import style as figures
-from digits.documented import reported
-from digits.statistics import summarize
+from digits.analysis.figures.style import BLUE, DARK, DPI, png, SKY, styled, VERMILLION
+from digits.analysis.statistics import summarize
+from digits.runs.documented import reported
 from experiments.judging.comparison import Comparison
 from experiments.judging.study import at, Difference, Member, Metric, TEST_ACCURACY
 from experiments.judging.verdicts import CONTRADICTED, Judgement, NOT_SUPPORTED, prediction_interval, SUPPORTED
 
 # A column's name, the style and colour of its line, and the mark of the notebook's figures.
-_TRAINING = ("training", "--", figures.BLUE, "x")
-_VALIDATION = ("validation", "-", figures.VERMILLION, "o")
+_TRAINING = ("training", "--", BLUE, "x")
+_VALIDATION = ("validation", "-", VERMILLION, "o")
 _FEW = 3  # Up to so many members are drawn themselves, because their band would fill a panel.
 _ACCURACIES = {"accuracy": _TRAINING, "val_accuracy": _VALIDATION}
 _LOSSES = {"loss": _TRAINING, "val_loss": _VALIDATION}
 _PANELS = 4  # In a row of `overview`.
 
 
-@figures.styled
+@styled
 def deviations(comparisons: Sequence[Comparison]) -> bytes:
     """How far the documented figures lie from the means of the reproduced ones, a row a run, as a PNG file.
 
@@ -30,17 +30,17 @@ def deviations(comparisons: Sequence[Comparison]) -> bytes:
     """
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(8, 1.3 + 0.28 * len(comparisons)), dpi=figures.DPI, layout="constrained")
+    figure = Figure(figsize=(8, 1.3 + 0.28 * len(comparisons)), dpi=DPI, layout="constrained")
     axes = figure.subplots()
     for row, comparison in enumerate(comparisons):
         summary = comparison.summary
         ends = [100 * (end - summary.mean) for end in prediction_interval(summary)]
-        axes.plot(ends, [row, row], color=figures.SKY, lw=7, solid_capstyle="butt", alpha=0.5, zorder=1)
+        axes.plot(ends, [row, row], color=SKY, lw=7, solid_capstyle="butt", alpha=0.5, zorder=1)
         ends = [100 * (end - summary.mean) for end in summary.interval()]
-        axes.plot(ends, [row, row], color=figures.BLUE, lw=3, solid_capstyle="butt", zorder=2)
-        colour, mark = (figures.DARK, "o") if comparison.inside else (figures.VERMILLION, "D")
+        axes.plot(ends, [row, row], color=BLUE, lw=3, solid_capstyle="butt", zorder=2)
+        colour, mark = (DARK, "o") if comparison.inside else (VERMILLION, "D")
         axes.plot(100 * (comparison.documented - summary.mean), row, mark, color=colour, ms=5, zorder=3)
-    axes.axvline(0, color=figures.BLUE, lw=0.8)
+    axes.axvline(0, color=BLUE, lw=0.8)
 
     def of(metric: Metric) -> str:
         return "" if metric is TEST_ACCURACY else f", {metric.name.split()[0]}"
@@ -49,16 +49,16 @@ def deviations(comparisons: Sequence[Comparison]) -> bytes:
     axes.invert_yaxis()
     axes.set_xlabel("accuracy (test, if not named) minus its reproduced mean (% points)")
     _legend(figure, [
-        ({"color": figures.DARK, "marker": "o", "ls": ""}, "documented, inside"),
-        ({"color": figures.VERMILLION, "marker": "D", "ls": ""}, "documented, outside"),
-        ({"color": figures.SKY, "lw": 7, "alpha": 0.5}, "95% of single runs"),
-        ({"color": figures.BLUE, "lw": 3}, "95% interval of the mean"),
+        ({"color": DARK, "marker": "o", "ls": ""}, "documented, inside"),
+        ({"color": VERMILLION, "marker": "D", "ls": ""}, "documented, outside"),
+        ({"color": SKY, "lw": 7, "alpha": 0.5}, "95% of single runs"),
+        ({"color": BLUE, "lw": 3}, "95% interval of the mean"),
     ], columns=4)  # fmt: skip
-    return figures.png(figure)
+    return png(figure)
 
 
 # The colour of a verdict; the mark of a claim and its words.
-_COLOURS = {SUPPORTED: figures.BLUE, NOT_SUPPORTED: "#888888", CONTRADICTED: figures.VERMILLION}
+_COLOURS = {SUPPORTED: BLUE, NOT_SUPPORTED: "#888888", CONTRADICTED: VERMILLION}
 _MARKS = {
     "higher": (">", "higher"),
     "lower": ("<", "lower"),
@@ -78,7 +78,7 @@ def about_accuracy(judgements: Sequence[Judgement]) -> list[Judgement]:
     ]
 
 
-@figures.styled
+@styled
 def claims(judgements: Sequence[Judgement]) -> bytes:
     """The differences of accuracy that decide claims, with their 95% intervals, a row a claim, as a PNG file.
 
@@ -88,20 +88,20 @@ def claims(judgements: Sequence[Judgement]) -> bytes:
     from matplotlib import ticker
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(8, 1.6 + 0.24 * len(judgements)), dpi=figures.DPI, layout="constrained")
+    figure = Figure(figsize=(8, 1.6 + 0.24 * len(judgements)), dpi=DPI, layout="constrained")
     axes = figure.subplots()
     for row, judgement in enumerate(judgements):
         test, colour = judgement.claim.test, _COLOURS[judgement.verdict]
         axes.plot([100 * end for end in judgement.summary.interval()], [row, row], color=colour, lw=1.5, zorder=2)
         axes.plot(100 * judgement.summary.mean, row, _MARKS[test.expected][0], color=colour, ms=5, zorder=3)
-    axes.axvline(0, color=figures.DARK, lw=0.8, zorder=0)
+    axes.axvline(0, color=DARK, lw=0.8, zorder=0)
     axes.set_xscale("symlog", linthresh=0.2)  # CNNs differ by tenths of a point, dense networks by points.
     ends = [1.3 * end for end in axes.get_xlim()]  # Room for the marks at the ends.
     axes.set_xlim(ends)
     for row, test in enumerate(judgement.claim.test for judgement in judgements):
         if test.margin:
             band = [-100 * test.margin if test.expected == "same" else ends[0], 100 * test.margin]
-            axes.plot(band, [row, row], color=figures.SKY, lw=7, solid_capstyle="butt", alpha=0.5, zorder=1)
+            axes.plot(band, [row, row], color=SKY, lw=7, solid_capstyle="butt", alpha=0.5, zorder=1)
     ticks = [sign * value for sign in (-1, 1) for value in (0.1, 0.3, 1, 3, 10, 30, 100)]
     axes.xaxis.set_major_locator(ticker.FixedLocator([0, *(tick for tick in ticks if ends[0] <= tick <= ends[1])]))
     axes.xaxis.set_minor_locator(ticker.NullLocator())
@@ -109,13 +109,13 @@ def claims(judgements: Sequence[Judgement]) -> bytes:
     axes.set_yticks(range(len(judgements)), [judgement.claim.name for judgement in judgements])
     axes.set_ylim(len(judgements) - 0.4, -0.6)
     axes.set_xlabel("difference of accuracy (percentage points), mean and 95% interval")
-    claimed = [({"color": figures.DARK, "marker": mark, "ls": ""}, f"claimed {word}") for mark, word in _MARKS.values()]
+    claimed = [({"color": DARK, "marker": mark, "ls": ""}, f"claimed {word}") for mark, word in _MARKS.values()]
     verdicts = [({"color": colour, "lw": 3}, verdict) for verdict, colour in _COLOURS.items()]
     _legend(figure, [one for pair in itertools.zip_longest(claimed, verdicts) for one in pair if one], columns=4)
-    return figures.png(figure)
+    return png(figure)
 
 
-@figures.styled
+@styled
 def overview(comparisons: Sequence[Comparison]) -> bytes:
     """The error over the epochs of every documented run, a panel each, as a PNG file; lines and marks as for `curves`.
 
@@ -125,7 +125,7 @@ def overview(comparisons: Sequence[Comparison]) -> bytes:
     from matplotlib.figure import Figure
 
     rows = math.ceil(len(comparisons) / _PANELS)
-    figure = Figure(figsize=(11, 0.9 + 1.9 * rows), dpi=figures.DPI, layout="constrained")
+    figure = Figure(figsize=(11, 0.9 + 1.9 * rows), dpi=DPI, layout="constrained")
     panels = figure.subplots(rows, _PANELS, squeeze=False).flat
     for axes, comparison in itertools.zip_longest(panels, comparisons):
         if comparison is None:
@@ -139,10 +139,10 @@ def overview(comparisons: Sequence[Comparison]) -> bytes:
         axes.set_xlabel("epoch", fontsize=9)
     figure.supylabel("error (%)", fontsize=9)
     _legend_of_curves(figure, comparisons, columns=1)
-    return figures.png(figure)
+    return png(figure)
 
 
-@figures.styled
+@styled
 def curves(comparisons: Sequence[Comparison]) -> bytes:
     """Error and loss over the epochs, two panels a run, as a PNG file.
 
@@ -154,7 +154,7 @@ def curves(comparisons: Sequence[Comparison]) -> bytes:
     """
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(10, 0.9 + 2.6 * len(comparisons)), dpi=figures.DPI, layout="constrained")
+    figure = Figure(figsize=(10, 0.9 + 2.6 * len(comparisons)), dpi=DPI, layout="constrained")
     for axes, comparison in zip(figure.subplots(len(comparisons), 2, squeeze=False), comparisons, strict=True):
         history = reported()[comparison.arm.documented]["history"]
         _panel(axes[0], comparison.members, history, _ACCURACIES, _error)
@@ -164,7 +164,7 @@ def curves(comparisons: Sequence[Comparison]) -> bytes:
     for axes in figure.axes[-2:]:
         axes.set_xlabel("epoch")
     _legend_of_curves(figure, comparisons)
-    return figures.png(figure)
+    return png(figure)
 
 
 def _error(accuracy: float) -> float:
@@ -187,7 +187,7 @@ def _legend_of_curves(figure: Any, comparisons: Sequence[Comparison], columns: i
         if colour in drawn:
             shown = name + where if name == "validation" else name
             styles.append(({"color": colour, "ls": line}, f"{shown}, geometric mean and {around}"))
-            styles.append(({"color": figures.DARK, "marker": mark, "ls": "", "mfc": "none"}, f"documented, {shown}"))
+            styles.append(({"color": DARK, "marker": mark, "ls": "", "mfc": "none"}, f"documented, {shown}"))
     _legend(figure, styles, columns)
 
 
@@ -214,7 +214,7 @@ def _panel(
                 axes.plot(epochs, values, ls=line, lw=0.6, color=colour, alpha=0.5)
         documented = [(epoch, shown(v)) for epoch, v in enumerate(history.get(column, ()), start=1) if v is not None]
         if documented:
-            axes.plot(*zip(*documented), mark, color=figures.DARK, ms=4, mfc="none", mew=0.8)
+            axes.plot(*zip(*documented), mark, color=DARK, ms=4, mfc="none", mew=0.8)
     axes.set_yscale("log")
     # The axis is that of lines and marks, because bands of two or three seeds are wide.
     values = [value for drawn in axes.lines for value in drawn.get_ydata() if value > 0]

@@ -5,8 +5,8 @@ import pathlib
 import re
 import textwrap
 
-from digits import files
-from digits.statistics import summarize
+from digits.analysis.statistics import summarize
+from digits.runs import files
 from experiments.judging.comparison import compare
 from experiments.judging.study import Arm, devices, median_seconds, Member, TEST_ACCURACY
 

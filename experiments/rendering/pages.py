@@ -8,7 +8,7 @@ from typing import Any
 
 import jinja2
 
-from digits import files
+from digits.runs import files
 from experiments.collecting import collected
 from experiments.judging.comparison import compare_test_loss, Comparison
 from experiments.judging.study import Arm, median_seconds, Study

@@ -6,7 +6,7 @@ import pathlib
 
 import numpy as np
 
-from digits.documented import reported
+from digits.runs.documented import reported
 from experiments.collecting import collected
 from experiments.judging.comparison import compare, Comparison
 from experiments.judging.study import Member, Study

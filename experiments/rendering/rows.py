@@ -6,8 +6,8 @@ import math
 import re
 import shlex
 
-from digits import tables
-from digits.statistics import summarize, Summary
+from digits.analysis.statistics import summarize, Summary
+from digits.reports import tables
 from experiments.collecting import collected
 from experiments.judging.comparison import compare_test_loss, Comparison
 from experiments.judging.study import (

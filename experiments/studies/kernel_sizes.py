@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 import statistics
 
-from digits import tables
+from digits.reports import tables
 from experiments.judging.study import Member, VALIDATION_ACCURACY
 
 KERNEL_SIZES = (2, 3, 5, 7, 11)

@@ -9,7 +9,7 @@ the best mean validation accuracy in the last epoch of these seeds, and gets ten
 
 from collections.abc import Mapping, Sequence
 
-from digits.statistics import summarize
+from digits.analysis.statistics import summarize
 from experiments.judging import study
 from experiments.judging.study import (
     Arm,

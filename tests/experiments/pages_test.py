@@ -2,7 +2,7 @@
 
 import pytest
 
-from digits.documented import reported
+from digits.runs.documented import reported
 from experiments.collecting import collected
 from experiments.judging.comparison import compare
 from experiments.judging.study import (

@@ -20,7 +20,7 @@ import atheris
 import numpy as np
 
 with atheris.instrument_imports(include=["digits", "zipfile", "numpy.lib"]):
-    from digits import sources
+    from digits.data import idx as sources
 
 from tests.fuzz import harness
 

@@ -1,4 +1,4 @@
-"""Fuzzes what reads a person's own pictures: digits/digitize.py, and the image folders of digits/sources.py.
+"""Fuzzes what reads a person's own pictures: digits/data/pictures/segment.py, and the image folders of digits/data/idx.py.
 
     python -m venv fuzzing --system-site-packages && fuzzing/bin/pip install -r requirements.txt atheris
     fuzzing/bin/python -m tests.fuzz.fuzz_picture -max_total_time=600
@@ -20,7 +20,8 @@ import numpy as np
 with atheris.instrument_imports(include=["digits", "PIL"]):
     from PIL import Image, ImageDraw
 
-    from digits import digitize, sources
+    from digits.data import idx as sources
+    from digits.data.pictures import segment as digitize
 
 from tests.fuzz import harness
 

@@ -18,7 +18,8 @@ import atheris
 import numpy as np
 
 with atheris.instrument_imports(include=["digits"]):
-    from digits import files, loading, train
+    from digits.runs import files, loading
+    from digits.training import train
 
 from tests.conftest import tiny_config
 from tests.fuzz import harness
@@ -103,7 +104,7 @@ def target(data: bytes) -> None:
 
 
 def check(run: loading.Run) -> None:
-    """Asserts what digits/loading.py says of a run."""
+    """Asserts what digits/runs/loading.py says of a run."""
     assert run.class_names and all(isinstance(name, str) for name in run.class_names)
     assert run.epoch >= 0 and len(run.history) >= 0
     try:

@@ -20,7 +20,7 @@ def allowed(read: Callable, *arguments):
 
 
 def check_source(source) -> None:
-    """Asserts what digits/sources.py says of a dataset."""
+    """Asserts what digits/data/idx.py says of a dataset."""
     arrays, class_names = source
     assert len(arrays) in (2, 4)
     for images, labels in zip(arrays[::2], arrays[1::2], strict=True):

@@ -13,7 +13,7 @@ import pytest
 import scipy.stats
 
 from configs import base
-from digits import augment, data
+from digits.data import transforms
 from tests.parity.comparison import load
 
 
@@ -31,7 +31,7 @@ def keras_affine(images, parameters):
 def our_affine(images, parameters):
     names = {"zx": "zoom_x", "zy": "zoom_y"}
     arguments = {names.get(name, name): jnp.asarray(value, jnp.float32) for name, value in parameters.items()}
-    return np.asarray(jax.jit(augment.affine)(jnp.asarray(images, jnp.float32), augment.Transforms(**arguments)))
+    return np.asarray(jax.jit(transforms.affine)(jnp.asarray(images, jnp.float32), transforms.Transforms(**arguments)))
 
 
 def digit_like(rng, count, height=28, width=28):
@@ -89,8 +89,8 @@ def test_random_affine_draws_as_the_image_data_generator_of_keras_does():
         seen.update(transforms._asdict(), zx=transforms.zoom_x, zy=transforms.zoom_y)
         return images
 
-    with mock.patch.object(augment, "affine", spy):
-        augment.random_affine(jax.random.key(1), jnp.zeros((count, 28, 20, 1)), config.augment)
+    with mock.patch.object(transforms, "affine", spy):
+        transforms.random_affine(jax.random.key(1), jnp.zeros((count, 28, 20, 1)), config.augment)
     generator = keras_image.ImageDataGenerator(
         rotation_range=10.0, shear_range=5.0, zoom_range=0.2, height_shift_range=0.1, width_shift_range=0.25,
         data_format="channels_last",
@@ -118,7 +118,7 @@ def test_shifts_move_the_axis_that_they_name(field, moves):
     config[field] = 0.2
     ramp = jnp.broadcast_to(jnp.arange(28.0)[:, None], (28, 28))
     images = jnp.stack([ramp, ramp.T])[..., None]  # The first differs between rows only, the second between columns.
-    transformed = jax.jit(functools.partial(augment.random_affine, ranges=config))(jax.random.key(5), images)
+    transformed = jax.jit(functools.partial(transforms.random_affine, ranges=config))(jax.random.key(5), images)
     moved = np.abs(np.asarray(transformed - images)).max((1, 2, 3)) > 0.1
     assert moved.tolist() == [moves == "rows", moves == "columns"]
 
@@ -141,7 +141,7 @@ def test_random_affine_of_a_config_has_the_ranges_of_the_notebook(name):
 def test_random_affine_transforms_every_image_by_its_own_draw():
     image = digit_like(np.random.default_rng(0), 1)
     images = jnp.asarray(np.repeat(image, 8, axis=0), jnp.float32)
-    transform = jax.jit(functools.partial(augment.random_affine, ranges=load("deep_cnn").augment))
+    transform = jax.jit(functools.partial(transforms.random_affine, ranges=load("deep_cnn").augment))
     transformed = np.asarray(transform(jax.random.key(3), images))
     differences = np.abs(transformed[:, None] - transformed[None]).max((2, 3, 4))
     assert (differences + 1000 * np.eye(8)).min() > 1
@@ -160,12 +160,12 @@ def uint8_images():
 def test_column_normalisation_equals_keras():
     images = uint8_images()
     expected = keras.utils.normalize(images.astype(np.float64), axis=1)
-    ours = jax.jit(data.normalize, static_argnums=1)(images, "column_l2")
+    ours = jax.jit(transforms.normalize, static_argnums=1)(images, "column_l2")
     assert ours.dtype == jnp.float32 and ours.shape == (40, 28, 28, 1)
     np.testing.assert_allclose(ours[..., 0], expected, rtol=0, atol=1e-6)
 
 
 def test_unit_normalisation_is_the_notebooks_division():
     images = uint8_images()
-    ours = jax.jit(data.normalize, static_argnums=1)(images, "unit")
+    ours = jax.jit(transforms.normalize, static_argnums=1)(images, "unit")
     np.testing.assert_allclose(ours[..., 0], images / 255, rtol=0, atol=1e-7)

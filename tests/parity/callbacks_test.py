@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from configs import base
-from digits import optimizer
+from digits.training import rules
 from tests.parity.comparison import load
 
 # Recorded by the notebooks: 002 (lines 88-101), 001 (1154-1227), 004 (1458-1500).
@@ -36,7 +36,7 @@ RECORDED = {
 
 def our_rules(config, values):
     """(rate after every epoch, epoch that stopped or None, best epoch at that time)."""
-    plateau, stopping = optimizer.Plateau(config.optimizer.learning_rate), optimizer.EarlyStopping()
+    plateau, stopping = rules.Plateau(config.optimizer.learning_rate), rules.EarlyStopping()
     rates, stopped, best = [], None, None
     for epoch, value in enumerate(values, start=1):
         plateau.update(config.schedule, config.monitor, value)

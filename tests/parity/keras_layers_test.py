@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from digits import layers, models
+from digits.models import layers
+from digits.models.ops import convolution
 from tests.parity import keras_networks
 from tests.parity.comparison import assert_close
 
@@ -22,15 +23,15 @@ def test_convolution_and_pooling_equal_keras_for_even_and_odd_sizes(padding, imp
     x = jnp.asarray(rng.normal(0, 1, (2, 9, 8, 3)))
     for size in (2, 3, 4):
         kernel = jnp.asarray(rng.normal(0, 1, (size, size, 3, 2)))
-        assert_close(layers.conv(x, kernel, padding, implementation), keras.ops.conv(x, kernel, padding=padding))
+        assert_close(convolution.conv(x, kernel, padding, implementation), keras.ops.conv(x, kernel, padding=padding))
         if padding == "valid":
-            assert_close(layers.max_pool(x, size, implementation), keras.ops.max_pool(x, size, size))
+            assert_close(convolution.max_pool(x, size, implementation), keras.ops.max_pool(x, size, size))
 
 
 @pytest.mark.parametrize("rate", [0.25, 0.5])
 def test_dropout_keeps_as_many_and_scales_as_much_as_keras(rate):
     x = jnp.asarray(np.random.default_rng(0).uniform(1, 2, (400, 500)), jnp.float32)
-    dropout = models.Dropout(rate)
+    dropout = layers.Dropout(rate)
     ours = np.asarray(dropout(x, jax.random.key(1)))
     theirs = np.asarray(keras.layers.Dropout(rate, seed=1)(x, training=True))
     both = (ours != 0) & (theirs != 0)
@@ -43,9 +44,9 @@ def test_dropout_keeps_as_many_and_scales_as_much_as_keras(rate):
 
 
 @pytest.mark.parametrize("shape", [(600, 400), (5, 5, 40, 100)], ids=["dense", "conv"])
-@pytest.mark.parametrize("kind", sorted(models.INITIALIZERS))
+@pytest.mark.parametrize("kind", sorted(layers.INITIALIZERS))
 def test_initializer_has_the_distribution_of_keras(kind, shape):
-    ours = np.asarray(models.INITIALIZERS[kind]()(jax.random.key(2), shape, jnp.float32), np.float64).ravel()
+    ours = np.asarray(layers.INITIALIZERS[kind]()(jax.random.key(2), shape, jnp.float32), np.float64).ravel()
     theirs = np.asarray(keras_networks.initializer(kind)(seed=3)(shape), np.float64).ravel()
     fan_in, fan_out = math.prod(shape[:-1]), math.prod(shape[:-2]) * shape[-1]
     fan = {"glorot": (fan_in + fan_out) / 2, "he": fan_in / 2, "lecun": fan_in}[kind.split("_")[0]]

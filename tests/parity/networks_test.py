@@ -12,7 +12,9 @@ import numpy as np
 import optax
 import pytest
 
-from digits import layers, models
+from digits import models
+from digits.models import families, layers
+from digits.models.ops import dropout
 from tests.parity.comparison import assert_close, double_precision, LITTLE_OPTIMISED, load, UNOPTIMISED
 from tests.parity.keras_networks import (
     ARCHITECTURES,
@@ -35,7 +37,7 @@ def abstract(name, size, implementation="auto"):
     config.model.convolution = implementation
     if size:
         config.model.kernel_size = size
-    return models.split(nnx.eval_shape(lambda: models.build(config.model, 10, jax.random.key(0))))
+    return families.split(nnx.eval_shape(lambda: models.build(config.model, 10, jax.random.key(0))))
 
 
 @functools.cache
@@ -75,7 +77,7 @@ def train_ours(graphdef, params, stats, x, labels):
         model = nnx.merge(graphdef, params, stats)
         logits = model(x, key=jax.random.key(0))
         losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
-        return losses.mean() + models.penalty(model), (logits, models.split(model)[2])
+        return losses.mean() + families.penalty(model), (logits, families.split(model)[2])
 
     (loss, (logits, stats)), gradients = jax.value_and_grad(loss_fn, has_aux=True)(params)
     return logits, loss, flat(gradients), flat(stats)
@@ -124,7 +126,7 @@ def our_results(name, size):
     implementation = "stock" if (name, size) in STOCK else "dot"
     graphdef, _, _ = abstract(name, size, implementation)
     options = UNOPTIMISED if implementation == "dot" else LITTLE_OPTIMISED
-    with mock.patch.object(layers, "dropout", fixed_dropout):
+    with mock.patch.object(dropout, "dropout", fixed_dropout):
         run = jax.jit(functools.partial(train_ours, graphdef), compiler_options=options)
         return dict(zip(COMPARED, (evaluation, *run(*values, x, labels)), strict=True))
 
@@ -161,7 +163,11 @@ def test_float32_is_as_near_to_keras_as_rounding_allows():
 
     def ours(params, stats):
         model = nnx.merge(graphdef, params, stats)
-        return evaluate_ours(graphdef, params, stats, x), model(x, key=jax.random.key(0)), flat(models.split(model)[2])
+        return (
+            evaluate_ours(graphdef, params, stats, x),
+            model(x, key=jax.random.key(0)),
+            flat(families.split(model)[2]),
+        )
 
     def theirs(trained, statistics):
         evaluation, _ = network.stateless_call(trained, statistics, x, training=False)
@@ -189,14 +195,14 @@ def spies():
     def spy(kind):
         return lambda: lambda key, shape, dtype=jnp.float32: asked.append((kind, shape)) or jnp.zeros(shape, dtype)
 
-    return {kind: spy(kind) for kind in models.INITIALIZERS}, asked
+    return {kind: spy(kind) for kind in layers.INITIALIZERS}, asked
 
 
 @pytest.mark.parametrize("case", ARCHITECTURES, ids=case_id)
 def test_every_kernel_has_the_initializer_of_keras(case, float64):
     """Compares names in the order of the layers; keras_layers_test compares the distributions."""
     initializers, asked = spies()
-    with mock.patch.dict(models.INITIALIZERS, initializers):
+    with mock.patch.dict(layers.INITIALIZERS, initializers):
         abstract(*case)
     assert [(initializer(kind), shape) for kind, shape in asked] == [
         (type(layer.kernel_initializer), tuple(layer.kernel.shape))
@@ -206,9 +212,9 @@ def test_every_kernel_has_the_initializer_of_keras(case, float64):
 
 
 def test_biases_and_batch_norm_start_as_in_keras():
-    with mock.patch.dict(models.INITIALIZERS, spies()[0]):
+    with mock.patch.dict(layers.INITIALIZERS, spies()[0]):
         model = models.build(load("simple_cnn_batchnorm").model, 10, jax.random.key(0))
     network = keras_network(ARCHITECTURES["simple_cnn_batchnorm", None]())
-    for variables, ours in zip(named_variables(network), map(flat, models.split(model)[1:]), strict=True):
+    for variables, ours in zip(named_variables(network), map(flat, families.split(model)[1:]), strict=True):
         for name, variable in variables.items():
             np.testing.assert_array_equal(ours[name], variable.numpy())

@@ -16,7 +16,8 @@ import optax
 import pytest
 
 from configs import base
-from digits import checks, config_numbers, optimizer
+from digits.config import numbers as config_numbers
+from digits.training import checks, optimizer
 from tests.parity.comparison import assert_close, load
 
 STEPS = 50

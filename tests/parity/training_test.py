@@ -14,7 +14,9 @@ import numpy as np
 import pytest
 
 from configs import base
-from digits import models, step
+from digits import models
+from digits.models import families, layers
+from digits.training import step
 from tests.parity.comparison import as_float64, assert_close, load, UNOPTIMISED
 from tests.parity.keras_networks import (
     ARCHITECTURES,
@@ -120,14 +122,14 @@ def test_fifty_steps_of_training_equal_keras(case, float64):
     def draw():
         return lambda key, shape, dtype: jnp.asarray(rng.normal(0, math.sqrt(2 / math.prod(shape[:-1])), shape))
 
-    with mock.patch.dict(models.INITIALIZERS, dict.fromkeys(models.INITIALIZERS, draw)):  # Compiles nothing.
+    with mock.patch.dict(layers.INITIALIZERS, dict.fromkeys(layers.INITIALIZERS, draw)):  # Compiles nothing.
         state = as_float64(step.init_state(config, 10))
     network = keras_network(keras_layers())
     copy_into(network, state.params, state.stats)
     network.compile(keras_optimizer(), keras.losses.SparseCategoricalCrossentropy(from_logits=True))
     expected_losses = [network.train_on_batch(*batch) for batch in zip(x, labels, strict=True)]
 
-    graphdef = models.split(nnx.eval_shape(lambda: models.build(config.model, 10, jax.random.key(0))))[0]
+    graphdef = families.split(nnx.eval_shape(lambda: models.build(config.model, 10, jax.random.key(0))))[0]
     train_step = step.make_train_step(config, graphdef, steps_per_epoch=STEPS // config.epochs)
     run = jax.jit(functools.partial(jax.lax.scan, train_step), compiler_options=UNOPTIMISED)
     state, metrics = run(state, (images, labels))

@@ -1,0 +1,82 @@
+"""Figures made of images: first-layer filters, samples of a dataset, augmentation."""
+
+from collections.abc import Sequence
+import math
+
+import jax
+from matplotlib.figure import Figure
+from ml_collections import ConfigDict
+import numpy as np
+
+from digits.analysis.figures import sheet
+from digits.analysis.figures.style import DPI, styled
+from digits.data import transforms
+
+
+@styled
+def filters(kernel: np.ndarray, most: int = 64) -> "Figure":
+    """Draws the weights of a first layer, each unit's as a picture of the pixels that it sees.
+
+    Args:
+      kernel: of a convolution, HxWx1xC, or of a dense layer, (H*H)xC, on images of one channel.
+      most: units shown, the first ones.
+
+    Returns:
+      A matplotlib figure: negative weights blue, positive ones red, zero white, one scale for all.
+    """
+    from matplotlib.figure import Figure
+
+    kernel = np.asarray(kernel)
+    units = kernel.shape[-1]
+    side = math.isqrt(kernel.shape[0]) if kernel.ndim == 2 else kernel.shape[0]
+    pictures = np.moveaxis(kernel.reshape(side, -1, units), -1, 0)[:most]
+    columns = min(len(pictures), 16 if side < 10 else 8)
+    rows = math.ceil(len(pictures) / columns)
+    gap = max(1, side // 10)
+    wall = np.full((rows * (side + gap) - gap, columns * (side + gap) - gap), np.nan)
+    for i, picture in enumerate(pictures):
+        top, left = i // columns * (side + gap), i % columns * (side + gap)
+        wall[top : top + side, left : left + side] = picture
+    width = 1.2 + 7.6 * columns / (16 if side < 10 else 8)
+    height = 0.9 + 7.6 * rows / (16 if side < 10 else 8)
+    figure = Figure(figsize=(max(width, 4), height), dpi=DPI, layout="constrained")
+    axes, largest = figure.subplots(), float(np.abs(pictures).max()) or 1.0
+    image = axes.imshow(wall, cmap="RdBu_r", vmin=-largest, vmax=largest, interpolation="nearest")
+    axes.set_axis_off()
+    some = f"the first {len(pictures)} of " if len(pictures) < units else ""
+    axes.set_title(f"First layer: {some}{units} units of {side}x{side} weights")
+    figure.colorbar(image, ax=axes, label="weight", fraction=0.05, aspect=12 * rows**0.5)
+    return figure
+
+
+def samples(images: np.ndarray, labels: np.ndarray, class_names: Sequence[str], most: int = 60) -> np.ndarray:
+    """Draws the first examples of every class, at most `most`, with their classes: a picture, HxWx3, uint8."""
+    classes = len(class_names)
+    order = first_of_each(labels, classes, max(1, min(3, most // classes)))[:most]
+    # With up to ten classes, a column is a class.
+    return sheet.sheet(np.asarray(images)[order], [str(class_names[labels[i]]) for i in order], min(classes, 10))
+
+
+def first_of_each(labels: np.ndarray, classes: int, times: int = 1) -> list[int]:
+    """Finds the first example of each class, then the second of each, and so on; returns their indices.
+
+    first_of_each(np.array([1, 0, 1]), classes=2) == [1, 0]
+    """
+    first = [np.flatnonzero(np.asarray(labels) == c)[:times] for c in range(classes)]
+    return [int(of[i]) for i in range(times) for of in first if i < len(of)]
+
+
+def augmentation(images: np.ndarray, config: "ConfigDict", draws: int = 4, seed: int = 0) -> np.ndarray:
+    """Draws augmented images as training sees them: a row of originals over rows of draws. A picture, HxWx3, uint8.
+
+    Args:
+      images: Nx28x28, uint8.
+      config: `config.augment`, with a range that is on.
+      draws: rows of draws.
+      seed: of the draws.
+    """
+    transform = jax.jit(lambda key, images: transforms.random_affine(key, images, config))
+    many = np.tile(np.asarray(images, np.float32), (draws, 1, 1))[..., None]
+    drawn = np.asarray(transform(jax.random.key(seed), many))[..., 0]
+    rows = np.concatenate([images, np.round(np.clip(drawn, 0, 255)).astype(np.uint8)])
+    return sheet.sheet(rows, columns=len(images))

@@ -1,0 +1,61 @@
+"""The style that all figures share: colours, fonts, resolution, PNG."""
+
+from collections.abc import Callable, Sequence
+import functools
+import io
+import sys
+
+from matplotlib.figure import Figure
+
+# Okabe and Ito's colours, which colour-blind people can tell apart.
+BLUE, VERMILLION, SKY, DARK = "#0072B2", "#D55E00", "#56B4E9", "#333333"
+COLOURS = (BLUE, VERMILLION, "#009E73", "#CC79A7", "#E69F00", SKY, "#000000", "#999999")
+STYLE = {
+    "axes.formatter.useoffset": False,
+    "axes.grid": True,
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "figure.titlesize": 11,
+    "font.size": 10,
+    "grid.alpha": 0.3,
+    "text.parse_math": False,  # A value may hold a $.
+}
+DPI = 120
+
+
+def styled(draw: Callable) -> Callable:
+    """Decorates a function that draws with matplotlib: it draws in STYLE."""
+
+    @functools.wraps(draw)
+    def in_style(*args, **kwargs):
+        import matplotlib
+
+        with matplotlib.rc_context(STYLE):
+            return draw(*args, **kwargs)
+
+    return in_style
+
+
+def enable_in_notebook() -> None:
+    """In IPython, registers the PNG display of figures, which otherwise happens only once pyplot was used."""
+    from matplotlib.figure import Figure
+
+    shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
+    if shell and Figure not in shell.display_formatter.formatters["image/png"]:
+        from IPython.core.pylabtools import select_figure_formats
+
+        select_figure_formats(shell, {"png"})
+
+
+def colours(names: Sequence[str]) -> dict[str, str]:
+    """Assigns each run a colour, the same in every figure and table of a report. Colours repeat after eight runs."""
+    return {name: COLOURS[i % len(COLOURS)] for i, name in enumerate(names)}
+
+
+@styled
+def png(figure: "Figure") -> bytes:
+    """Saves a figure as a PNG file; returns its bytes."""
+    file = io.BytesIO()
+    # With optimize, saving takes nearly twice as long and the file is a twentieth smaller.
+    figure.savefig(file, format="png", pil_kwargs={"compress_level": 4})
+    return file.getvalue()

@@ -1,0 +1,163 @@
+"""Reads and writes configs: values of their fields from text, the checks of single fields, JSON. Needs no JAX.
+
+Changes one field from text, and returns from JSON to an equal config:
+
+    config = with_values(config, {"epochs": convert("epochs", "3")})
+    config_from_json(config_to_json(config))
+"""
+
+import ast
+from collections.abc import Iterator
+import contextlib
+import difflib
+import json
+from typing import Any
+import zlib
+
+from ml_collections import ConfigDict
+
+from digits.config.fields import Field, FIELDS
+from digits.errors import require, UserError
+
+# The errors of ast.literal_eval, and of making a float of a whole number that is too large for one.
+_UNREADABLE = (ValueError, SyntaxError, TypeError, MemoryError, RecursionError, OverflowError)
+
+
+def find(name: str, flag: str) -> Field:
+    """The field of a dotted name; UserError, of `--FLAG.NAME`, with the nearest name if there is none."""
+    if name in FIELDS:
+        return FIELDS[name]
+    path, known = name.split("."), [field.split(".") for field in FIELDS]
+    for depth, part in enumerate(path):
+        below = [other for other in known if other[:depth] == path[:depth] and len(other) > depth]
+        siblings = dict.fromkeys(other[depth] for other in below)
+        if part not in siblings:
+            near = difflib.get_close_matches(part, siblings, 1)
+            hint = f"did you mean {'.'.join([*path[:depth], *near])}?" if near else "--fields lists them all."
+            raise UserError(f"--{flag}.{name}: there is no field {name!r}; {hint}")
+    inside = [field.removeprefix(f"{name}.") for field in FIELDS if field.startswith(f"{name}.")]
+    raise UserError(f"--{flag}.{name}: {name!r} is a section; name one of its fields: {', '.join(inside)}.")
+
+
+def field_type(name: str, flag: str = "sweep") -> type:
+    """The type of a field, `object` where it takes one value or a tuple; UserError if there is no such field."""
+    return find(name, flag).accepted.type
+
+
+def convert(name: str, value: Any, flag: str = "sweep") -> Any:
+    """A value of the field's type, from text or from a `sweep()`: convert("model.hidden", "(32, 16)") is (32, 16).
+
+    Whether the value makes sense is left to the checks, which see the whole config.
+
+    Raises:
+      UserError: there is no such field, or the value, given after `--FLAG.NAME=`, is of another type.
+    """
+    accepted = find(name, flag).accepted
+    given = value
+    if isinstance(value, str) and accepted.type is not str:
+        with contextlib.suppress(*_UNREADABLE):
+            given = ast.literal_eval({"true": "True", "false": "False"}.get(value.lower(), value))
+    if isinstance(given, list):
+        given = tuple(given)
+    if accepted.type is tuple and flag == "config" and _is_number(given):
+        given = (given,)  # Without commas: one layer. In a sweep, commas separate values.
+    if given is None and accepted.accepts(None):
+        return None
+    with contextlib.suppress(*_UNREADABLE):
+        if _is_of_type(given, accepted.type):
+            return accepted.type(given) if accepted.type in (int, float) else given
+    raise UserError(f"--{flag}.{name} has the value {value!r}, but it must be {accepted.text}.")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _is_of_type(value: Any, wanted: type) -> bool:
+    if wanted is object:
+        return isinstance(value, (int, float, tuple))
+    if wanted is int:
+        return _is_number(value) and value == int(value)
+    return _is_number(value) if wanted is float else isinstance(value, wanted)
+
+
+def with_values(config: ConfigDict, values: dict[str, Any]) -> ConfigDict:
+    """A locked copy of the config with other values, by dotted name: with_values(config, {"model.hidden": (8,)})."""
+    copy = config.copy_and_resolve_references()
+    with copy.unlocked(), copy.ignore_type():
+        copy.update_from_flattened_dict(values)
+    return copy.lock()
+
+
+def name_of(values: dict[str, Any], longest: int = 120) -> str:
+    """The name of a folder for changed fields: epochs=3,model.kernel_size=5."""
+    text = ",".join(f"{field}={value}".replace("/", "_").replace(" ", "") for field, value in values.items())
+    return text if len(text) <= longest else f"{text[: longest - 9]}~{zlib.crc32(text.encode()):08x}"
+
+
+def to_json(value: Any) -> Any:
+    """The value as JSON gives it back: tuples as lists."""
+    return json.loads(json.dumps(value))
+
+
+def config_to_json(config: ConfigDict) -> dict:
+    """The config as plain dicts, tuples as lists."""
+    return json.loads(config.to_json_best_effort())
+
+
+def config_from_json(fields: dict) -> ConfigDict:
+    """The locked config that `config_to_json` was given: lists become tuples again."""
+
+    def restore(value):
+        if isinstance(value, dict):
+            return {key: restore(v) for key, v in value.items()}
+        return tuple(map(restore, value)) if isinstance(value, list) else value
+
+    return ConfigDict(restore(fields)).lock()
+
+
+def missing(config: ConfigDict) -> list[str]:
+    """The sections and fields that a config lacks, sorted."""
+    lacking = set()
+    for name in FIELDS:
+        node, path = config, name.split(".")
+        for depth, part in enumerate(path, 1):
+            if not isinstance(node, ConfigDict) or part not in node:
+                lacking.add(".".join(path[:depth]))
+                break
+            node = node[part]
+    return sorted(lacking)
+
+
+def check_fields(config: ConfigDict, section: str = "") -> None:
+    """Raises UserError for the first field of a config whose value, by itself, makes no sense.
+
+    With a `section`, such as "model", `config` is that section alone.
+    """
+    prefix = f"{section}." if section else ""
+    for name, field in FIELDS.items():
+        if name.startswith(prefix):
+            value = config[name.removeprefix(prefix)]
+            require(field.accepted.accepts(value), name, value, field.accepted.text)
+
+
+def page(config: ConfigDict, config_file: str) -> Iterator[str]:
+    """Yields the lines of a Markdown page of all fields: name, value in the config, meaning, and what is accepted."""
+    yield f"# The fields of {config_file}"
+    yield ""
+    yield "`--config.NAME=VALUE` changes one, `--sweep.NAME=VALUE,VALUE` sweeps it. This page is printed by"
+    yield f"`python -m digits.main --config={config_file} --fields`."
+    for section in dict.fromkeys(name.rpartition(".")[0] for name in FIELDS):
+        yield f"\n## {section}\n" if section else ""
+        for name, field in FIELDS.items():
+            if name.rpartition(".")[0] == section:
+                yield f"- `{name}` = `{config[name]!r}`: {field.meaning}"
+                yield f"  Accepted: {field.accepted.text}."
+
+
+def flat(fields: dict, prefix: str = "") -> dict[str, Any]:
+    """Nested fields by their dotted names: {"data": {"name": "mnist"}} gives {"data.name": "mnist"}."""
+    found = {}
+    for key, value in fields.items():
+        found |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+    return found

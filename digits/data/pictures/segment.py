@@ -1,0 +1,158 @@
+"""Finds the digits in a picture, left to right, and brings each to MNIST's form."""
+
+import dataclasses
+import os
+
+import numpy as np
+
+from digits.data.pictures import ink, mnist_form, opening
+from digits.errors import UserError
+
+_WORKING_PIXELS, _WORKING_SIDE = 2_000_000, 5000  # Larger pictures are reduced to no more than these.
+_MOST_PIECES = 500
+
+Box = tuple[int, int, int, int]
+
+
+@dataclasses.dataclass(frozen=True)
+class Digit:
+    """A digit of a picture.
+
+    Attributes:
+      image: 28x28 uint8, white on black, in MNIST's form.
+      box: where it is: left, top, right, bottom in pixels of the upright picture, right and bottom exclusive.
+    """
+
+    image: np.ndarray
+    box: Box
+
+
+def read(source: str | os.PathLike | bytes) -> list[Digit]:
+    """Reads the digits of a picture, line by line from the top, each line from left to right: `read("photo.jpg")`.
+
+    Args:
+      source: the path of an image file, or its content: PNG, JPEG, GIF or WebP (the first frame), BMP, TIFF.
+
+    Raises:
+      UserError: it cannot be read as an image, is too large, or holds nothing, or too much, that could be a digit.
+    """
+    name = "the picture" if isinstance(source, bytes) else str(source)
+    picture = opening.open_picture(source)
+    pixels, side = picture.width * picture.height, max(picture.size)
+    factor = int(np.ceil(max(np.sqrt(pixels / _WORKING_PIXELS), side / _WORKING_SIDE)))
+    strength = ink.ink(np.asarray(picture.reduce(factor) if factor > 1 else picture))
+    digits = []
+    try:
+        for box, mask in find(strength):
+            left, top, right, bottom = box
+            image = mnist_form.center(np.where(mask, strength[top:bottom, left:right], 0))
+            corner = min(right * factor, picture.width), min(bottom * factor, picture.height)
+            digits.append(Digit(image, (left * factor, top * factor, *corner)))
+    except UserError as error:
+        raise UserError(f"{name} {error}") from error
+    return digits
+
+
+def find(strength: np.ndarray) -> list[tuple[Box, np.ndarray]]:
+    """Finds digits: connected ink, joined where pieces lie over each other or a small one is close to a large one.
+
+    Specks, flat lines, and what is much smaller than the tallest digit are left out.
+
+    Args:
+      strength: float HxW, from `ink`.
+
+    Returns:
+      The box of every digit, and which of its pixels belong to it, in reading order.
+
+    Raises:
+      UserError: there is no digit, or far too many pieces of ink; its sentence lacks the name of the picture.
+    """
+    from scipy import ndimage
+
+    labels, count = ndimage.label(strength > mnist_form.WEAK, np.ones((3, 3)))
+    areas = np.bincount(labels.ravel())
+    reaches = np.zeros(count + 1, bool)
+    reaches[labels[strength > mnist_form.STRONG]] = True
+    areas[~reaches] = 0
+    pieces = np.flatnonzero(areas >= max(4, 0.002 * areas.max()))
+    if len(pieces) > _MOST_PIECES:
+        raise UserError(f"holds {len(pieces):,} separate marks, but digits are told from at most {_MOST_PIECES}.")
+    numbers = np.zeros(count + 1, np.int32)
+    numbers[pieces] = np.arange(1, len(pieces) + 1)
+    labels = numbers[labels]
+    boxes = np.array([(x.start, y.start, x.stop, y.stop) for y, x in ndimage.find_objects(labels)]).reshape(-1, 4)
+    groups = _joined(boxes, _surroundings(labels, boxes))
+    boxes = np.array([_around(boxes[group]) for group in groups]).reshape(-1, 4)
+    digits = _digits_among(boxes, max(strength.shape))
+    if not len(digits):
+        raise UserError("holds no digit: nothing in it that stands out from its background has the size of one.")
+    found = []
+    for index in digits[_reading_order(boxes[digits])]:
+        left, top, right, bottom = map(int, boxes[index])
+        mask = np.isin(labels[top:bottom, left:right], groups[index] + 1)
+        found.append(((left, top, right, bottom), ndimage.binary_dilation(mask, np.ones((3, 3)))))
+    return found
+
+
+def _around(boxes: np.ndarray) -> np.ndarray:
+    return np.concatenate([boxes[:, :2].min(0), boxes[:, 2:].max(0)])
+
+
+def _surroundings(labels: np.ndarray, boxes: np.ndarray) -> np.ndarray:
+    """A mask of pieces that are no ink: frames around others, and things along the picture's edge, such as a table.
+
+    Pieces along the edge count only if another piece keeps off the edge: a digit cut out tightly lies along it too.
+    """
+    width, height = (boxes[:, 2:] - boxes[:, :2]).T
+    across, down, _ = _overlaps(boxes)
+    inside = (across == width) & (down == height) & (height < height[:, None])  # [i, j]: j in i.
+    frame = (inside & (height > 0.45 * height[:, None])).any(1)
+    edge = np.concatenate([labels[0], labels[-1], labels[1:-1, 0], labels[1:-1, -1]])
+    touching = np.bincount(edge, minlength=len(boxes) + 1)[1:]
+    off = (touching == 0) & (height > 0.05 * max(labels.shape)) & ~frame
+    return frame | (touching > 0.15 * 2 * (width + height)) & off.any()
+
+
+def _joined(boxes: np.ndarray, without: np.ndarray) -> list[np.ndarray]:
+    """Groups of indices of boxes that belong to one digit; those in the mask `without` are in none."""
+    from scipy.sparse.csgraph import connected_components
+
+    groups = [np.array([i]) for i in np.flatnonzero(~without)]
+    while True:
+        across, down, sizes = _overlaps(np.array([_around(boxes[group]) for group in groups]).reshape(-1, 4))
+        width, height = sizes.T
+        narrower = np.minimum(width, width[:, None])
+        lower, taller = np.minimum(height, height[:, None]), np.maximum(height, height[:, None])
+        longer = sizes.max(1)
+        speck = np.minimum(longer, longer[:, None]) < 0.15 * taller
+        stacked = (across >= 0.6 * narrower) & (down > -0.2 * taller)
+        beside = (down > 0) & (across > -0.08 * taller) & (lower < 0.35 * taller)
+        within = (across == narrower) & (down == lower)
+        count, label = connected_components(within | ~speck & (stacked | beside), directed=False)
+        if count == len(groups):
+            return groups
+        groups = [np.concatenate([groups[i] for i in np.flatnonzero(label == k)]) for k in range(count)]
+
+
+def _overlaps(boxes: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """How far N boxes overlap across and down, NxN each, negative where they lie apart; and their sizes, Nx2."""
+    low, high = boxes[:, :2], boxes[:, 2:]
+    overlap = np.minimum(high, high[:, None]) - np.maximum(low, low[:, None])
+    return overlap[..., 0], overlap[..., 1], high - low
+
+
+def _digits_among(boxes: np.ndarray, side: int) -> np.ndarray:
+    """The indices of boxes with the size of a digit in a picture with that longer side."""
+    width, height = boxes[:, 2] - boxes[:, 0], boxes[:, 3] - boxes[:, 1]
+    able = (width <= 3 * height) & (height >= max(5, 0.01 * side))
+    return np.flatnonzero(able & (height >= 0.35 * height[able].max(initial=0)))
+
+
+def _reading_order(boxes: np.ndarray) -> np.ndarray:
+    """Indices of boxes line by line. Boxes that overlap by half their height, directly or over others, share a line."""
+    from scipy.sparse.csgraph import connected_components
+
+    _, down, sizes = _overlaps(boxes)
+    _, line = connected_components(down >= 0.5 * np.minimum(sizes[:, 1], sizes[:, 1][:, None]), directed=False)
+    tops = np.array([boxes[line == k, 1].mean() for k in line])
+    return np.lexsort((boxes[:, 0], tops))

@@ -1,0 +1,211 @@
+"""The model families as Flax NNX modules: `Dense` (hidden layers) and `CNN` (convolution blocks, then `Dense`).
+
+`build` makes the network of a `config.model`; the two families cover every documented architecture. A network applies
+its layers in the order of their creation. A call with a random key trains: dropout acts, and BatchNorm normalises by
+the statistics of the batch and updates its moving ones.
+"""
+
+import math
+from typing import Sequence
+
+from flax import nnx
+import jax
+import jax.numpy as jnp
+from ml_collections import ConfigDict
+
+from digits.config.numbers import each, Number
+from digits.config.values import check_fields
+from digits.errors import require, UserError
+from digits.models import layers
+from digits.models.layers import BatchNorm, ConvBlock, Dropout, Flatten, Linear, MaxPool
+from digits.models.ops import native
+from digits.runtime.devices import Shard
+
+IMAGE_SHAPE = (28, 28, 1)
+MOST_LAYERS = 100  # Hidden layers and convolutions: building more takes minutes.
+MOST_PARAMETERS = 2**28  # A GiB of weights; training needs four times as much, saving a fifth.
+
+
+class _Stack(nnx.Module):
+    """Layers applied one after another, each an attribute with a name of its own: conv_1, batch_norm_1, dense_1, ..."""
+
+    def __init__(self):
+        self.names = ()
+
+    def _add(self, kind: str, layer: nnx.Module) -> None:
+        name = f"{kind}_{sum(n.rsplit('_', 1)[0] == kind for n in self.names) + 1}"
+        setattr(self, name, layer)
+        self.names += (name,)
+
+    def __call__(
+        self,
+        images: jax.Array,
+        key: jax.Array | None = None,
+        numbers: dict[str, Number] | None = None,
+        shard: Shard | None = None,
+    ) -> jax.Array:
+        """Maps normalised images, NxHxWx1, to logits, NxK: `network(images)` evaluates, `network(images, key)` trains.
+
+        Args:
+          images: normalised images; with a `shard`, its rows of a batch.
+          key: the random key of a training step; None evaluates.
+          numbers: dropout rates by layer, in place of the network's own: {"dropout_1": 0.25}.
+          shard: the part of a batch that the images are.
+        """
+        x, numbers, operations = images, numbers or {}, 0
+        for name in self.names:
+            layer = getattr(self, name)
+            own_key = None if key is None else jax.random.fold_in(key, operations)
+            x = layers.apply_layer(layer, x, own_key, numbers.get(name), shard)
+            # A layer's random stream is numbered by the operations before it, of which the pooling of a block is one.
+            operations += 2 if isinstance(layer, ConvBlock) and layer.window else 1
+        return x
+
+
+class Dense(_Stack):
+    """Flatten, hidden layers (dense, BatchNorm, dropout each), and the logits."""
+
+    def __init__(self, inputs: int, classes: int, config: ConfigDict, rngs: nnx.Rngs):
+        super().__init__()
+        self._add_dense(inputs, classes, config, rngs)
+
+    def _add_dense(self, inputs: int, classes: int, config: ConfigDict, rngs: nnx.Rngs) -> None:
+        self._add("flatten", Flatten())
+        if config.input_dropout:
+            self._add("dropout", Dropout(config.input_dropout))
+        count = len(config.hidden)
+        for width, norm, rate, l2 in zip(
+            config.hidden,
+            each(config.hidden_batch_norm, count, "model.hidden_batch_norm", "model.hidden"),
+            each(config.hidden_dropout, count, "model.hidden_dropout", "model.hidden"),
+            each(config.hidden_l2, count, "model.hidden_l2", "model.hidden"),
+        ):
+            self._add("dense", Linear(inputs, width, config.activation, config.kernel_init, l2 or None, rngs))
+            self._add_norm_and_dropout(norm, rate, width, rngs)
+            inputs = width
+        self._add("dense", Linear(inputs, classes, "linear", config.output_init, None, rngs))
+
+    def _add_norm_and_dropout(self, norm: bool, rate: float, width: int, rngs: nnx.Rngs) -> None:
+        if norm:
+            self._add("batch_norm", BatchNorm(width, rngs))
+        if rate:
+            self._add("dropout", Dropout(rate))
+
+
+class CNN(Dense):
+    """Convolution blocks (convolutions, pooling, BatchNorm, dropout each), then hidden layers and logits."""
+
+    def __init__(self, shape: Sequence[int], classes: int, config: ConfigDict, rngs: nnx.Rngs):
+        _Stack.__init__(self)
+        side, channels = shape[0], shape[2]
+        count = len(config.blocks)
+        norm_after_conv = config.batch_norm == "conv"  # Then it comes before the pooling.
+        for widths, size, pool, rate in zip(
+            config.blocks,
+            each(config.kernel_size, count, "model.kernel_size", "model.blocks"),
+            each(config.pool, count, "model.pool", "model.blocks"),
+            each(config.block_dropout, count, "model.block_dropout", "model.blocks"),
+        ):
+            for place, width in enumerate(widths, start=1):
+                side -= size - 1 if config.padding == "valid" else 0
+                if side < 1:
+                    raise UserError(
+                        f"config.model.kernel_size is {config.kernel_size!r}, but nothing is left of a {shape[0]}x"
+                        f"{shape[1]} image after these {config.padding} convolutions: use smaller kernels, fewer "
+                        "blocks, less pooling or config.model.padding='same'."
+                    )
+                window = pool if place == len(widths) and not norm_after_conv else 0
+                self._add("conv", ConvBlock(channels, width, size, window, config, rngs))
+                if norm_after_conv:
+                    self._add("batch_norm", BatchNorm(width, rngs))
+                channels = width
+            if pool and norm_after_conv:
+                self._add("max_pool", MaxPool(pool, config.convolution))
+            side //= pool or 1
+            self._add_norm_and_dropout(config.batch_norm == "block", rate, channels, rngs)
+        require(side >= 1, "model.pool", config.pool, "small enough that a pixel is left after the last block")
+        self._add_dense(side * side * channels, classes, config, rngs)
+
+
+def check(config: ConfigDict) -> None:
+    """Raises UserError for a `config.model` that describes no network."""
+    check_fields(config, "model")
+    if config.convolution == "native" and config.family == "cnn":
+        accepted = f"auto, stock or dot here: the compiled convolutions cannot be used ({native.problem()})"
+        require(native.available(), "model.convolution", config.convolution, accepted)
+    for field, count in (("hidden", len(config.hidden)), ("blocks", sum(map(len, config.blocks)))):
+        if count > MOST_LAYERS:
+            raise UserError(f"config.model.{field} has {count:,} layers, but it may have {MOST_LAYERS}.")
+    for field in ("hidden_batch_norm", "hidden_dropout", "hidden_l2"):
+        each(config[field], len(config.hidden), f"model.{field}", "model.hidden")
+    if config.family == "dense":
+        require(not config.blocks, "model.blocks", config.blocks, "() in the dense family (or model.family='cnn')")
+        return
+    require(config.blocks, "model.blocks", config.blocks, "one or more blocks in the cnn family: ((32, 32), (64, 64))")
+    for field in ("kernel_size", "pool", "block_dropout"):
+        each(config[field], len(config.blocks), f"model.{field}", "model.blocks")
+    require(config.input_dropout == 0, "model.input_dropout", config.input_dropout, "0 in the cnn family")
+
+
+def check_size(model: nnx.Module) -> None:
+    """Raises UserError for an (abstract) network that is too large to be meant."""
+    count = sum(math.prod(array.shape) for array in jax.tree.leaves(split(model)[1]))
+    if count > MOST_PARAMETERS:
+        raise UserError(
+            f"config.model describes a network of {count:,} parameters, but it may have {MOST_PARAMETERS:,}: make "
+            "config.model.hidden or config.model.blocks narrower."
+        )
+
+
+def build(config: ConfigDict, classes: int, key: jax.Array) -> nnx.Module:
+    """Makes the network of a `config.model` for 28x28 images: `build(config.model, 10, jax.random.key(0))`.
+
+    Args:
+      config: `config.model`.
+      classes: number of classes, K.
+      key: the random key of the initial weights.
+
+    Returns:
+      A module that maps normalised images, Nx28x28x1, to logits, NxK.
+
+    Raises:
+      UserError: the config describes no network.
+    """
+    check(config)
+    rngs = nnx.Rngs(params=key)
+    if config.family == "dense":
+        return Dense(math.prod(IMAGE_SHAPE), classes, config, rngs)
+    return CNN(IMAGE_SHAPE, classes, config, rngs)
+
+
+def penalty(model: nnx.Module, numbers: dict[str, Number] | None = None) -> jax.Array | float:
+    """Keras's L2 penalty, l2 * sum(kernel^2), over the layers that have a factor.
+
+    `numbers` holds factors by layer in place of the network's own: {"dense_1": 0.001}.
+    """
+    total = 0
+    for name in model.names:
+        layer = getattr(model, name)
+        if isinstance(layer, Linear) and layer.l2:
+            factor = numbers[name] if numbers else layer.l2
+            total += factor * jnp.sum(layer.kernel[...] ** 2)
+    return total
+
+
+def split(model: nnx.Module) -> tuple[nnx.GraphDef, dict, dict]:
+    """The module's structure, trained parameters and BatchNorm statistics; the latter two as pure dicts of arrays."""
+    graphdef, params, stats = nnx.split(model, nnx.Param, ...)
+    return graphdef, nnx.to_pure_dict(params), nnx.to_pure_dict(stats)
+
+
+def for_evaluation(model: nnx.Module) -> nnx.Module:
+    """A copy without dropout and penalties, which only training uses: networks that differ in them become equal."""
+    copy = nnx.merge(*nnx.split(model))
+    for name in copy.names:
+        layer = getattr(copy, name)
+        if isinstance(layer, Dropout):
+            delattr(copy, name)
+        elif isinstance(layer, Linear):
+            layer.l2 = None
+    copy.names = tuple(name for name in copy.names if hasattr(copy, name))
+    return copy

@@ -1,0 +1,138 @@
+"""The layers of the networks as Flax NNX modules, with Keras's constants and initialisers."""
+
+import math
+
+from flax import nnx
+import jax
+import jax.numpy as jnp
+from ml_collections import ConfigDict
+
+from digits.config.numbers import dropout_bits, Number
+from digits.models.ops import convolution, dropout
+from digits.runtime.devices import Shard
+
+
+def _linear(x: jax.Array) -> jax.Array:
+    return x
+
+
+ACTIVATIONS = {
+    "relu": jax.nn.relu, "tanh": jnp.tanh, "sigmoid": jax.nn.sigmoid, "elu": jax.nn.elu,
+    "gelu": jax.nn.gelu, "silu": jax.nn.silu, "linear": _linear,
+}  # fmt: skip
+# The same formulas as Keras's. Both truncate the normal ones at two standard deviations.
+INITIALIZERS = {
+    f"{name}_{shape}": getattr(jax.nn.initializers, f"{name}_{shape}")
+    for name in ("glorot", "he", "lecun")
+    for shape in ("uniform", "normal")
+}
+# Keras's defaults; Flax's own are 0.99 and 1e-5.
+BATCH_NORM_MOMENTUM = 0.99
+BATCH_NORM_EPSILON = 1e-3
+
+
+class Linear(nnx.Linear):
+    """A dense layer with its activation. `l2` is the factor of its L2 penalty (see `penalty`); None: it has none."""
+
+    def __init__(self, inputs: int, width: int, activation: str, init: str, l2: float | None, rngs: nnx.Rngs):
+        super().__init__(inputs, width, kernel_init=INITIALIZERS[init](), rngs=rngs)
+        self.activation = activation
+        self.l2 = l2
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        return ACTIVATIONS[self.activation](super().__call__(x))
+
+
+class ConvBlock(nnx.Module):
+    """A convolution with stride 1 and bias, its activation and, with a `window`, max pooling; NxHxWxC to NxH'xW'xO.
+
+    The three are one operation, because that is faster on a CPU. Window 0 means no pooling.
+    """
+
+    def __init__(self, inputs: int, width: int, size: int, window: int, config: ConfigDict, rngs: nnx.Rngs):
+        init = INITIALIZERS[config.kernel_init]()
+        self.kernel = nnx.Param(init(rngs.params(), (size, size, inputs, width), jnp.float32))
+        self.bias = nnx.Param(jnp.zeros(width, jnp.float32))
+        self.padding, self.activation, self.implementation = config.padding, config.activation, config.convolution
+        self.window = window
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        return self._apply(x, self.window or 1)
+
+    def without_pooling(self, x: jax.Array) -> jax.Array:
+        """The activations before the pooling."""
+        return self._apply(x, 1)
+
+    def _apply(self, x: jax.Array, window: int) -> jax.Array:
+        activation = ACTIVATIONS[self.activation]
+        return convolution.conv_block(
+            x, self.kernel[...], self.bias[...], self.padding, activation, window, self.implementation
+        )
+
+
+class MaxPool(nnx.Module):
+    """Max pooling that does not follow a convolution directly, because BatchNorm comes between them."""
+
+    def __init__(self, window: int, implementation: str):
+        self.window, self.implementation = window, implementation
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        return convolution.max_pool(x, self.window, self.implementation)
+
+
+class Flatten(nnx.Module):
+    def __call__(self, x: jax.Array) -> jax.Array:
+        return x.reshape(x.shape[0], -1)
+
+
+class Dropout(nnx.Module):
+    """Inverted dropout with the probability `rate`; a call with a `rate` of its own uses that instead.
+
+    Both rates must need the same number of random bits, which is part of the compiled program.
+    """
+
+    def __init__(self, rate: float):
+        self.rate, self.bits = rate, dropout_bits(rate)
+
+    def __call__(
+        self, x: jax.Array, key: jax.Array | None, rate: Number | None = None, shard: Shard | None = None
+    ) -> jax.Array:
+        if key is None:
+            return x
+        return dropout.dropout(x, self.rate if rate is None else rate, key, self.bits, shard)
+
+
+class BatchNorm(nnx.BatchNorm):
+    """BatchNorm with Keras's constants and the statistics of the whole batch, also where several devices share it.
+
+    `nnx.BatchNorm` itself would take the mean of the devices' statistics.
+    """
+
+    def __init__(self, width: int, rngs: nnx.Rngs):
+        super().__init__(width, momentum=BATCH_NORM_MOMENTUM, epsilon=BATCH_NORM_EPSILON, rngs=rngs)
+
+    def __call__(self, x: jax.Array, key: jax.Array | None, shard: Shard | None = None) -> jax.Array:
+        if key is None or shard is None or shard.devices == 1:
+            return super().__call__(x, use_running_average=key is None)
+        axes, rows = tuple(range(x.ndim - 1)), shard.real(x)
+        sums = shard.total((rows.sum(axes), jnp.square(rows).sum(axes)))
+        mean, square = (one / (shard.batch * math.prod(x.shape[1:-1])) for one in sums)
+        variance = jnp.maximum(0, square - jnp.square(mean))
+        for moving, now in ((self.mean, mean), (self.var, variance)):
+            moving[...] = self.momentum * moving[...] + (1 - self.momentum) * now
+        return (x - mean) * (jax.lax.rsqrt(variance + self.epsilon) * self.scale[...]) + self.bias[...]
+
+
+def apply_layer(
+    layer: nnx.Module,
+    x: jax.Array,
+    key: jax.Array | None,
+    number: Number | None = None,
+    shard: Shard | None = None,
+) -> jax.Array:
+    """Applies one layer of a network; `number` takes the place of its own dropout rate."""
+    if isinstance(layer, BatchNorm):
+        return layer(x, key, shard)
+    if isinstance(layer, Dropout):
+        return layer(x, key, number, shard)
+    return layer(x)

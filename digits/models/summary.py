@@ -1,0 +1,71 @@
+"""The table of a network's layers with their output shapes and numbers of parameters. The network may be abstract."""
+
+from collections.abc import Callable, Sequence
+import functools
+import math
+from typing import NamedTuple
+
+from flax import nnx
+import jax
+import jax.numpy as jnp
+
+from digits.models import families, layers
+
+
+class Layer(NamedTuple):
+    """A row of the table. As in Keras, BatchNorm's moving mean and variance count as non-trainable parameters."""
+
+    name: str
+    output: tuple[int, ...]  # The shape of an image's output.
+    trainable: int  # Parameters.
+    rest: int  # Non-trainable parameters.
+    size: int  # Bytes of both.
+
+
+def describe(model: nnx.Module) -> list[Layer]:
+    """Describes every layer of a network, which may be abstract. The pooling of a block has a row of its own."""
+    graphdef, *arrays = families.split(model)
+
+    def outputs(arrays, x):
+        found = []
+        for operation in _operations(nnx.merge(graphdef, *arrays)).values():
+            x = operation(x)
+            found.append(x)
+        return found
+
+    shapes = jax.eval_shape(outputs, arrays, jax.ShapeDtypeStruct((1, *families.IMAGE_SHAPE), jnp.float32))
+    rows = []
+    for name, x in zip(_operations(model), shapes, strict=True):
+        own = [jax.tree.leaves(tree.get(name, ())) for tree in arrays]
+        trainable, rest = (sum(math.prod(array.shape) for array in leaves) for leaves in own)
+        size = sum(array.size * array.dtype.itemsize for leaves in own for array in leaves)
+        rows.append(Layer(name, x.shape[1:], trainable, rest, size))
+    return rows
+
+
+def _operations(model: nnx.Module) -> dict[str, Callable[[jax.Array], jax.Array]]:
+    """The functions that a network applies one after another, by name: conv_1, max_pool_1, dense_1, ..."""
+    found = {}
+    for name in model.names:
+        layer = getattr(model, name)
+        if isinstance(layer, layers.ConvBlock) and layer.window:
+            found[name] = layer.without_pooling
+            name = f"max_pool_{1 + sum(other.startswith('max_pool') for other in found)}"
+            layer = layers.MaxPool(layer.window, layer.implementation)
+        found[name] = functools.partial(layers.apply_layer, layer, key=None)
+    return found
+
+
+def table(model: nnx.Module) -> str:
+    """A text with name, output shape and parameters of every layer, and the totals: `print(table(model))`."""
+    rows = describe(model)
+    lines = [f"{'layer':<16}{'output':<14}{'parameters':>12}", "-" * 42]
+    lines += [f"{row.name:<16}{'x'.join(map(str, row.output)):<14}{row.trainable + row.rest:>12,}" for row in rows]
+    return "\n".join([*lines, "-" * 42, totals(rows)])
+
+
+def totals(rows: Sequence[Layer]) -> str:
+    """The parameters of all layers, and their memory."""
+    trainable, rest, size = (sum(row[i] for row in rows) for i in (2, 3, 4))
+    counts = f"{trainable + rest:,} ({trainable:,} trainable, {rest:,} not)"
+    return f"parameters: {counts}, {size / 1024:,.2f} KiB"

@@ -1,0 +1,146 @@
+"""Writes reports on runs: pages that explain themselves and need no other file, made from templates/*.html.j2."""
+
+import base64
+from collections.abc import Sequence
+import importlib.util
+import os
+import pathlib
+import re
+import struct
+from typing import Any
+
+import jinja2
+
+from digits.errors import UserError
+from digits.reports import comparison_page, run_page
+from digits.reports.judged_run import JudgedRun, SharedByRuns, write_pictures
+from digits.runs import files
+
+
+def write(
+    workdir: str | os.PathLike, data_dir: str | None = None, output: str | os.PathLike | None = None
+) -> pathlib.Path:
+    """Writes the report on one run: WORKDIR/report.html and WORKDIR/figures/*.png, or `output` alone.
+
+        write("runs/simple_cnn")
+
+    A run that is not finished gets a report on what is there; its test images are left alone.
+
+    Returns:
+      The page's path.
+
+    Raises:
+      UserError: there is no run, something of it is missing or damaged, its data cannot be read, or the files cannot
+        be written.
+    """
+    _require_libraries()
+    content, pictures = run_page.content(JudgedRun(workdir, SharedByRuns(data_dir)))
+    page = render("run.html.j2", content)
+    if output is not None:
+        return _write_page(pathlib.Path(output), page)
+    folder = pathlib.Path(workdir).expanduser()
+    write_pictures(folder / "figures", pictures)
+    return _write_page(folder / "report.html", page)
+
+
+def compare(
+    workdirs: Sequence[str | os.PathLike], output: str | os.PathLike, data_dir: str | None = None
+) -> pathlib.Path:
+    """Writes a report that compares 2 to 8 runs with the first of them.
+
+        compare(["runs/dense_32_32", "runs/dense_64_64"], "dense.html")
+
+    Args:
+      workdirs: of runs and of sweeps; a sweep takes part with its best point.
+      output: the page's path.
+      data_dir: see `data.load`.
+
+    Returns:
+      The page's path.
+
+    Raises:
+      UserError: as `write`; also for another number of runs.
+    """
+    _require_libraries()
+    content = comparison_page.content(workdirs, SharedByRuns(data_dir))
+    return _write_page(pathlib.Path(output), render("comparison.html.j2", content))
+
+
+def _require_libraries() -> None:
+    """Raises UserError for a library that draws and is not installed."""
+    for name, package in (("matplotlib", "matplotlib"), ("PIL", "pillow")):
+        if importlib.util.find_spec(name) is None:
+            raise UserError(f"A report needs {package}, which is not installed: pip install {package}.")
+
+
+def _write_page(path: pathlib.Path, page: bytes) -> pathlib.Path:
+    path = path.expanduser()
+    files.write(path, page)
+    return path
+
+
+def render(template: str, content: dict[str, Any]) -> bytes:
+    """Renders a template with its variables. Whatever a name or a config holds is escaped."""
+    text = _templates.get_template(template).render(content, contents=Contents())
+    return text.encode("utf-8", "xmlcharrefreplace")  # A file's name may hold what UTF-8 cannot.
+
+
+class Contents(list):
+    """The sections of a page, (id, heading), in order."""
+
+    def add(self, heading: str) -> str:
+        """Adds a section; returns its id, which no other has: headings may differ in characters that no id has."""
+        id = re.sub(r"\W+", "-", heading.lower()).strip("-")
+        if not id or id in dict(self):
+            id = f"{id}-{len(self) + 1}".strip("-")
+        self.append((id, heading))
+        return id
+
+
+def _columns(rows: Sequence[dict[str, str]]) -> list[tuple[str, dict[str, str]]]:
+    """The columns of a table that are not empty, each with its attributes: numbers are aligned right."""
+    names = [name for name in rows[0] if any(row[name] for row in rows)]
+    numbers = [name for name in names[1:] if all(_is_number(row[name]) for row in rows)]
+    return [(name, {"class": "number"} if name in numbers else {}) for name in names]
+
+
+def _is_number(cell: str) -> bool:
+    """Whether a cell is empty or begins with a number, which a unit of a few characters may follow."""
+    return not cell or bool(re.fullmatch(r"[-+−]?[\d.,]+(e[-+]?\d+)?( .{1,24})?", cell))
+
+
+def _pairs(values: dict[str, str]) -> list[dict[str, str]]:
+    """The rows of a table of names and values, without those that are empty."""
+    return [{"name": name, "value": value} for name, value in values.items() if value]
+
+
+def _png_size(png: bytes) -> tuple[int, int]:
+    """Width and height in pixels, which stand at the beginning of every PNG file."""
+    return struct.unpack(">II", png[16:24])
+
+
+def _base64(png: bytes) -> str:
+    return base64.b64encode(png).decode()
+
+
+def _sentence(text: str) -> str:
+    """The text with a capital first letter."""
+    return text[:1].upper() + text[1:]
+
+
+_templates = jinja2.Environment(
+    loader=jinja2.FileSystemLoader(pathlib.Path(__file__).parent / "templates"),
+    autoescape=True,
+    undefined=jinja2.StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+_templates.filters |= {
+    "figure": "{:.4f}".format,
+    "count": "{:,}".format,
+    "columns": _columns,
+    "pairs": _pairs,
+    "size": _png_size,
+    "base64": _base64,
+    "sentence": _sentence,
+}

@@ -1,0 +1,302 @@
+"""Orbax checkpoints of a run: saving them, restoring them, and choosing the one to go back to.
+
+A checkpoint carries a digest of its arrays and a check of the JSON beside them. One whose content has another digest is
+damaged: a few wrong bits would otherwise go on training, or become a reported accuracy.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable, Iterator, Sequence
+import concurrent.futures
+import contextlib
+import dataclasses
+import errno
+import functools
+import hashlib
+import logging
+import math
+import pathlib
+import shutil
+import threading
+from typing import Any
+
+import jax
+import numpy as np
+
+from digits.errors import UserError
+from digits.runs import files
+from digits.runs.workdir import Workdir
+from digits.runtime import processes
+
+# Files of a few bytes may declare arrays of terabytes: more than this, and a hundred times the files' size, is refused.
+_MOST_BYTES = 2**30
+_LATEST = 2  # Checkpoints kept beside that of the best epoch: the latest, and one to go back to.
+# Errors of the machine, with which an intact file can fail now and be read the next time.
+_OF_THE_MACHINE = {errno.EACCES, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ESTALE, errno.ETIMEDOUT}
+
+
+class Damaged(Exception):
+    """A checkpoint is not what was saved; the message says in which respect."""
+
+
+class Checkpoints:
+    """The checkpoints of a run: the latest two, and that of the best epoch. A thread writes them behind the training.
+
+    Orbax can save in the background itself, but takes 10 to 20 ms in the foreground. Here the training waits for a copy
+    of the arrays alone, and for the save before if that has not ended.
+    """
+
+    def __init__(self, folder: pathlib.Path, read_only: bool = False):
+        self._folder, self._read_only = folder, read_only
+        self._thread, self._saving, self._kept = concurrent.futures.ThreadPoolExecutor(1), None, _Kept()
+
+    @functools.cached_property
+    def _orbax(self):
+        ocp = _import_orbax()
+        if not self._read_only:
+            self._folder.mkdir(exist_ok=True)
+            for unfinished in self._folder.glob("*.orbax-checkpoint-tmp*"):  # Of a process that was killed.
+                shutil.rmtree(unfinished, ignore_errors=True)
+        alone = ocp.options.MultiprocessingOptions()
+        if processes.several():  # Only the first process has checkpoints: Orbax must not wait for the others.
+            alone = ocp.options.MultiprocessingOptions(
+                primary_host=jax.process_index(),
+                active_processes={jax.process_index()},
+                barrier_sync_key_prefix="digits",
+            )
+        options = ocp.CheckpointManagerOptions(
+            preservation_policy=self._kept, create=False, read_only=self._read_only,
+            enable_async_checkpointing=False, multiprocessing_options=alone,
+        )  # fmt: skip
+        # Named handlers, so that Orbax tells the declared shapes of the arrays before it reads them.
+        handlers = {
+            "state": ocp.StandardCheckpointHandler(multiprocessing_options=alone),
+            "about": ocp.JsonCheckpointHandler(multiprocessing_options=alone),
+        }
+        return ocp.CheckpointManager(self._folder, options=options, item_handlers=handlers)
+
+    def prepare(self) -> None:
+        """Imports Orbax in the background."""
+        self._saving = self._saving or self._thread.submit(lambda: self._orbax)
+
+    def save(self, step: int, state: Any, about: dict[str, Any], best: int = 0) -> None:
+        """Saves in the background, after `step` updates; waits for the save before, whose errors it raises.
+
+        Args:
+          step: updates so far.
+          state: a tree of arrays, of which a copy is saved.
+          about: JSON, kept beside the arrays.
+          best: the step of the best epoch, whose checkpoint is kept as well.
+        """
+        self._wait()
+        # A copy, because the next step writes into the buffers of `state`. Orbax writes arrays of NumPy in half the
+        # time, and they do not name a device, which may be absent where they are restored.
+        copy = jax.tree.map(np.array, jax.device_get(state))
+        self._saving = self._thread.submit(self._write, step, copy, about, best)
+
+    def _write(self, step: int, state: Any, about: dict[str, Any], best: int) -> None:
+        with jax.profiler.TraceAnnotation("checkpoint"):
+            args = _import_orbax().args
+            about = files.seal(about | {"digest": digest(state)})
+            items = args.Composite(state=args.StandardSave(state), about=args.JsonSave(about))
+            try:
+                self._kept.best = best
+                self._orbax.save(step, args=items)
+            except Exception as error:  # A dozen types, for a full disk as for a missing one.
+                raise OSError(str(error).strip().splitlines()[0][:200]) from error
+
+    def _wait(self) -> None:
+        """Waits until everything is on disk; raises the error of the thread."""
+        saving, self._saving = self._saving, None
+        if saving:
+            saving.result()
+
+    def steps(self) -> list[int]:
+        """The updates after which there is a checkpoint, the latest first."""
+        self._wait()
+        return sorted(self._orbax.all_steps(), reverse=True)
+
+    def restore(self, step: int, like: Any = None) -> tuple[Any, dict[str, Any]]:
+        """Returns the state that was saved after `step` updates, as arrays of NumPy, and its `about`.
+
+        Args:
+          step: one of `steps()`.
+          like: a state with the structure, shapes and types that it must have; without, they are as saved, in dicts.
+
+        Raises:
+          Damaged: it is not what was saved, or not like `like`.
+          OSError, MemoryError: the machine could not read it this time.
+        """
+        self._wait()
+        try:
+            # In the thread, which has no event loop yet, as that of a notebook has: see `_reads_end`.
+            with _reads_end():
+                return self._thread.submit(self._restore, step, like).result()
+        except (Damaged, MemoryError):
+            raise
+        except Exception as error:  # Many types, for files that are missing, cut or nonsense.
+            if isinstance(error, OSError) and error.errno in _OF_THE_MACHINE:
+                raise
+            lines = str(error).strip().splitlines()
+            raise Damaged(f"{type(error).__name__}: {lines[0][:200]}" if lines else type(error).__name__) from error
+
+    def _restore(self, step: int, like: Any) -> tuple[Any, dict[str, Any]]:
+        args = _import_orbax().args
+        _check_size(self._orbax.item_metadata(step)["state"].tree, self._folder / str(step))
+        empty = None if like is None else jax.tree.map(lambda a: np.empty(a.shape, a.dtype), like)
+        items = args.Composite(state=args.StandardRestore(empty), about=args.JsonRestore())
+        restored = self._orbax.restore(step, args=items)
+        state, about = restored.state, files.unseal(restored.about)
+        if like is not None and _kinds(like) != _kinds(state):
+            raise Damaged("its arrays have other shapes than those of the network")
+        # Checkpoints of earlier versions have no digest.
+        if about.pop("digest", None) not in (None, digest(state)):
+            raise Damaged("its arrays are not those that were saved")
+        return state, about
+
+    def remove(self, step: int) -> None:
+        """Deletes a damaged checkpoint, so that the run can save there again."""
+        shutil.rmtree(self._folder / str(step))
+        self._orbax.reload()
+
+    def close(self) -> None:
+        """Waits until everything is on disk."""
+        self._thread.shutdown()
+        if "_orbax" in vars(self):
+            self._orbax.close()
+        self._wait()
+
+
+@dataclasses.dataclass
+class _Kept:
+    """Orbax's preservation policy: keeps the latest checkpoints and that of the step `best`.
+
+    Orbax's own policy for the best reads a metrics file in each checkpoint, and fails on a damaged one.
+    """
+
+    best: int = 0
+
+    def should_preserve(self, checkpoints: Sequence[Any], *, context: Any) -> list[bool]:
+        latest = [checkpoint.step for checkpoint in checkpoints][-_LATEST:]
+        return [checkpoint.step in (*latest, self.best) for checkpoint in checkpoints]
+
+
+def latest(
+    checkpoints: Checkpoints,
+    workdir: Workdir,
+    like: Any,
+    required: Iterable[str],
+    say: Callable[[str], None],
+) -> tuple[Any, dict[str, Any]] | None:
+    """Returns state and `about` of the latest intact checkpoint whose epochs are recorded; None if there is none yet.
+
+    Deletes damaged newer checkpoints, with a message, but only after an intact older one was found. If none is intact,
+    nothing is deleted.
+
+    Args:
+      like: the state that it must resemble; see `Checkpoints.restore`.
+      required: keys that its `about` must have.
+
+    Raises:
+      UserError: there are checkpoints, and none is intact.
+      OSError, MemoryError: the machine could not read one this time, which does not make it a damaged one.
+    """
+    if not workdir.checkpoints.is_dir():
+        return None
+    recorded = [line["epoch"] for line in workdir.history()]
+    damaged = {}
+    for step in checkpoints.steps():
+        try:
+            state, about = checkpoints.restore(step, like)
+            if missing := set(required) - about.keys():
+                raise Damaged(f"it does not say its {min(missing)}")
+            if recorded[: about["epoch"]] != list(range(1, about["epoch"] + 1)):
+                raise Damaged(f"metrics.jsonl has no record of some of its {about['epoch']} epochs")
+        except Damaged as error:
+            damaged[step] = error
+            continue
+        for newer, error in damaged.items():
+            say(f"the checkpoint {workdir.checkpoints / str(newer)} was damaged, and is removed ({error})")
+            checkpoints.remove(newer)
+        return state, about
+    if damaged:
+        step, error = next(iter(damaged.items()))
+        raise UserError(
+            f"{workdir.path} has no checkpoint that is whole (that of step {step}: {error}): give another --workdir, "
+            "or remove this one to train from the beginning."
+        )
+    return None
+
+
+def best(checkpoints: Checkpoints, workdir: Workdir, like: Any, step: int) -> tuple[Any, dict[str, Any]]:
+    """Returns the checkpoint of the best epoch, which ended after `step` updates; UserError if it is damaged."""
+    try:
+        return checkpoints.restore(step, like)
+    except Damaged as error:
+        raise UserError(
+            f"{workdir.checkpoints / str(step)}, the checkpoint of the best epoch, is damaged ({error}): give "
+            f"another --workdir, or remove {workdir.path} to train from the beginning."
+        ) from error
+
+
+def digest(state: Any) -> str:
+    """SHA-256 over the arrays of a state, with their names, types and shapes."""
+
+    def word(key: Any) -> str:
+        # Orbax gives named tuples back as dicts, and other tuples as lists.
+        return str(getattr(key, "name", getattr(key, "key", getattr(key, "idx", key))))
+
+    sha = hashlib.sha256()
+    leaves = jax.tree_util.tree_flatten_with_path(state)[0]
+    named = {"/".join(map(word, path)): np.asarray(leaf) for path, leaf in leaves}
+    for name, array in sorted(named.items(), key=lambda item: item[0]):
+        sha.update(f"{name} {array.dtype.str} {array.shape}\n".encode())
+        sha.update(np.ascontiguousarray(array).data)
+    return sha.hexdigest()
+
+
+def _kinds(tree: Any) -> list[tuple]:
+    return [(array.shape, array.dtype) for array in jax.tree.leaves(tree)]
+
+
+def _check_size(declared: Any, folder: pathlib.Path) -> None:
+    """Raises Damaged if a checkpoint declares far larger arrays than its files can hold."""
+    declared = sum(math.prod(array.shape) * array.dtype.itemsize for array in jax.tree.leaves(declared))
+    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    if declared > max(_MOST_BYTES, 100 * size):
+        raise Damaged(f"it declares arrays of {declared:,} bytes, in files of {size:,}")
+
+
+def _import_orbax():
+    """Imports Orbax, which takes a second: only where a checkpoint is written or read."""
+    import orbax.checkpoint as ocp
+
+    # It warns of its own defaults and reports every step of a save.
+    logging.getLogger("absl").setLevel(logging.ERROR)
+    return ocp
+
+
+class _Loop(asyncio.SelectorEventLoop):
+    """An event loop that ends what was begun in it before it closes."""
+
+    def close(self) -> None:
+        if not self.is_closed() and (tasks := asyncio.all_tasks(self)):
+            self.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
+        super().close()
+
+
+_reading = threading.Lock()
+
+
+@contextlib.contextmanager
+def _reads_end() -> Iterator[None]:
+    """Within it, Orbax reads arrays in event loops that wait for all reads, also when one has failed.
+
+    Orbax reads arrays concurrently, and closes its event loop on the first error. The other reads then end in a closed
+    loop and print a traceback each, which would bury the one sentence that the user needs.
+    """
+    with _reading:
+        before, asyncio.new_event_loop = asyncio.new_event_loop, _Loop
+        try:
+            yield
+        finally:
+            asyncio.new_event_loop = before

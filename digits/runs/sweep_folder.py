@@ -1,0 +1,149 @@
+"""Reads the folder of a sweep, while the sweep runs or afterwards. Needs no JAX.
+
+    read_sweep("runs/rates").points[0].summary("val_accuracy")
+
+A *member* is one run of a sweep; a *point* is a combination of the swept values, with one member for each seed or fold.
+"""
+
+import collections
+import dataclasses
+import math
+import os
+import pathlib
+from typing import Any
+
+from digits.analysis.statistics import summarize, Summary
+from digits.errors import UserError
+from digits.runs import files
+
+FIGURES = ("val_accuracy", "val_loss", "test_accuracy", "test_loss")
+# Fields whose values repeat a point instead of making another, and the words for several of their values.
+REPETITIONS = {"seed": "seeds", "data.fold": "folds"}
+
+# Said wherever figures of a run that was validated on the test set are shown.
+VALIDATED_ON_TEST = "validation was the test set: no figure here is of unseen images"
+
+
+@dataclasses.dataclass(frozen=True)
+class SweptRun:
+    """One member of a sweep, as far as it has come."""
+
+    name: str
+    values: dict[str, Any]  # Of the swept fields.
+    state: str  # finished, unfinished, or how it failed: diverged, out of memory, error.
+    message: str  # Of the failure.
+    trained_epochs: int  # Recorded so far.
+    tested_epoch: int | None
+    seconds: float | None
+    figures: dict[str, float | None]  # FIGURES, of the tested epoch's weights; all None unless finished.
+
+
+@dataclasses.dataclass(frozen=True)
+class Point:
+    """The members that differ in seed and fold alone."""
+
+    values: dict[str, Any]
+    members: tuple[SweptRun, ...]
+
+    def summary(self, figure: str) -> Summary:
+        """Mean and standard deviation of one of FIGURES over the finished members."""
+        return summarize(member.figures[figure] for member in self.members)
+
+    def count(self, *states: str) -> int:
+        """The number of members in any of these states."""
+        return sum(member.state in states for member in self.members)
+
+    def rest(self) -> str:
+        """Counts the members that are not finished, by state: "1 diverged, 2 unfinished"."""
+        states = collections.Counter(member.state for member in self.members if member.state != "finished")
+        return ", ".join(f"{n} {state}" for state, n in sorted(states.items()))
+
+
+@dataclasses.dataclass(frozen=True)
+class Sweep:
+    """A sweep as far as it has come."""
+
+    folder: pathlib.Path
+    config_file: str
+    fields: tuple[str, ...]
+    chooses: str  # The one of FIGURES that orders the points.
+    validation_is_test: bool
+    members: tuple[SweptRun, ...]
+    points: tuple[Point, ...]  # Best first; those without a finished member last.
+
+    @property
+    def point_fields(self) -> tuple[str, ...]:
+        """The swept fields that tell points apart: all but seed and fold."""
+        return tuple(field for field in self.fields if field not in REPETITIONS)
+
+    @property
+    def chosen_by_test(self) -> bool:
+        """Whether test images decided which point is the best."""
+        return len(self.points) > 1 and (self.validation_is_test or self.chooses.startswith("test_"))
+
+
+def read_sweep(folder: str | os.PathLike) -> Sweep:
+    """Reads a sweep, finished or not.
+
+    Raises:
+      UserError: the folder is no sweep, or one of its files is damaged.
+    """
+    folder = pathlib.Path(folder).expanduser()
+    path = folder / "sweep.json"
+    if not path.exists():
+        raise UserError(f"{folder} is no sweep, for it holds no sweep.json: name the folder that a sweep has written.")
+    about = files.read_object(path, config_file=str, fields=list, chooses=str, validation_is_test=bool, members=list)
+    fields, chooses = tuple(about["fields"]), about["chooses"]
+    if chooses not in FIGURES:
+        raise UserError(f"{path} says that {chooses!r} chooses, which must be one of {', '.join(FIGURES)}.")
+    if not about["members"]:
+        raise UserError(f"{path} is damaged: it names no members.")
+    members = []
+    for entry in about["members"]:
+        try:
+            name, values = str(entry["name"]), {field: _with_tuples(entry["values"][field]) for field in fields}
+        except (TypeError, KeyError) as error:
+            raise UserError(
+                f"{path} has a member without its name or a value for each swept field: {entry}."
+            ) from error
+        members.append(_read_member(folder / name, name, values))
+    sweep = Sweep(folder, about["config_file"], fields, chooses, about["validation_is_test"], tuple(members), ())
+    return dataclasses.replace(sweep, points=_points(sweep))
+
+
+def _read_member(path: pathlib.Path, name: str, values: dict[str, Any]) -> SweptRun:
+    history = files.read_records(path / "metrics.jsonl")
+    state, message, tested, seconds, figures = "unfinished", "", None, None, dict.fromkeys(FIGURES)
+    # The result first: a member that failed may have been run again.
+    if (path / "result.json").exists():
+        number = (int, float)
+        result = files.read_object(path / "result.json", test_loss=number, test_accuracy=number, tested_epoch=int)
+        state, tested, seconds = "finished", result["tested_epoch"], result.get("seconds")
+        if tested not in history:
+            raise UserError(f"{path / 'metrics.jsonl'} is damaged: epoch {tested}, which was tested, is not in it.")
+        if len(history) < (trained := result.get("epochs", 0)):
+            raise UserError(f"{path / 'metrics.jsonl'} is damaged: it has {len(history)} of {trained} epochs.")
+        figures = {key: (result if key.startswith("test_") else history[tested]).get(key) for key in FIGURES}
+    elif (path / "failure.json").exists():
+        failure = files.read_object(path / "failure.json", kind=str, message=str)
+        state, message = failure["kind"], failure["message"]
+    return SweptRun(name, values, state, message, len(history), tested, seconds, figures)
+
+
+def _with_tuples(value: Any) -> Any:
+    return tuple(map(_with_tuples, value)) if isinstance(value, list) else value
+
+
+def _points(sweep: Sweep) -> tuple[Point, ...]:
+    groups = collections.defaultdict(list)
+    for member in sweep.members:
+        groups[tuple(member.values[field] for field in sweep.point_fields)].append(member)
+    points = [Point(dict(zip(sweep.point_fields, key)), tuple(members)) for key, members in groups.items()]
+
+    def rank(point: Point) -> tuple[bool, bool, float]:
+        mean = point.summary(sweep.chooses).mean
+        known = mean is not None and not math.isnan(mean)
+        sign = 1 if sweep.chooses.endswith("loss") else -1
+        return not point.count("finished"), not known, sign * mean if known else 0.0
+
+    return tuple(sorted(points, key=rank))

@@ -1,0 +1,72 @@
+"""The environment of a run: device, versions, commit; and the settings of JAX."""
+
+import hashlib
+import importlib.metadata
+import os
+import pathlib
+import platform
+import subprocess
+from typing import Any
+
+import jax
+from ml_collections import ConfigDict
+
+from digits.runtime import machine, memory
+
+
+def prepare_jax(config: ConfigDict) -> None:
+    """Sets JAX up for the whole process: keeps compiled programs in the cache folder, if `config.compilation_cache`."""
+    if config.compilation_cache:
+        jax.config.update("jax_compilation_cache_dir", str(machine.cache_dir() / "xla"))
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+
+
+def environment() -> dict[str, Any]:
+    """What a run ran on: device, peak memory in bytes, versions of the libraries, state of the checkout.
+
+    `device_peak_memory_bytes` is there only where a device has a memory of its own and tells.
+    """
+    names = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "ml_collections")
+    versions = {"python": platform.python_version(), **{name: importlib.metadata.version(name) for name in names}}
+    used = {"peak_memory_bytes": memory.peak_memory()}
+    peaks = [(d.memory_stats() or {}).get("peak_bytes_in_use") for d in jax.local_devices()]
+    if any(peaks):
+        used["device_peak_memory_bytes"] = max(filter(None, peaks))
+    return {"device": device(), **used, "versions": versions, **checkout()}
+
+
+def device() -> str:
+    """The accelerators, or the processor and its cores: "NVIDIA H200 x1", "cpu (AMD EPYC with AVX2, 2 cores, 8 devices)"."""
+    devices = jax.devices()
+    if devices[0].platform != "cpu":
+        return f"{devices[0].device_kind} x{len(devices)}"
+    if jax.process_count() > 1:
+        return f"cpu ({machine.processor()}, {jax.process_count()} processes, {machine.cores()} cores each)"
+    return f"cpu ({machine.processor()}, {machine.cores()} cores{f', {len(devices)} devices' * (len(devices) > 1)})"
+
+
+def checkout() -> dict[str, Any]:
+    """The state of the checkout that this code runs from: `commit`, `dirty`, `diff_sha256`.
+
+    `dirty` tells whether digits/ or configs/ differ from the commit; `diff_sha256` is the SHA-256 of `git diff` and of new
+    files there, None where nothing differs. All three are None outside a checkout, or where git is not installed.
+    """
+    root = pathlib.Path(__file__).resolve().parents[2]
+    nothing = {"commit": None, "dirty": None, "diff_sha256": None}
+    if not (root / ".git").exists():
+        return nothing
+
+    def git(*words: str) -> bytes:
+        return subprocess.run(["git", "-C", str(root), *words], capture_output=True, check=False).stdout
+
+    try:
+        if not (commit := git("rev-parse", "--verify", "--quiet", "HEAD").decode().strip()):
+            return nothing
+        code = ("--", "digits", "configs")
+        difference = git("diff", "--no-ext-diff", "--binary", "HEAD", *code)
+        for name in sorted(filter(None, git("ls-files", "-z", "--others", "--exclude-standard", *code).split(b"\0"))):
+            difference += b"\0" + name + b"\0" + (root / os.fsdecode(name)).read_bytes()
+    except OSError:  # A checkout that was copied to where there is no git, or a file that vanished.
+        return nothing
+    digest = hashlib.sha256(difference).hexdigest() if difference else None
+    return {"commit": commit, "dirty": bool(difference), "diff_sha256": digest}

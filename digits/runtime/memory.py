@@ -1,0 +1,67 @@
+"""Memory: the bytes that a compiled program needs, those that a device has left, and too little as a sentence."""
+
+import contextlib
+import pathlib
+import re
+import sys
+
+import jax
+
+from digits.errors import OutOfMemory
+
+
+@contextlib.contextmanager
+def out_of_memory_named(batch_size: int):
+    """Turns XLA's report of too little memory into an OutOfMemory that names the batch size.
+
+    with out_of_memory_named(config.batch_size):
+        state = step(state, batch)
+    """
+    try:
+        yield
+    except (jax.errors.JaxRuntimeError, MemoryError) as error:
+        if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error) or "Out of memory" in str(error):
+            raise OutOfMemory(
+                f"The device has too little memory for a step: try a config.batch_size below {batch_size}."
+            ) from error
+        raise
+
+
+def needed(compiled: jax.stages.Compiled) -> int:
+    """Bytes that a program needs besides the dataset: its outputs, which replace donated inputs, and temporaries."""
+    analysis = compiled.memory_analysis()
+    if analysis is None:
+        return 0
+    return analysis.temp_size_in_bytes + analysis.output_size_in_bytes
+
+
+def free(device: jax.Device) -> int:
+    """Bytes that a device has left; on a CPU, those that the system can give without swapping."""
+    stats = device.memory_stats()
+    if stats and "bytes_limit" in stats:
+        return stats["bytes_limit"] - stats["bytes_in_use"]
+    try:
+        return int(re.search(r"MemAvailable:\s+(\d+) kB", pathlib.Path("/proc/meminfo").read_text())[1]) * 1024
+    except (OSError, TypeError):
+        return 2**62  # The system does not tell.
+
+
+def mib(count: int) -> str:
+    """Bytes for people: "1,024 MiB"."""
+    return f"{count / 2**20:,.0f} MiB"
+
+
+def peak_memory() -> int | None:
+    """The most memory this process ever had, in bytes; None on Windows, which does not tell."""
+    try:
+        # On Linux ru_maxrss begins with the size of the process that started this one, which may have been larger.
+        status = pathlib.Path("/proc/self/status").read_text()
+        return int(re.search(r"^VmHWM:\s+(\d+) kB", status, re.MULTILINE)[1]) * 1024
+    except (OSError, TypeError):
+        pass
+    try:
+        import resource
+    except ImportError:
+        return None
+    # macOS counts ru_maxrss in bytes, Linux in KiB.
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)

@@ -1,0 +1,242 @@
+"""Serves the page to draw digits on, for `digits.demo` and for notebooks."""
+
+from collections.abc import Callable
+import contextlib
+import ipaddress
+import logging
+import os
+import pathlib
+import socket
+import sys
+import threading
+from typing import Any
+import urllib.parse
+import webbrowser
+
+import flask
+import numpy as np
+import werkzeug.serving
+
+from digits.analysis import statistics
+from digits.analysis.figures import sheet
+from digits.data.pictures import segment
+from digits.errors import UserError
+from digits.runs import loading
+from digits.runtime import environment
+from digits.serving import reading
+
+MOST_BYTES = 25 * 2**20  # Of a picture: the cameras of phones write smaller ones.
+_BATCH = 8  # Images are padded to this number, because each number of images is compiled for itself.
+
+
+def make_app(
+    run: loading.Run | loading.Ensemble, name: str = "a network", loopback: bool = True, ancestors: str = "'none'"
+) -> "flask.Flask":
+    """Makes a Flask application of the page, at GET /, and its question, at POST /read; compiles the network.
+
+    POST /read takes an image file's bytes and answers with JSON: {"digits": [...]} in the order of `digitize.read`,
+    each with its "box" (left, top, right, bottom in the picture's pixels), "pixels" (28 rows of 28, 0 to 255, white on
+    black), "prediction" (a class's name) and "probabilities" (one a class). A mistake is {"error": a sentence} with a
+    status of 4xx.
+
+    Args:
+      run: what `digits.load` returns.
+      name: the page's name for a run that does not record the name of its config.
+      loopback: refuse requests to another host than this one. This keeps out a stranger's page whose name is made to
+        mean this machine (DNS rebinding).
+      ancestors: the origins of pages that may show this one within themselves, as frame-ancestors takes them.
+
+    Raises:
+      UserError: Flask is not installed.
+    """
+    flask = _flask()
+    from werkzeug.exceptions import HTTPException
+
+    answer = _answerer(run)
+    about = {"facts": _facts(run, name), "classNames": run.class_names, "mostBytes": MOST_BYTES}
+    app = flask.Flask(__name__, template_folder=pathlib.Path(__file__).parent, static_folder=None)
+    app.config.update(MAX_CONTENT_LENGTH=MOST_BYTES, PROVIDE_AUTOMATIC_OPTIONS=False)
+    app.json.sort_keys = False
+
+    @app.before_request
+    def refuse_strangers():
+        host = urllib.parse.urlsplit(flask.request.host_url).hostname
+        if loopback and not _is_loopback(host):
+            flask.abort(403, f"This page is for its own machine, not for {host or 'a request without a host'}.")
+        # Other sites may not have pictures decoded here either. Browsers say who asks, and let no page change it.
+        asker = flask.request.headers.get("Sec-Fetch-Site")
+        if flask.request.method == "POST" and asker in ("cross-site", "same-site"):
+            flask.abort(403, "Only this page itself may ask, not another site.")
+
+    @app.get("/")
+    def page():
+        nonce = os.urandom(16).hex()
+        response = flask.make_response(flask.render_template("demo.html", about=about, nonce=nonce))
+        allowed = {"script-src": f"'nonce-{nonce}'", "style-src": f"'nonce-{nonce}'", "connect-src": "'self'"}
+        allowed |= {"img-src": "data:", "base-uri": "'none'", "form-action": "'none'", "frame-ancestors": ancestors}
+        policy = "; ".join(f"{what} {source}" for what, source in ({"default-src": "'none'"} | allowed).items())
+        response.headers["Content-Security-Policy"] = policy
+        return response
+
+    @app.post("/read")
+    def read():
+        try:
+            return answer(flask.request.get_data())
+        except UserError as error:
+            sentence = str(error)
+            return {"error": sentence[0].upper() + sentence[1:]}, 422
+
+    @app.errorhandler(HTTPException)
+    def refuse(error):
+        sentences = {
+            404: "There is nothing here: the page is at /.",
+            405: "Only GET / and POST /read are answered.",
+            413: f"The picture is too large: it may have {MOST_BYTES // 2**20} MiB.",
+            500: "The server made a mistake: its terminal says which.",
+        }
+        return {"error": sentences.get(error.code, error.description)}, error.code
+
+    @app.after_request
+    def add_headers(response):
+        response.headers["Cache-Control"] = "no-store"
+        response.headers["X-Content-Type-Options"] = "nosniff"
+        response.headers["Referrer-Policy"] = "no-referrer"
+        return response
+
+    return app
+
+
+def _answerer(run: loading.Run | loading.Ensemble) -> Callable[[bytes], dict[str, Any]]:
+    """Makes the function behind POST /read, compiled; it raises UserError if the picture cannot be read."""
+    one_at_a_time = threading.Lock()  # Requests come in threads; a large picture takes half a gigabyte to read.
+
+    def answer(content: bytes) -> dict[str, Any]:
+        with one_at_a_time:
+            found = segment.read(content)
+            images_Nx28x28 = np.stack([digit.image for digit in found])
+            padded = np.pad(images_Nx28x28, ((0, -len(found) % _BATCH), (0, 0), (0, 0)))
+            probabilities_NxK = run.predict(padded, _BATCH)[: len(found)]
+        return {
+            "digits": [
+                {
+                    "box": digit.box,
+                    "pixels": digit.image.tolist(),
+                    "prediction": run.class_names[int(probabilities.argmax())],
+                    "probabilities": probabilities.tolist(),
+                }
+                for digit, probabilities in zip(found, probabilities_NxK, strict=True)
+            ]
+        }
+
+    one = np.pad(np.zeros((40, 8), np.uint8), 20, constant_values=255)
+    answer(sheet.png(one))  # Imports and compiles, so that the first drawing does not wait.
+    return answer
+
+
+def _flask():
+    """Imports Flask; UserError, which says how to get it, if it is not installed."""
+    try:
+        import flask
+    except ImportError as error:
+        raise UserError('The demo needs Flask, which is not installed: pip install "flask>=3.1".') from error
+    return flask
+
+
+def _is_loopback(host: str | None) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host or "").is_loopback
+    except ValueError:
+        return False
+
+
+def _facts(run: loading.Run | loading.Ensemble, name: str) -> list[str]:
+    """Lists the loaded run's config, test accuracy and seed, for the page."""
+    runs = run.runs if isinstance(run, loading.Ensemble) else [run]
+    results = [one.result or {} for one in runs]
+    names = {pathlib.PurePath(result["config_file"]).stem for result in results if result.get("config_file")}
+    accuracies = [result["test_accuracy"] for result in results if result]
+    seeds = sorted({one.config.seed for one in runs})
+    facts = [names.pop() if len(names) == 1 else name]
+    if len(runs) > 1:
+        return [*facts, f"{len(runs)} runs together", f"each alone: test accuracy {statistics.summarize(accuracies)}"]
+    if accuracies:
+        facts.append(f"test accuracy {accuracies[0]:.4f}")
+    else:
+        facts.append(f"not finished: epoch {runs[0].epoch} of {runs[0].config.epochs}")
+    return [*facts, f"seed {seeds[0]}"]
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """Opens a listening socket; UserError if it cannot be had."""
+    try:
+        if not host:  # It would mean every address.
+            raise socket.gaierror
+        family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    except (socket.gaierror, UnicodeError) as error:
+        raise UserError(f"--host is {host!r}, which is no address: 127.0.0.1 is this machine's own.") from error
+    try:
+        return socket.create_server(address[:2], family=family)
+    except OSError as error:
+        reason = os.strerror(error.errno)
+        raise UserError(f"--port is {port}, which cannot be had at {host} ({reason}): take another, or 0.") from error
+
+
+def show(run: loading.Run | loading.Ensemble, height: int = 900) -> Any:
+    """Shows the page in a notebook, `height` pixels high, served by the kernel until that ends.
+
+        demo_server.show(digits.load("runs/simple_cnn"))
+
+    The kernel must run in Colab or on the machine of the browser.
+
+    Returns:
+      An object that a notebook shows as the page; in Colab, which is told to show it, None.
+    """
+    colab = "google.colab" in sys.modules
+    # Colab passes requests on from an address of its own.
+    ancestors = (
+        "https://*.google.com https://*.googleusercontent.com" if colab else "http://localhost:* http://127.0.0.1:*"
+    )
+    app = make_app(run, loopback=not colab, ancestors=ancestors)
+    listening = _listen("127.0.0.1", 0)
+    port = listening.getsockname()[1]
+    threading.Thread(target=_server(app, listening).serve_forever, daemon=True).start()
+    if colab:
+        from google.colab import output
+
+        return output.serve_kernel_port_as_iframe(port, height=height)
+    from IPython.display import IFrame
+
+    return IFrame(f"http://127.0.0.1:{port}/", "100%", height)
+
+
+def _server(app: "flask.Flask", listening: socket.socket) -> "werkzeug.serving.BaseWSGIServer":
+    """Makes the server of the page at a listening socket; it logs errors only."""
+    from werkzeug.serving import make_server
+
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)  # Otherwise a line for every moment of drawing.
+    host, port = listening.getsockname()[:2]
+    return make_server(host, port, app, threaded=True, fd=listening.fileno())
+
+
+def serve(folder: str, host: str, port: int, open_browser: bool) -> None:
+    """Serves the page for a run or a sweep until Ctrl-C, and says where it is.
+
+    Raises:
+      UserError: Flask is not installed, the address cannot be had, or the folder holds nothing to load.
+    """
+    _flask()
+    with contextlib.closing(_listen(host, port)) as listening:  # Before anything slow is done.
+        run = loading.load(folder)
+        environment.prepare_jax((run.runs[0] if isinstance(run, loading.Ensemble) else run).config)
+        host, port = listening.getsockname()[:2]
+        name = pathlib.Path(folder).expanduser().absolute().name
+        server = _server(make_app(run, name, loopback=_is_loopback(host)), listening)
+        reachable = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+        address = f"http://{f'[{reachable}]' if ':' in reachable else reachable}:{port}/"
+        if warning := reading.other_form(run):
+            print(warning)
+        print(f"{', '.join(_facts(run, name))}\nDraw at {address}  (Ctrl-C ends it.)", flush=True)
+        # On a Linux without a screen, a browser of text would take over the terminal.
+        if open_browser and (sys.platform != "linux" or {"DISPLAY", "WAYLAND_DISPLAY"} & set(os.environ)):
+            webbrowser.open(address)
+        server.serve_forever()

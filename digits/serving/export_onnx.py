@@ -1,0 +1,115 @@
+"""Writes a run as an ONNX model, layer by layer, with the `onnx` package alone.
+
+Converters from JAX give every shape that depends on the batch size a chain of operations of its own; written from the
+layers, a model is what a person would draw, and all runtimes know its operations.
+"""
+
+from flax import nnx
+import jax
+import numpy as np
+import onnx
+from onnx import helper, numpy_helper
+
+import digits
+from digits.errors import UserError
+from digits.models import families, layers
+from digits.runs import loading
+
+OPSET = 20  # The first with Gelu.
+_ACTIVATIONS = {"relu": "Relu", "tanh": "Tanh", "sigmoid": "Sigmoid", "elu": "Elu", "gelu": "Gelu"}
+
+
+class _Graph:
+    """Collects nodes and constants, in order. Values are named by their nodes."""
+
+    def __init__(self):
+        self.nodes, self.constants = [], []
+
+    def add(self, operator: str, name: str, *inputs: str | np.ndarray, **attributes) -> str:
+        """Appends a node and returns its output; arrays among its inputs become constants."""
+        names = []
+        for index, given in enumerate(inputs):
+            if not isinstance(given, str):
+                self.constants.append(numpy_helper.from_array(np.ascontiguousarray(given), f"{name}.{index}"))
+                given = self.constants[-1].name
+            names.append(given)
+        self.nodes.append(helper.make_node(operator, names, [name], name, **attributes))
+        return name
+
+
+def model(run: loading.Run) -> onnx.ModelProto:
+    """Builds the model: images, uint8 Nx28x28 with pixels of 0 to 255, to probabilities, float32 NxK.
+
+    Raises:
+      UserError: the network has a layer that is not known here.
+    """
+    graph, network = _Graph(), families.for_evaluation(run.model)
+    x = _normalize(graph, run.config.data.normalization)
+    for name in network.names:
+        x = _layer(graph, name, getattr(network, name), x)
+    graph.add("Softmax", "probabilities", x, axis=-1)
+    value = helper.make_tensor_value_info
+    whole = helper.make_graph(
+        graph.nodes, "digits",
+        [value("images", onnx.TensorProto.UINT8, ["n", 28, 28])],
+        [value("probabilities", onnx.TensorProto.FLOAT, ["n", len(run.class_names)])],
+        graph.constants,
+    )  # fmt: skip
+    opset = helper.make_opsetid("", OPSET)
+    # The oldest version of the format that has this opset: runtimes refuse those that are newer than they are.
+    return helper.make_model(
+        whole, opset_imports=[opset], ir_version=helper.find_min_ir_version_for([opset]),
+        producer_name="digits", producer_version=digits.__version__,
+    )  # fmt: skip
+
+
+def _normalize(graph: _Graph, kind: str) -> str:
+    """Adds the nodes of `data.normalize`; the result is NxCxHxW, as ONNX's convolutions take it."""
+    x = graph.add("Cast", "pixels", "images", to=onnx.TensorProto.FLOAT)
+    if kind == "unit":
+        norm = np.float32(255)
+    else:
+        norm = graph.add("ReduceL2", "norm", x, np.array([1]), keepdims=1)
+        empty = graph.add("Equal", "norm.is_0", norm, np.float32(0))
+        norm = graph.add("Where", "norm.or_1", empty, np.float32(1), norm)
+    return graph.add("Unsqueeze", "channels", graph.add("Div", "normalized", x, norm), np.array([1]))
+
+
+def _layer(graph: _Graph, name: str, layer: nnx.Module, x: str) -> str:
+    if isinstance(layer, layers.ConvBlock):
+        kernel, bias = _arrays(layer.kernel, layer.bias)
+        # SAME_UPPER puts the extra row and column of an even kernel below and to the right, as layers.conv does.
+        pad = {"same": "SAME_UPPER", "valid": "VALID"}[layer.padding]
+        x = graph.add("Conv", name, x, kernel.transpose(3, 2, 0, 1), bias, auto_pad=pad)
+        x = _activate(graph, name, layer, x)
+        return _max_pool(graph, f"{name}.max_pool", layer, x) if layer.window else x
+    if isinstance(layer, layers.Linear):
+        return _activate(graph, name, layer, graph.add("Gemm", name, x, *_arrays(layer.kernel, layer.bias)))
+    if isinstance(layer, layers.MaxPool):
+        return _max_pool(graph, name, layer, x)
+    if isinstance(layer, nnx.BatchNorm):
+        of = _arrays(layer.scale, layer.bias, layer.mean, layer.var)
+        return graph.add("BatchNormalization", name, x, *of, epsilon=layer.epsilon)
+    if isinstance(layer, layers.Flatten):  # The weights that follow are in the order of NxHxWxC.
+        last = graph.add("Transpose", f"{name}.channels_last", x, perm=[0, 2, 3, 1])
+        return graph.add("Flatten", name, last)
+    raise UserError(f"--format is 'onnx', which has no rule for the layer {name}: name another.")
+
+
+def _max_pool(graph: _Graph, name: str, layer: layers.ConvBlock | layers.MaxPool, x: str) -> str:
+    window = [layer.window] * 2
+    return graph.add("MaxPool", name, x, kernel_shape=window, strides=window)
+
+
+def _arrays(*variables: nnx.Variable) -> list[np.ndarray]:
+    return [np.asarray(jax.device_get(variable[...])) for variable in variables]
+
+
+def _activate(graph: _Graph, name: str, layer: layers.Linear | layers.ConvBlock, x: str) -> str:
+    kind = layer.activation
+    if kind == "linear":
+        return x
+    if kind == "silu":
+        return graph.add("Mul", f"{name}.silu", x, graph.add("Sigmoid", f"{name}.sigmoid", x))
+    approximate = {"approximate": "tanh"} if kind == "gelu" else {}  # As jax.nn.gelu.
+    return graph.add(_ACTIVATIONS[kind], f"{name}.{kind}", x, **approximate)

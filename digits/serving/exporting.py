@@ -1,0 +1,162 @@
+"""Exports a trained run: one file, or folder, that predicts without this project."""
+
+import contextlib
+import importlib.util
+import os
+import pathlib
+import tempfile
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+import digits
+from digits import data
+from digits.config.values import config_to_json
+from digits.errors import UserError
+from digits.runs import loading
+from digits.serving import export_formats
+
+TOLERANCE = 1e-4  # Of a probability. Runtimes round differently: some 1e-6 for these networks.
+_TEST_IMAGES = 256
+
+
+class Exported(NamedTuple):
+    """The written export, and the largest difference of a probability from the run's on so many test images."""
+
+    path: pathlib.Path
+    difference: float
+    images: int
+
+
+def export(
+    run: loading.Run | str | os.PathLike,
+    format: str,
+    output: str | os.PathLike | None = None,
+    data_dir: str | None = None,
+) -> Exported:
+    """Writes a run in another format, whole or not at all; an earlier export of that format is replaced.
+
+        export("runs/simple_cnn", "onnx").path
+
+    Args:
+      run: a run, as `digits.load` returns it, or its folder, for the weights it was tested with.
+      format: "jax", "savedmodel", "tflite" or "onnx".
+      output: the file, or the folder of a SavedModel. Default: a file in the run's folder.
+      data_dir: where the run's dataset is, as of `data.load`: the export is compared with the run on its test images.
+
+    Raises:
+      UserError: there is no such format, or no library for it; no run; no test images; `output` is something else or
+        cannot be written; or the export predicts otherwise than the run.
+    """
+    if format not in export_formats.FORMATS:
+        raise UserError(f"--format is {format!r}, but it must be one of {', '.join(export_formats.FORMATS)}.")
+    kind = export_formats.FORMATS[format]
+    missing = [name for name in kind.packages if importlib.util.find_spec(name) is None]
+    if missing:
+        raise UserError(
+            f"--format is {format!r}, which needs {' and '.join(missing)}: pip install {' '.join(missing)}."
+        )
+    run, folder = _open(run)
+    if output is None and folder is None:
+        raise UserError("output is missing: a run that is already loaded does not say where its folder is.")
+    path = pathlib.Path(output or folder / kind.file).expanduser().absolute()
+    if path.exists() and not _is_export(path, format):
+        raise UserError(f"--output is {path}, which exists and is no earlier export to {format}: name another.")
+    images = _test_images(run, data_dir)
+    # Not TF32 or bfloat16, to which accelerators round by default: the file gives the same numbers everywhere.
+    with _scratch(path) as scratch, jax.default_matmul_precision("highest"):
+        written = pathlib.Path(scratch) / path.name
+        with _without_paths():
+            kind.write(run, written, metadata(run, format))
+        difference = _difference(kind.load(written), run, images)
+        if not difference <= TOLERANCE:  # Nor NaN.
+            raise UserError(
+                f"The export to {format} was not kept: on {len(images)} test images its probabilities differ from the "
+                f"run's by up to {difference:.1e}, more than {TOLERANCE:.0e}."
+            )
+        if path.is_dir():  # A folder takes no other's name while that is not empty.
+            os.rename(path, pathlib.Path(scratch) / "before")
+        os.replace(written, path)
+    return Exported(path, difference, len(images))
+
+
+def _open(run: loading.Run | str | os.PathLike) -> tuple[loading.Run, pathlib.Path | None]:
+    """The run, and its folder where that is known; UserError for several at once."""
+    folder = pathlib.Path(run).expanduser().absolute() if isinstance(run, (str, os.PathLike)) else None
+    if folder and (folder / "sweep.json").exists():
+        raise UserError(f"{folder} is a sweep, but one run is exported at a time: name one of the folders in it.")
+    run = loading.load(folder) if folder else run
+    if isinstance(run, loading.Ensemble):
+        raise UserError(f"An ensemble of {len(run.runs)} runs was given, but one run is exported at a time.")
+    return run, folder
+
+
+def metadata(run: loading.Run, format: str) -> dict[str, Any]:
+    """Describes an export for JSON: usage, input and output, classes, config, versions."""
+    return {
+        "format": format,
+        "usage": export_formats.FORMATS[format].usage,
+        "input": {
+            "name": "images", "type": "uint8", "shape": ["n", 28, 28],
+            "meaning": "pixels of 0 to 255, white on black; they are normalised inside",
+        },
+        "output": {
+            "name": "probabilities", "type": "float32", "shape": ["n", len(run.class_names)],
+            "meaning": "the probability of each of class_names",
+        },
+        "class_names": list(run.class_names),
+        "normalization": run.config.data.normalization,
+        "epoch": run.epoch,
+        "test_accuracy": run.result and run.result["test_accuracy"],
+        "config": config_to_json(run.config),
+        "versions": {"digits": digits.__version__, "jax": jax.__version__},
+    }  # fmt: skip
+
+
+def _is_export(path: pathlib.Path, format: str) -> bool:
+    try:
+        return export_formats.FORMATS[format].metadata(path)["format"] == format
+    except Exception:  # Whatever a library raises for a file that is something else.
+        return False
+
+
+def _test_images(run: loading.Run, data_dir: str | None) -> np.ndarray:
+    try:
+        return data.load(run.config.data.name, data_dir).test_images[:_TEST_IMAGES]
+    except UserError as error:
+        raise UserError(
+            f"An export is checked on test images of its run's dataset, whose folder --data_dir may name: {error}"
+        ) from error
+
+
+def _scratch(path: pathlib.Path) -> tempfile.TemporaryDirectory:
+    """A hidden folder beside `path`, from which a file needs only a new name."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent)
+    except OSError as error:
+        raise UserError(f"--output is {path}, which cannot be written ({error.strerror}): name another.") from error
+
+
+@contextlib.contextmanager
+def _without_paths():
+    """Keeps JAX from writing where this machine's source files lie into what it exports."""
+    before = jax.config.jax_traceback_in_locations_limit
+    jax.config.update("jax_traceback_in_locations_limit", 0)
+    try:
+        yield
+    finally:
+        jax.config.update("jax_traceback_in_locations_limit", before)
+
+
+def _difference(predict: export_formats.Predict, run: loading.Run, images: np.ndarray) -> float:
+    """The largest difference of a probability from the run's. The export gets the images in batches of two sizes."""
+    found = np.concatenate([predict(batch) for batch in (images[:1], images[1:]) if len(batch)])
+    return float(np.abs(found - run.predict(images)).max())
+
+
+def size(path: pathlib.Path) -> int:
+    """The bytes of a file, or of all files in a folder."""
+    files = path.rglob("*") if path.is_dir() else [path]
+    return sum(file.stat().st_size for file in files if file.is_file())

@@ -1,0 +1,126 @@
+"""Reads the digits of pictures with a trained network, and writes the readings as text, JSON and CSV."""
+
+from collections.abc import Iterable, Iterator, Sequence
+import dataclasses
+import os
+from typing import Any
+
+import numpy as np
+
+from digits.data.pictures import segment
+from digits.errors import UserError
+from digits.runs import loading
+
+BLOCKS, ASCII = " ▀▄█", " '.#"  # Neither, the upper, the lower, both of two pixels.
+_SHOWN, _LONGEST_BAR, _LONGEST_NAME = 10, 20, 16  # They and a drawing fit into 80 columns.
+
+
+@dataclasses.dataclass(frozen=True)
+class Reading:
+    """A digit of a file, as the network reads it.
+
+    Attributes:
+      file: the file's path, as it was given.
+      number: its place among the file's digits, from 1.
+      digit: its 28x28 image, as the network saw it, and its box in the picture.
+      class_names: the name of each class.
+      probabilities: of each class, float32 K.
+    """
+
+    file: str
+    number: int
+    digit: segment.Digit
+    class_names: Sequence[str]
+    probabilities: np.ndarray
+
+    @property
+    def prediction(self) -> int:
+        """The most probable class."""
+        return int(self.probabilities.argmax())
+
+
+def read_files(
+    run: loading.Run | loading.Ensemble, files: Iterable[str | os.PathLike]
+) -> tuple[list[Reading], list[UserError]]:
+    """Reads all digits of image files, as `digitize.read` finds them, in one go.
+
+        readings, problems = read_files(digits.load("runs/simple_cnn"), ["photo.png"])
+
+    Args:
+      run: what `digits.load` returns.
+      files: paths.
+
+    Returns:
+      The digits in the order of the files, and in each file in reading order; and the errors of files that could not
+      be read.
+    """
+    found, problems = [], []
+    for file in files:
+        try:
+            found += [(str(file), number, digit) for number, digit in enumerate(segment.read(file), 1)]
+        except UserError as error:
+            problems.append(error)
+    if not found:
+        return [], problems
+    probabilities_NxK = run.predict(np.stack([digit.image for _, _, digit in found]))
+    return [Reading(*of, run.class_names, p) for of, p in zip(found, probabilities_NxK)], problems
+
+
+def other_form(run: loading.Run | loading.Ensemble) -> str:
+    """The note for networks that were trained on images of another form than pictures are brought to; "" for others."""
+    runs = run.runs if isinstance(run, loading.Ensemble) else [run]
+    names = sorted({one.config.data.name for one in runs} - {"mnist", "optdigits"})
+    if not names:
+        return ""
+    return (
+        f"note: trained on {', '.join(names)}; every picture is brought to the form of MNIST's images, light on dark and a "
+        "digit of 20x20 pixels in 28x28, and where the training images have another form it is often misread."
+    )
+
+
+def text(reading: Reading, characters: str = BLOCKS) -> str:
+    """Writes a reading for the terminal: the digit as the network saw it beside the probabilities, in 80 columns.
+
+    Args:
+      reading: the ten most probable of its classes are shown.
+      characters: for neither, the upper, the lower and both of two pixels that lie over each other.
+    """
+    p, names, best = reading.probabilities, reading.class_names, reading.prediction
+    ink = reading.digit.image >= 128
+    drawing = [
+        "".join(characters[upper + 2 * lower] for upper, lower in zip(*pair)) for pair in zip(ink[::2], ink[1::2])
+    ]
+    shown = sorted((-p).argsort(kind="stable")[:_SHOWN])
+    width = min(_LONGEST_NAME, max(len(names[k]) for k in shown))
+    bars = [
+        f"{names[k][:width]:>{width}} {characters[3] * round(_LONGEST_BAR * float(p[k])):{_LONGEST_BAR}} {p[k]:6.1%}"
+        for k in shown
+    ]
+    beside = [""] * ((len(drawing) - len(bars)) // 2) + bars
+    beside += [""] * (len(drawing) - len(beside))
+    lines = [f"{left}  {right}".rstrip() for left, right in zip(drawing, beside)]
+    # Control characters in a name would be commands to the terminal.
+    file = reading.file if reading.file.isprintable() else repr(reading.file)
+    return "\n".join([f"{file}, digit {reading.number}: {names[best]} ({p[best]:.1%})", *lines, ""])
+
+
+def record(reading: Reading) -> dict[str, Any]:
+    """Makes a reading an object of JSON, with rows of pixels from the top, from 0 (black) to 255."""
+    return {
+        "file": reading.file,
+        "digit": reading.number,
+        "box": list(reading.digit.box),
+        "prediction": reading.prediction,
+        "class_name": reading.class_names[reading.prediction],
+        "probabilities": [float(p) for p in reading.probabilities],
+        "pixels": reading.digit.image.tolist(),
+    }
+
+
+def rows(readings: Iterable[Reading], class_names: Sequence[str]) -> Iterator[list[Any]]:
+    """Yields the rows of a CSV file: a header, and a row a reading."""
+    sides = ["left", "top", "right", "bottom"]
+    yield ["file", "digit", *sides, "prediction", "class_name", *(f"probability_{name}" for name in class_names)]
+    for reading in readings:
+        name = class_names[reading.prediction]
+        yield [reading.file, reading.number, *reading.digit.box, reading.prediction, name, *reading.probabilities]

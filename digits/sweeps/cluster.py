@@ -1,0 +1,237 @@
+"""A sweep on a Ray cluster: every program is a task, in a process of its own on whichever node has room for it.
+
+The process that calls `train_members` hands out the tasks and watches the members' directories, which must lie where
+every node sees them; it never starts JAX. A task trains its members as `population.train_members` does, and so with the
+same bits. When its process or its node dies Ray runs it again, elsewhere if need be, and it goes on from the
+checkpoints.
+"""
+
+from collections.abc import Sequence
+import concurrent.futures
+import contextlib
+import logging
+import os
+import pathlib
+import platform
+import re
+import socket
+import time
+from typing import Any
+
+from digits.config.values import config_from_json, config_to_json
+from digits.errors import UserError
+from digits.runs import files
+from digits.runtime.signals import Interrupted, Listener
+from digits.sweeps import population
+
+_RETRIES = 4  # Of a task whose process or node died.
+_SECONDS_BETWEEN_LOOKS = 1.0
+_SECONDS_TO_ANSWER = 5
+_SECONDS_TO_SAVE = 60.0  # A task that compiles hears of its end only afterwards.
+_SECONDS_TO_SHOW = 90.0  # That a network file system may take to show here what a task wrote.
+# What holds for this process holds for the tasks.
+_FOLDERS = ("DIGITS_DATA_DIR", "DIGITS_CACHE_DIR", "DIGITS_WRITERS_DIR", "TFDS_DATA_DIR")
+_SETTINGS = ("JAX_PLATFORMS", "XLA_FLAGS")
+_MEMORY_FRACTION = 0.75  # Of a GPU, that JAX takes for itself.
+
+
+def check(cpus: float, gpus: float) -> None:
+    """Raises UserError if Ray is not installed, does not answer, or grants no such request; takes half a second."""
+    address = os.environ.get("RAY_ADDRESS", "")
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    if address:
+        os.environ.setdefault("RAY_NUM_REDIS_GET_RETRIES", str(_SECONDS_TO_ANSWER))  # Of joining; Ray reads it once.
+    try:
+        import ray  # noqa: F401
+    except ImportError as error:
+        raise UserError(
+            f"--launcher=ray needs Ray, which cannot be imported ({error}): pip install -r requirements-ray.txt, or "
+            "leave the launcher out to train here."
+        ) from error
+    if not cpus and not gpus:
+        raise UserError("--cpus and --gpus are both 0, but a program must ask for one of them.")
+    if gpus > 1 and gpus % 1:
+        raise UserError(f"--gpus is {gpus:g}, but it must be a share of one GPU, below 1, or a whole number.")
+    if server := re.fullmatch(r"([^/]+):(\d+)", address):
+        try:  # Ray itself would try for many minutes.
+            socket.create_connection((server[1].strip("[]"), int(server[2])), timeout=_SECONDS_TO_ANSWER).close()
+        except (OSError, OverflowError) as error:
+            raise UserError(f"RAY_ADDRESS is {address!r}, but no Ray cluster answers there ({error}).") from error
+
+
+def train_members(
+    members: Sequence[population.Member],
+    data_dir: str | None,
+    progress: population.Watcher,
+    cpus: float = 1,
+    gpus: float = 0,
+    command: str = "the same call",
+) -> None:
+    """Trains, or goes on training, every member, on the cluster of RAY_ADDRESS or else on this machine.
+
+    A member, or a whole task, that fails does not stop the others: it leaves a failure.json.
+
+    Args:
+      members: their directories lie on storage that all nodes share.
+      data_dir: as of `data.load`.
+      progress: is told of every member that ends, once.
+      cpus, gpus: what a program asks for. It has as many members at a time as cores, unless `config.population.workers`
+        says otherwise or it has GPUs.
+      command: what goes on with an interrupted sweep.
+
+    Raises:
+      UserError: there is no such cluster, or this machine cannot grant the request; nothing was trained.
+      Interrupted: SIGINT or SIGTERM; every member was saved.
+    """
+    left = [member for member in members if not member.ended]
+    if not left:
+        return
+    for member in left:
+        member.files.forget_failure()  # What is found from now on is of this call.
+    with _connected(progress, cpus, gpus) as ray, Listener() as listener:
+        options = {"num_cpus": cpus, "num_gpus": gpus, "runtime_env": {"env_vars": _environment(gpus)}}
+        task = ray.remote(**options, max_retries=_RETRIES, retry_exceptions=[InterruptedError])(_train)
+        data_dir, folder = data_dir and os.path.abspath(data_dir), os.getcwd()
+        running = {
+            task.remote([_packed(member, cpus, gpus) for member in group], data_dir, folder): _Watch(group, progress)
+            for group in population.groups(left)
+        }
+        while running:
+            ended, _ = ray.wait(list(running), timeout=_SECONDS_BETWEEN_LOOKS)
+            if images := sum(watch.look() for watch in running.values()):
+                progress.images(images)
+            if listener.heard:
+                for reference in running:
+                    ray.cancel(reference)  # As SIGINT would.
+                ray.wait(list(running), num_returns=len(running), timeout=_SECONDS_TO_SAVE)
+                for watch in running.values():
+                    watch.look()  # A member may have ended meanwhile.
+                raise Interrupted(listener.heard, command)
+            for reference in ended:
+                _end(ray, reference, running.pop(reference))
+
+
+@contextlib.contextmanager
+def _connected(progress: population.Watcher, cpus: float, gpus: float):
+    """Ray, connected to the cluster of RAY_ADDRESS or to one that it starts here and ends afterwards."""
+    import ray
+
+    # It prints pages of its logs otherwise, also without log_to_driver, whenever a process or a node dies.
+    ray._private.worker.print_to_stdstream = lambda data, **_: _tell(data["lines"], progress)
+    connected, address = ray.is_initialized(), os.environ.get("RAY_ADDRESS")
+    if not connected:
+        try:
+            quiet = {"log_to_driver": False, "logging_level": logging.CRITICAL, "include_dashboard": False}
+            ray.init(address=address or "local", **quiet)
+        except Exception as error:  # Whatever Ray stumbles over.
+            reason = _sentence(error).rstrip(".")
+            if not address:
+                raise UserError(f"Ray cannot be started here: {reason}.") from error
+            raise UserError(
+                f"RAY_ADDRESS is {address!r}, but that cluster cannot be joined ({reason}): it must run the same Ray and "
+                "Python as this process, which needs RAY_AUTH_MODE=token if the cluster has a token."
+            ) from error
+    try:
+        sizes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        if not any(size.get("CPU", 0) >= cpus and size.get("GPU", 0) >= gpus for size in sizes):
+            request = f"what a program asks for (--cpus={cpus:g} --gpus={gpus:g})"
+            if not connected and not address:
+                raise UserError(f"This machine does not have {request}.")
+            progress.say(f"no node of the cluster has {request}: waiting for one")
+        yield ray
+    finally:
+        if not connected:
+            ray.shutdown()
+
+
+def _tell(lines: list[str], progress: population.Watcher) -> None:
+    """Of what Ray reports, says what the user may want to know."""
+    if left := re.search(r"There are (\d+) retries remaining", " ".join(lines)):
+        progress.say(f"the process or the node of a program died: it is run again (retries left: {left[1]})")
+
+
+def _environment(gpus: float) -> dict[str, str]:
+    """The environment variables of a task."""
+    paths = [str(pathlib.Path(__file__).resolve().parents[2]), *filter(None, [os.environ.get("PYTHONPATH")])]
+    given = {name: os.environ[name] for name in _SETTINGS if os.environ.get(name)}
+    given |= {name: os.path.abspath(os.environ[name]) for name in _FOLDERS if os.environ.get(name)}
+    if not gpus:
+        given.setdefault("JAX_PLATFORMS", "cpu")  # It must not take the GPU of another.
+    elif gpus < 1:
+        given["XLA_PYTHON_CLIENT_MEM_FRACTION"] = f"{_MEMORY_FRACTION * gpus:.3f}"
+    return given | {"PYTHONPATH": os.pathsep.join(paths)}
+
+
+def _packed(member: population.Member, cpus: float, gpus: float) -> tuple[dict, str, dict[str, Any]]:
+    """A member as plain values: its config as JSON, its directory and its origin."""
+    fields = config_to_json(member.config)
+    if not gpus:
+        fields["population"]["workers"] = fields["population"]["workers"] or max(1, int(cpus))
+    return fields, str(member.files.path), member.origin
+
+
+def _train(packed: list[tuple[dict, str, dict[str, Any]]], data_dir: str | None, folder: str) -> None:
+    """The task: trains the members on the node that it runs on. `folder` is what relative paths are relative to."""
+    node = os.getppid()
+    with contextlib.suppress(OSError):
+        os.chdir(folder)
+    members = [population.Member(config_from_json(fields), *rest) for fields, *rest in packed]
+    if not (sweep := members[0].files.path.parent).is_dir():
+        raise UserError(
+            f"{sweep} is not there on {platform.node()}: --workdir must be on storage that all nodes share."
+        )
+    with Listener() as listener, concurrent.futures.ThreadPoolExecutor(1) as pool:
+        training = pool.submit(population.train_members, members, data_dir, listener=listener)
+        # Ray imitates a signal; that does not wake a thread that waits without end, as the training does.
+        while not training.done():
+            concurrent.futures.wait([training], timeout=_SECONDS_BETWEEN_LOOKS)
+            if os.getppid() != node:
+                os._exit(1)  # The node's own process died: Ray is about to run the task elsewhere.
+        try:
+            training.result()
+        except Interrupted as error:
+            # If nobody asked for that, the node is about to go: the task is worth another try elsewhere.
+            raise InterruptedError(str(error)) from None
+
+
+class _Watch:
+    """Tells `progress` what the directories of the members of a task show."""
+
+    def __init__(self, members: list[population.Member], progress: population.Watcher):
+        self.left, self._progress = list(members), progress  # Those that have not ended.
+        self._epochs = {member.workdir: len(member.files.history()) for member in members}
+
+    def look(self) -> int:
+        """Reports the members that have ended; returns the images of the epochs that were recorded meanwhile."""
+        images = 0
+        for member in list(self.left):
+            with contextlib.suppress(UserError):  # A file that went away while it was read.
+                if (epochs := len(member.files.history()) - self._epochs[member.workdir]) > 0:
+                    self._epochs[member.workdir] += epochs
+                    images += epochs * files.read_json(member.files.path / "config.json")["data"]["train"]
+                if (result := member.files.result()) or member.files.failure():
+                    self._progress.finished(member, result, None if result else member.files.failure())
+                    self.left.remove(member)
+        return images
+
+
+def _end(ray: Any, reference: Any, watch: _Watch) -> None:
+    """Reports what a task that ended leaves: if it failed, so did those of its members that have not ended."""
+    try:
+        ray.get(reference)
+    except ray.exceptions.RayError as error:
+        watch.look()
+        for member in watch.left:
+            member.files.write_failure("error", _sentence(error))
+    watch.look()
+    until = time.monotonic() + _SECONDS_TO_SHOW
+    while watch.left and time.monotonic() < until:
+        time.sleep(_SECONDS_BETWEEN_LOOKS)
+        watch.look()
+
+
+def _sentence(error: Exception) -> str:
+    """The error without the traceback of the task."""
+    error = getattr(error, "cause", None) or error
+    text = " ".join(str(error).split())
+    return text if isinstance(error, UserError) else f"{type(error).__name__}: {text}"

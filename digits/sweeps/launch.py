@@ -1,0 +1,137 @@
+"""Trains the members of a planned sweep, here or on a Ray cluster, and writes its tables."""
+
+import collections
+import shlex
+import sys
+from typing import Any, NamedTuple
+
+from flax import nnx
+import jax
+
+from digits import data, models
+from digits.config import numbers as config_numbers
+from digits.errors import UserError
+from digits.models import families
+from digits.reports import tables
+from digits.runs import sweep_folder
+from digits.runs.workdir import Workdir
+from digits.sweeps import population
+from digits.sweeps.plan import opening_line, Plan, write_plan
+from digits.sweeps.progress import Runs
+from digits.training import checks, terminal
+from digits.training.startup import Start
+
+
+class Launcher(NamedTuple):
+    """Where a sweep trains.
+
+    Attributes:
+      name: "local" or "ray".
+      cpus: ray: the cores that a program asks for, and the runs it trains at a time.
+      gpus: ray: the GPUs that a program asks for.
+    """
+
+    name: str = "local"
+    cpus: float = 1
+    gpus: float = 0
+
+
+def check(plan: Plan, datasets: dict[str, Any]) -> tuple[list[int], int]:
+    """Checks every member against its data and its folder, before anything is trained.
+
+    Args:
+      plan: the sweep.
+      datasets: a data.Dataset for every `config.data.name`.
+
+    Returns:
+      The training examples of each member, and the number of programs.
+
+    Raises:
+      UserError: names the point.
+    """
+    counts, checked, examples = {}, set(), []
+    for name, config in zip(plan.names(), plan.configs, strict=True):
+        try:
+            checks.check(config)
+            Workdir(plan.workdir / name).check(config)
+            dataset, key = datasets[config.data.name], config.data.to_json()
+            if key not in counts:
+                counts[key] = len(data.indices(dataset, config.data)[0])
+            checks.check_batch(config, counts[key])
+            structure = config_numbers.structure(config), counts[key]
+            if structure not in checked:
+                _check_size(config, len(dataset.class_names))
+                checked.add(structure)
+        except UserError as error:
+            raise UserError(f"The point {name} cannot be trained: {error}") from error
+        examples.append(counts[key])
+    return examples, len(checked)
+
+
+def _check_size(config, classes: int) -> None:
+    """Raises UserError if the network of a config is too large. Does not start JAX: Ray's processes are forked."""
+
+    def build() -> nnx.Module:
+        return models.build(config.model, classes, jax.random.key(0))  # Elsewhere, the key would start JAX.
+
+    families.check_size(nnx.eval_shape(build))
+
+
+def run(plan: Plan, starts: dict[str, Start], data_dir: str | None, command: list[str], launcher: Launcher) -> int:
+    """Checks and trains a sweep, and writes its tables.
+
+    Args:
+      plan: the sweep.
+      starts: what reads the dataset, for every `config.data.name` of its members.
+      data_dir: the folder with the dataset's files, or None.
+      command: the command line that goes on with the sweep, as a list of arguments.
+      launcher: where it trains.
+
+    Returns:
+      The exit code: 1 if a run failed, otherwise 0.
+
+    Raises:
+      UserError: before anything was trained.
+      Interrupted: every run was saved.
+    """
+    if launcher.name == "ray":
+        from digits.sweeps import cluster
+
+        cluster.check(launcher.cpus, launcher.gpus)
+    examples, programs = check(plan, {name: start.dataset(keep=True) for name, start in starts.items()})
+    write_plan(plan)
+    members = [
+        population.Member(config, plan.workdir / name, plan.origin | {"overrides": plan.origin["overrides"] | values})
+        for name, config, values in zip(plan.names(), plan.configs, plan.values, strict=True)
+    ]
+    say = terminal.Terminal().say
+    say(tables.headline(sweep_folder.read_sweep(plan.workdir)))
+    say(opening_line(plan, programs, sum(member.files.result() is not None for member in members)))
+    left = [
+        count * (member.config.epochs - len(member.files.history()))
+        for member, count in zip(members, examples, strict=True)
+        if not member.ended
+    ]
+    progress = Runs(left, max(examples))
+    text = shlex.join(command)
+    try:
+        if launcher.name == "ray":
+            for start in starts.values():
+                start.arrived()  # This process only waits from now on.
+            cluster.train_members(members, data_dir, progress, launcher.cpus, launcher.gpus, text)
+        else:
+            for name, start in starts.items():
+                of_name = [member for member in members if member.config.data.name == name]
+                population.train_members(of_name, start=start, watcher=progress, command=text)
+    finally:
+        progress.close()
+        sweep = tables.write_sweep(plan.workdir)
+    say("\n" + tables.sweep_markdown(sweep))
+    names = ("sweep.md", "sweep.csv", "members.csv", "figures/sweep.png")
+    say(f"{plan.workdir}: {', '.join(name for name in names if (plan.workdir / name).exists())}")
+    failed = collections.Counter(member.state for member in sweep.members if member.state != "finished")
+    if failed:
+        how = ", ".join(f"{count} {state}" for state, count in failed.items())
+        runs = f"{failed.total()} of {len(sweep.members)} runs failed ({how})"
+        print(f"error: {runs}; members.csv says why, the others are complete.", file=sys.stderr)
+    return 1 if failed else 0

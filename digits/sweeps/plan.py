@@ -1,0 +1,156 @@
+"""Plans a sweep: the values and the config of every member, and sweep.json. Needs no JAX.
+
+Makes a plan of what `command_line.train` hands over, and writes it to the sweep's folder:
+
+    plan = read(given, None, sample=None, sample_seed=0, metric="accuracy")
+    write_plan(plan)
+"""
+
+import dataclasses
+import inspect
+import pathlib
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from digits.config.experiment_files import default_workdir, Given
+from digits.config.values import field_type, name_of, to_json, with_values
+from digits.errors import UserError
+from digits.runs import files
+from digits.sweeps import points
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """A sweep before it runs.
+
+    Attributes:
+      config: the config that the points change.
+      origin: its file and overrides, see `experiment_files.Given`.
+      workdir: the folder of the sweep.
+      values: the values of each member, by field.
+      configs: the config of each member.
+      metric: "accuracy" or "loss", of the validation set: it orders the points.
+    """
+
+    config: ConfigDict
+    origin: dict[str, Any]
+    workdir: pathlib.Path
+    values: list[dict[str, Any]]
+    configs: list[ConfigDict]
+    metric: str = "accuracy"
+
+    def names(self) -> list[str]:
+        """The folders of the members, within the sweep's."""
+        return [name_of(values) for values in self.values]
+
+
+def read(given: Given, workdir: str | None, sample: int | None, sample_seed: int, metric: str) -> Plan:
+    """Makes the plan of a sweep from its command line.
+
+    Args:
+      given: the experiment, its changes, and the texts of `--sweep.FIELD=TEXT`.
+      workdir: the folder of the sweep; None for `experiment_files.default_workdir`.
+      sample: how many points are drawn; None makes every combination.
+      sample_seed: the seed of the draws.
+      metric: see `Plan`.
+
+    Raises:
+      UserError: nothing is swept, or a field, value or point is wrong.
+    """
+    fields = {}
+    for field, text in given.swept.items():
+        field_type(field)
+        fields[field] = points.parse(field, text)
+    listed = _listed(given)
+    if not fields and listed is None:
+        file = given.origin["config_file"]
+        raise UserError(
+            f"Nothing is swept: give --sweep.FIELD=VALUES, such as --sweep.seed=0:10, or define sweep() in {file}."
+        )
+    values = points.combine(fields, [{}] if listed is None else listed, sample, sample_seed)
+    more = given.swept | ({"sample": sample, "sample_seed": sample_seed} if sample else {})
+    workdir = workdir or default_workdir(given.origin, "_sweep", more)
+    return Plan(
+        given.config,
+        given.origin,
+        pathlib.Path(workdir).expanduser().absolute(),
+        values,
+        [with_values(given.config, value) for value in values],
+        metric,
+    )
+
+
+def _listed(given: Given) -> list[dict[str, Any]] | None:
+    """The points of the config file's `sweep()`; None if it has none."""
+    sweep, file = getattr(given.module, "sweep", None), given.origin["config_file"]
+    if sweep is None:
+        return None
+    # A sweep() that depends on the config, overridden or not, takes it.
+    try:
+        listed = list(sweep(given.config) if inspect.signature(sweep).parameters else sweep())
+    except UserError:
+        raise
+    except Exception as error:
+        raise UserError(f"sweep() of {file} cannot be read: {type(error).__name__}: {error}.") from error
+    if not listed or not all(isinstance(point, dict) and point for point in listed):
+        raise UserError(f"sweep() of {file} must yield points such as {{'optimizer.learning_rate': 1e-3}}.")
+    return listed
+
+
+def write_plan(plan: Plan) -> None:
+    """Writes sweep.json; UserError if the folder holds another sweep, or cannot be written."""
+    path = plan.workdir / "sweep.json"
+    fields = list(dict.fromkeys(field for values in plan.values for field in values))
+    validations = {config.data.validation for config in plan.configs}
+    chosen_of = "test" if validations & {"none", "test"} else "val"
+    content = {
+        "config_file": plan.origin["config_file"],
+        "overrides": to_json(plan.origin["overrides"]),
+        "fields": fields,
+        "chooses": f"{chosen_of}_{plan.metric}",
+        "validation_is_test": "test" in validations,
+        "members": [{"name": name, "values": to_json(values)} for name, values in zip(plan.names(), plan.values)],
+    }
+    if path.exists():
+        before = files.read_object(path, config_file=str, overrides=dict, fields=list)
+        for key in ("config_file", "overrides", "fields"):
+            if before.get(key) != content[key]:
+                raise UserError(
+                    f"{plan.workdir} holds a sweep with other {key.replace('_', ' ')} ({before.get(key)!r}, now "
+                    f"{content[key]!r}): give another --workdir, or the same."
+                )
+    # Hidden files do not count: a kill while sweep.json was written leaves its temporary one.
+    elif plan.workdir.is_dir() and any(not entry.name.startswith(".") for entry in plan.workdir.iterdir()):
+        raise UserError(f"--workdir is {plan.workdir}, which holds files but no sweep: name a new or empty folder.")
+    try:
+        plan.workdir.mkdir(parents=True, exist_ok=True)
+        files.remove_temporaries(plan.workdir, ["sweep.json"])
+        files.write_json(path, content)
+    except OSError as error:
+        raise UserError(f"--workdir is {plan.workdir}, which cannot be written ({error.strerror}).") from error
+
+
+def opening_line(plan: Plan, programs: int, finished: int) -> str:
+    """Says in two lines how many points, runs and programs there are, how many are finished before, and where."""
+
+    def count(field: str) -> int:
+        return len({repr(values[field]) for values in plan.values if field in values})
+
+    distinct = {
+        repr({field: value for field, value in values.items() if field not in points.REPETITIONS})
+        for values in plan.values
+    }
+    repeats = [f"{count(field)} {noun}" for field, noun in zip(points.REPETITIONS, ("seeds", "folds")) if count(field)]
+    parts = " x ".join([_many(len(distinct), "point"), *repeats])
+    epochs = sorted({config.epochs for config in plan.configs})
+    span = f"{epochs[0]} to {epochs[-1]}" if len(epochs) > 1 else f"{epochs[0]}"
+    already = f"; {finished} finished before" if finished else ""
+    return (
+        f"{plan.origin['config_file']}: {parts} = {len(plan.values)} runs of {span} epochs as "
+        f"{_many(programs, 'program')}{already}\n{plan.workdir}"
+    )
+
+
+def _many(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

@@ -1,0 +1,125 @@
+"""Optimizers as Optax chains, learning-rate schedules, and Keras's plateau and early-stopping rules.
+
+The learning rate is an argument of the update, not part of the chain's state. The step computes it once from the
+schedule and the base rate, which the plateau rule lowers, and hands it to
+`tx.update(grads, state, params, learning_rate=...)`.
+"""
+
+from typing import Callable
+
+import jax
+import jax.numpy as jnp
+from ml_collections import ConfigDict
+import optax
+
+from digits.config.numbers import OptimizerNumbers, ScheduleNumbers
+
+
+def scale_by_adam(b1: float, b2: float, epsilon: float) -> optax.GradientTransformation:
+    """Adam with Keras's epsilon: lr * sqrt(1 - b2^t) / (1 - b1^t) * m / (sqrt(v) + epsilon).
+
+    Optax adds its epsilon to the bias-corrected sqrt(v), so Keras's is Optax's with epsilon / sqrt(1 - b2^t). The
+    difference shows on tiny gradients early in training (Kingma & Ba 2015, section 2, gives both forms).
+    """
+    init = optax.scale_by_adam(b1, b2, epsilon).init
+
+    def update(updates, state, params=None):
+        corrected = epsilon / jnp.sqrt(1 - b2 ** (state.count + 1))
+        return optax.scale_by_adam(b1, b2, corrected).update(updates, state, params)
+
+    return optax.GradientTransformation(init, update)
+
+
+def scale_by_learning_rate() -> optax.GradientTransformationExtraArgs:
+    """Multiplies by minus the `learning_rate` given to `update`."""
+
+    def update(updates, state, params=None, *, learning_rate, **_):
+        return jax.tree.map(lambda u: -learning_rate * u, updates), state
+
+    return optax.GradientTransformationExtraArgs(lambda params: optax.EmptyState(), update)
+
+
+def decay_kernels(weight_decay: float) -> optax.GradientTransformationExtraArgs:
+    """Decoupled weight decay of kernels: subtracts learning rate * `weight_decay` * kernel (Loshchilov & Hutter 2019).
+
+    It comes last in the chain, so that neither the preconditioner nor the momentum acts on it. Biases and BatchNorm's
+    scales, the parameters with one axis, do not decay.
+    """
+
+    def update(updates, state, params, *, learning_rate, **_):
+        def shrink(u, p):
+            return u - learning_rate * weight_decay * p if p.ndim > 1 else u
+
+        return jax.tree.map(shrink, updates, params), state
+
+    return optax.GradientTransformationExtraArgs(lambda params: optax.EmptyState(), update)
+
+
+def build(config: ConfigDict, numbers: OptimizerNumbers) -> optax.GradientTransformationExtraArgs:
+    """The chain of a `config.optimizer`: clipping, preconditioning, learning rate, momentum, weight decay.
+
+    Momentum comes after the learning rate, v = m v - lr g, as Keras composes it, so that a changing rate acts on new
+    gradients only. The chain's `update` needs `learning_rate=`.
+
+    Args:
+      config: decides which parts there are, together with the switches of `numbers`.
+      numbers: the values, floats or arrays.
+    """
+    chain = []
+    if numbers.clip_norm is not None:
+        chain.append(optax.clip_by_global_norm(numbers.clip_norm))
+    if config.name == "adam":
+        chain.append(scale_by_adam(numbers.beta_1, numbers.beta_2, numbers.epsilon))
+    elif config.name == "rmsprop":
+        chain.append(optax.scale_by_rms(numbers.rho, numbers.epsilon, eps_in_sqrt=config.epsilon_in_sqrt))
+    chain.append(scale_by_learning_rate())
+    if config.name == "sgd" and numbers.momentum is not None:
+        chain.append(optax.trace(numbers.momentum, nesterov=config.nesterov))
+    if numbers.weight_decay is not None:
+        chain.append(decay_kernels(numbers.weight_decay))
+    return optax.chain(*chain)
+
+
+def learning_rate(
+    name: str, numbers: ScheduleNumbers, epochs: int, steps_per_epoch: int
+) -> Callable[[jax.Array, jax.Array], jax.Array]:
+    """The schedule of a `config.schedule.name`: (step, base rate) -> the rate of that update; steps count from 0.
+
+    `plateau` is constant here: its rule changes the base rate between epochs. The numbers are floats or arrays.
+    """
+    total = epochs * steps_per_epoch
+
+    def factor(step):
+        if name == "exponential":
+            epoch = step // steps_per_epoch
+            return jnp.exp(-numbers.decay * jnp.maximum(epoch - numbers.start_epoch, 0))
+        if name == "inverse_time":
+            return 1 / (1 + numbers.decay * step)
+        if name == "cosine":
+            return optax.cosine_decay_schedule(1.0, total, numbers.final_fraction)(step)
+        if name == "one_cycle":
+            return _one_cycle(step, total, numbers.peak_fraction, numbers.initial_divisor, numbers.final_divisor)
+        return jnp.ones(())
+
+    def rate(step, base):
+        rate = base * factor(step)
+        if numbers.warmup_epochs is None:
+            return rate
+        return rate * jnp.minimum(1.0, (step + 1) / (numbers.warmup_epochs * steps_per_epoch))
+
+    return rate
+
+
+def _one_cycle(step, total, peak_fraction, initial_divisor, final_divisor):
+    """`optax.cosine_onecycle_schedule` with a peak of 1. Optax's own takes no arrays as settings.
+
+    As in PyTorch's OneCycleLR, the final divisor counts from the initial rate.
+    """
+    peak = jnp.floor(peak_fraction * total)
+    up, down = step / jnp.maximum(peak, 1), (step - peak) / jnp.maximum(total - peak, 1)
+    start, end = 1 / initial_divisor, 1 / (initial_divisor * final_divisor)
+
+    def cosine(a, b, t):
+        return b + (a - b) / 2 * (1 + jnp.cos(jnp.pi * jnp.clip(t, 0, 1)))
+
+    return jnp.where(step < peak, cosine(start, 1.0, up), cosine(1.0, end, down))

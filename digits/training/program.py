@@ -1,0 +1,171 @@
+"""The examples and compiled programs that the runs on one device share. A program serves one structure of config."""
+
+from collections.abc import Callable
+import concurrent.futures
+import dataclasses
+import threading
+from typing import Any
+
+from flax import nnx
+import jax
+import jax.numpy as jnp
+from ml_collections import ConfigDict
+import numpy as np
+
+from digits import data, models
+from digits.config import numbers as config_numbers
+from digits.models import families, inference
+from digits.runtime.devices import Devices
+from digits.training import optimizer
+from digits.training.step import (
+    compile_steps,
+    compiler_options,
+    init_state,
+    make_run_steps,
+    make_train_step,
+    numbers_of,
+    shuffled,
+    TrainMetrics,
+    TrainState,
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Examples:
+    """A dataset, split as a `config.data` says; training and validation examples lie on every device.
+
+    `about` is for the run's records: the data's digest and the number of examples of each split.
+    """
+
+    train: tuple[jax.Array, jax.Array]
+    validation: tuple[jax.Array, jax.Array] | None
+    test: tuple[Any, Any]  # On the host: it is needed once, at the end.
+    class_names: tuple[str, ...]
+    about: dict[str, Any]
+
+
+class Program:
+    """The compiled functions of all configs that differ in numbers only (see `config_numbers.structure`).
+
+    `model` is the abstract network, `shapes` are those of the state and of the totals. Every device has a copy of all
+    arrays. Raises UserError if the config describes no network.
+    """
+
+    def __init__(self, config: ConfigDict, examples: Examples, devices: Devices = Devices()):
+        self.config, self.devices = config, devices
+        self.examples, self._class_count = examples.about["train"], len(examples.class_names)
+        self.steps_per_epoch = -(-self.examples // config.batch_size)
+        self.model = nnx.eval_shape(lambda: models.build(config.model, self._class_count, jax.random.key(0)))
+        families.check_size(self.model)
+        graphdef, _, _ = families.split(self.model)
+        train_step = make_train_step(config, graphdef, self.steps_per_epoch)
+        self.run_steps = make_run_steps(train_step, self.examples, config.batch_size, devices.count)
+        self._evaluate = inference.make_evaluate(
+            graphdef, config.data.normalization, config.eval_batch_size, devices, compiler_options(config)
+        )
+        self._learning_rate = devices.jit(self._last_rate)
+
+        def init(start):
+            return init_state(config, self._class_count, start), TrainMetrics.empty()
+
+        self._init = devices.jit(init).trace(numbers_of(config))
+        self.shapes = self._init.out_info
+        self._shuffled = shuffled if not devices.devices else devices.jit(shuffled, static_argnums=2)
+        self._compiled, self._lock = None, threading.Lock()
+
+    def compile(self, examples: Examples) -> None:
+        """Begins to compile the training, once, in a thread of its own: XLA needs no Python."""
+
+        def everywhere(a):
+            return jax.ShapeDtypeStruct(a.shape, a.dtype, sharding=self.devices.everywhere)
+
+        with self._lock:
+            if self._compiled:
+                return
+            state, totals = jax.tree.map(everywhere, self.shapes)
+            zero, order = np.int32(0), everywhere(jax.ShapeDtypeStruct((self.examples,), jnp.int32))
+            run = self.devices.jit(self.devices.each(self.run_steps), donate_argnums=(0, 1))
+            lowered = run.lower(state, totals, examples.train, order, zero, zero)
+            thread = concurrent.futures.ThreadPoolExecutor(1)
+            self._compiled = thread.submit(compile_steps, lowered, self.config)
+            thread.shutdown(wait=False)
+
+    @property
+    def compiled(self) -> jax.stages.Compiled:
+        """(state, totals, data, order, start, stop) -> (state, totals), see `step.make_run_steps`. Waits for it."""
+        return self._compiled.result()
+
+    def init(self, config: ConfigDict) -> tuple[TrainState, TrainMetrics]:
+        """The state of a config before the first step, and the totals before an epoch."""
+        with self._lock:
+            if isinstance(self._init, jax.stages.Traced):
+                self._init = self._init.lower().compile()
+        return self._init(numbers_of(config))
+
+    def order(self, seed: int, epoch: int) -> jax.Array:
+        """The order of the training examples in an epoch (from 1)."""
+        return self._shuffled(np.int32(seed), np.int32(epoch), self.examples)
+
+    def evaluate(self, state: TrainState, images, labels) -> dict[str, float]:
+        """Exact loss and accuracy of the state's network."""
+        return self._evaluate(state.params, state.stats, images, labels, state.numbers.layers)
+
+    def logits(self, state: TrainState, images: np.ndarray) -> np.ndarray:
+        """Logits of the state's network, NxK, for images of Nx28x28."""
+        params, stats = (
+            (state.params, state.stats) if not self.devices.devices else jax.device_get((state.params, state.stats))
+        )
+        model = nnx.merge(families.split(self.model)[0], params, stats)
+        return inference.logits(families.for_evaluation(model), self.config.data.normalization, images)
+
+    def learning_rate(self, state: TrainState) -> float:
+        """The learning rate of the last step."""
+        return float(self._learning_rate(state.step, state.learning_rate, state.numbers.schedule))
+
+    def _last_rate(self, step, base, numbers):
+        name, epochs = self.config.schedule.name, self.config.epochs
+        return optimizer.learning_rate(name, numbers, epochs, self.steps_per_epoch)(step - 1, base)
+
+
+class Shared:
+    """A cache of the examples and programs of the runs on the same devices. It makes each when it is first asked for.
+
+    `dataset` returns the dataset; every new split calls it. Without `devices` the runs are on this thread's default
+    device.
+    """
+
+    def __init__(self, dataset: Callable[[], data.Dataset], devices: Devices = Devices()):
+        self.dataset, self.devices, self._examples, self._programs = dataset, devices, {}, {}
+        self._lock = threading.Lock()
+
+    def examples(self, config: ConfigDict) -> Examples:
+        """The examples of a config; UserError if its data cannot be split."""
+        with self._lock:
+            key = config.data.to_json()
+            if key not in self._examples:
+                # A fold is a copy of the training set: keep only those of the latest runs.
+                for old in list(self._examples)[:-2]:
+                    del self._examples[old]
+                self._examples[key] = self._split(config.data)
+            return self._examples[key]
+
+    def _split(self, config: ConfigDict) -> Examples:
+        dataset = self.dataset()
+        splits = data.split(dataset, config)
+        about = {
+            "digest": dataset.digest(),
+            "train": len(splits.train[1]),
+            "validation": len(splits.validation[1]) if splits.validation else 0,
+            "test": len(splits.test[1]),
+        }
+        train, validation = self.devices.put((splits.train, splits.validation))
+        test = validation if config.validation == "test" else splits.test
+        return Examples(train, validation, test, dataset.class_names, about)
+
+    def program(self, config: ConfigDict, examples: Examples) -> Program:
+        """The program of a config's structure, for as many examples."""
+        key = config_numbers.structure(config), examples.about["train"]
+        with self._lock:
+            if key not in self._programs:
+                self._programs[key] = Program(config, examples, self.devices)
+            return self._programs[key]

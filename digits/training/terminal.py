@@ -1,0 +1,92 @@
+"""The terminal output of a run: a bar, a line for every epoch, and how it began and ended."""
+
+import sys
+from typing import Any
+
+from ml_collections import ConfigDict
+from tqdm import tqdm
+
+from digits.runs.sweep_folder import VALIDATED_ON_TEST
+from digits.runs.workdir import METRICS, Workdir
+from digits.runtime import environment
+
+
+class Progress:
+    """The bar within an epoch, on a terminal only: images, of which some are `done` before, images/s and time left."""
+
+    def __init__(self, epoch: int, epochs: int, images: int, done: int):
+        # tqdm writes to stderr and, with disable=None, only if that is a terminal.
+        self._bar = tqdm(
+            total=images,
+            initial=done,
+            desc=f"epoch {epoch}/{epochs}",
+            unit=" images",
+            unit_scale=True,
+            leave=False,
+            disable=None,
+        )
+
+    def update(self, images: int) -> None:
+        self._bar.update(images)
+
+    def close(self) -> None:
+        self._bar.close()
+
+
+class Terminal:
+    """The terminal, or the file or pipe in its place."""
+
+    @property
+    def moves(self) -> bool:
+        """Whether somebody watches a bar."""
+        return sys.stderr.isatty()
+
+    def say(self, text: str = "") -> None:
+        """Prints a line at once, also into a file or a pipe."""
+        print(text, flush=True)
+
+
+def opening_line(config: ConfigDict, counts: dict[str, int], steps_per_epoch: int) -> str:
+    """The line before the first epoch: the number of examples, and the device."""
+    itself = " (the test set itself)" if config.data.validation == "test" else ""
+    return (
+        f"{config.data.name}: {counts['train']:,} training, {counts['validation']:,} validation{itself}, "
+        f"{counts['test']:,} test images; {steps_per_epoch:,} steps an epoch; device: {environment.device()}"
+    )
+
+
+def epoch_line(line: dict[str, float], epochs: int) -> str:
+    """The line of an epoch, from its record in metrics.jsonl."""
+    parts = [f"epoch {line['epoch']:>{len(str(epochs))}}/{epochs}"]
+    parts += [f"{key} {line[key]:.4f}" for key in METRICS[:4] if line[key] is not None]
+    parts += [
+        f"lr {line['learning_rate']:.2e}",
+        f"{line['seconds']:.1f} s",
+        f"{line['images_per_second']:,.0f} images/s",
+    ]
+    return "  ".join(parts)
+
+
+def closing_lines(config: ConfigDict, result: dict[str, Any], files: Workdir) -> str:
+    """The last lines of a run: test figures beside the documented ones, the files in its folder, and peak memory."""
+    documented = config.documented
+    lines = [f"test loss {result['test_loss']:.4f}  test accuracy {result['test_accuracy']:.4f}"]
+    figures = [
+        f"{name.replace('_', ' ')} {documented[name]:.4f}"
+        for name in ("test_loss", "test_accuracy", "val_accuracy")
+        if documented[name] is not None
+    ]
+    if documented.source:
+        lines.append(f"documented: {', '.join(figures) or 'no final figure survives'} ({documented.source})")
+    if result["validation_is_test"]:
+        lines.append(VALIDATED_ON_TEST)
+    names = ("result.json", "metrics.jsonl", "config.json", "checkpoints", "tensorboard")
+    lines.append(f"{files.path}: {', '.join(name for name in names if (files.path / name).exists())}")
+    memory = [
+        f"{result[key] / 2**20:,.0f} MiB {where}"
+        for key, where in (("peak_memory_bytes", "of the process"), ("device_peak_memory_bytes", "on the device"))
+        if result.get(key)
+    ]
+    if memory:
+        lines.append(f"peak memory: {', '.join(memory)}")
+    return "\n".join(lines)

@@ -1,0 +1,63 @@
+"""Training a run from its config to its result."""
+
+import os
+from typing import Any
+
+import jax
+from ml_collections import ConfigDict
+
+from digits.runs.workdir import Workdir
+from digits.runtime import processes
+from digits.runtime.devices import Devices
+from digits.runtime.environment import prepare_jax
+from digits.runtime.signals import Listener
+from digits.training import terminal
+from digits.training.checks import check
+from digits.training.loop import Loop
+from digits.training.program import Shared
+from digits.training.recorder import Outputs
+from digits.training.run import prepare, Run
+from digits.training.startup import Start
+
+
+def train_and_evaluate(
+    config: ConfigDict,
+    workdir: str | os.PathLike,
+    data_dir: str | None = None,
+    origin: dict[str, Any] | None = None,
+    start: Start | None = None,
+    profile: bool = False,
+) -> dict[str, Any]:
+    """Trains the run of `config` in `workdir`, or goes on with it, and tests it at the end.
+
+        result = train_and_evaluate(two_conv.get_config(), "runs/two_conv")
+
+    Args:
+      config: as configs/base.py declares it.
+      workdir: the run's folder: new, empty, or of a run with the same config.
+      data_dir: see `data.load`.
+      origin: JSON about where the config came from; see `record.command`.
+      start: the clock and the dataset of a process that has just been started.
+      profile: whether to write a trace to WORKDIR/profile.
+
+    Returns:
+      The content of result.json.
+
+    Raises:
+      UserError: the config, the data or the workdir do not allow it; nothing was written.
+      Interrupted: SIGINT or SIGTERM; the run was saved.
+    """
+    check(config)
+    files = Workdir(workdir)
+    processes.from_first(lambda: files.check(config))
+    if result := processes.from_first(files.result):
+        if processes.first():
+            terminal.Terminal().say(f"This run is finished: {files.path}. Its result:")
+            terminal.Terminal().say(terminal.closing_lines(config, result, files))
+        return result
+    prepare_jax(config)
+    start = start or Start(config.data.name, data_dir)
+    outputs = Outputs(terminal.Terminal(), start=start, profiled=profile)
+    prepared = prepare(config, files, Shared(start.dataset, Devices.of(jax.devices())), origin)
+    with Listener() as listener, Run(prepared, outputs) as run:
+        return Loop(run, listener).train()

@@ -1,0 +1,26 @@
+"""The style of figures: inside the functions that draw, and nowhere else."""
+
+import io
+
+import matplotlib
+from matplotlib.figure import Figure
+from PIL import Image
+
+from digits.analysis.figures.style import BLUE, colours, png, styled
+
+
+def test_a_figure_is_drawn_in_the_style_and_others_are_not():
+    @styled
+    def grid():
+        return matplotlib.rcParams["axes.grid"]
+
+    assert grid() and not matplotlib.rcParams["axes.grid"]
+
+
+def test_colours_repeat_after_eight():
+    found = colours([f"run {i}" for i in range(9)])
+    assert len(set(found.values())) == 8 and found["run 8"] == found["run 0"] == BLUE
+
+
+def test_a_figure_becomes_a_png_of_its_size():
+    assert Image.open(io.BytesIO(png(Figure(figsize=(2, 1), dpi=50)))).size == (100, 50)

@@ -1,0 +1,136 @@
+"""Configs: values from text, checks of sections, missing fields, JSON, names of folders, and the page of fields."""
+
+import ast
+import json
+
+import pytest
+
+from configs import base, deep_cnn
+from digits.config.values import (
+    check_fields,
+    config_from_json,
+    config_to_json,
+    convert,
+    missing,
+    name_of,
+    page,
+    to_json,
+    with_values,
+)
+from digits.errors import UserError
+from tests.conftest import ROOT
+
+
+def test_the_page_of_fields_is_what_the_command_prints():
+    printed = "\n".join(page(base.get_config(), "configs/base.py")) + "\n"
+    assert (ROOT / "docs" / "fields.md").read_text() == printed, (
+        "python -m digits.main --config=configs/base.py --fields"
+    )
+
+
+def test_the_library_imports_neither_configs_nor_experiments():
+    for path in (ROOT / "digits").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            assert not any(name.split(".")[0] in ("configs", "experiments", "benchmarks") for name in names), path
+
+
+def test_a_section_is_checked_by_itself():
+    check_fields(base.get_config().model, "model")
+    changed = with_values(base.get_config(), {"model.padding": "full", "epochs": 0})
+    with pytest.raises(UserError, match="config.model.padding is 'full', but it must be one of same, valid"):
+        check_fields(changed.model, "model")
+
+
+def test_missing_fields_and_sections_are_named():
+    fields = base.get_config().to_dict()
+    del fields["augment"], fields["model"]["pool"], fields["seed"]
+    assert missing(config_from_json(fields)) == ["augment", "model.pool", "seed"]
+
+
+def test_after_config_one_number_is_a_tuple():
+    assert convert("model.hidden", "128", "config") == (128,)
+    assert convert("model.hidden", "128,64", "config") == (128, 64)
+
+
+def test_values_are_changed_in_a_copy():
+    before = base.get_config()
+    after = with_values(before, {"model.hidden": (8,), "seed": 3})
+    assert (after.model.hidden, after.seed, before.model.hidden, before.seed) == ((8,), 3, (32, 32), 0)
+    assert after.is_locked
+
+
+def test_a_config_survives_json_with_its_tuples():
+    before = deep_cnn.get_config()
+    again = config_from_json(json.loads(json.dumps(config_to_json(before))))
+    assert again.to_dict() == before.to_dict() and again.model.blocks == ((32, 32), (64, 64)) and again.is_locked
+    assert to_json({"a": (1, (2,))}) == {"a": [1, [2]]}
+
+
+@pytest.mark.parametrize(
+    "field, given, value",
+    [
+        ("optimizer.learning_rate", "1e-3", 1e-3),
+        ("optimizer.learning_rate", 1, 1.0),
+        ("seed", "3", 3),
+        ("optimizer.nesterov", "true", True),
+        ("optimizer.name", "sgd", "sgd"),
+        ("data.validation", "random(0.1, 0)", "random(0.1, 0)"),
+        ("model.hidden", "(32, 16)", (32, 16)),
+        ("model.blocks", "((8,),(16, 16))", ((8,), (16, 16))),
+        ("model.kernel_size", "5", 5),
+        ("model.kernel_size", "(3,5)", (3, 5)),
+        ("model.hidden_dropout", 0.5, 0.5),
+        ("model.hidden_dropout", [0.5, 0.1], (0.5, 0.1)),
+        ("documented.test_loss", "0.02", 0.02),
+        ("documented.test_loss", "None", None),
+        ("epochs", "1e3", 1000),
+    ],
+)
+def test_values_take_the_type_of_their_field(field, given, value):
+    converted = convert(field, given)
+    assert converted == value and type(converted) is type(value)
+
+
+@pytest.mark.parametrize(
+    "field, given, accepted",
+    [
+        ("optimizer.learning_rate", "fast", "a finite number above 0"),
+        ("optimizer.learning_rate", "true", "a finite number above 0"),
+        ("optimizer.momentum", 10**400, "a finite number from 0 to below 1"),
+        ("seed", "1.5", "a whole number from 0"),
+        ("seed", "1e400", "a whole number from 0"),
+        ("optimizer.nesterov", "1", "true or false"),
+        ("model.hidden", "32", "a tuple such as"),
+        ("model.hidden", "(" * 1000, "a tuple such as"),
+        ("model.kernel_size", "big", "a whole number from 1, or a tuple with one for each"),
+        ("optimizer.name", 3, "one of adam, rmsprop, sgd"),
+    ],
+)
+def test_values_of_another_type_are_refused(field, given, accepted):
+    with pytest.raises(UserError) as error:
+        convert(field, given)
+    assert f"--sweep.{field} has the value {given!r}, but it must be {accepted}" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "field, hint",
+    [
+        ("optimizer.learning_rat", "did you mean optimizer.learning_rate?"),
+        ("optimiser.learning_rate", "did you mean optimizer?"),
+        ("sead", "did you mean seed?"),
+        ("optimizer", "is a section"),
+        ("seed.x", "there is no field"),
+    ],
+)
+def test_unknown_fields_name_the_nearest(field, hint):
+    with pytest.raises(UserError) as error:
+        convert(field, "1")
+    assert hint in str(error.value)
+
+
+def test_names_can_be_folders_whatever_their_length():
+    assert name_of({"data.name": "a/b.npz", "model.hidden": (8, 4)}) == "data.name=a_b.npz,model.hidden=(8,4)"
+    long = [name_of({f"field_{i}": i for i in range(60)} | {"seed": seed}) for seed in (0, 1)]
+    assert long[0] != long[1] and len(long[0]) <= 120

@@ -1,0 +1,251 @@
+"""Tests of digits.data.idx: IDX files, whole and damaged."""
+
+import gzip
+import os
+import struct
+import time
+import tracemalloc
+
+import numpy as np
+import pytest
+
+from digits.data import writers
+from digits.data.idx import IDX_FILES, read_idx
+from digits.errors import UserError
+
+IMAGES, LABELS = IDX_FILES[:2]
+
+
+def idx_bytes(array):
+    """A uint8 array as the bytes of an IDX file."""
+    return bytes((0, 0, 8, array.ndim)) + struct.pack(f">{array.ndim}I", *array.shape) + array.tobytes()
+
+
+@pytest.fixture
+def arrays():
+    """Training images and labels, test images and labels: noise, so that no two images are equal."""
+    rng = np.random.default_rng(0)
+    sets = [(rng.integers(0, 256, (n, 28, 28), np.uint8), rng.integers(0, 10, n, np.uint8)) for n in (30, 12)]
+    return [array for part in sets for array in part]
+
+
+@pytest.fixture
+def folder(tmp_path, arrays):
+    """A folder with the four plain files."""
+    for stem, array in zip(IDX_FILES, arrays):
+        (tmp_path / stem).write_bytes(idx_bytes(array))
+    return tmp_path
+
+
+def refusal(folder):
+    """The message with which reading the folder is refused."""
+    with pytest.raises(UserError) as error:
+        read_idx(folder)
+    return str(error.value)
+
+
+def assert_read_exactly(folder, arrays):
+    read, class_names = read_idx(folder)
+    for got, expected in zip(read, arrays, strict=True):
+        assert got.dtype == np.uint8
+        np.testing.assert_array_equal(got, expected)
+    assert class_names == tuple(map(str, range(max(arrays[1].max(), arrays[3].max()) + 1)))
+
+
+def compress(folder, stem):
+    (folder / f"{stem}.gz").write_bytes(gzip.compress((folder / stem).read_bytes()))
+    (folder / stem).unlink()
+
+
+def test_plain_files_are_read_exactly(folder, arrays):
+    assert_read_exactly(folder, arrays)
+
+
+def test_gzipped_files_are_read_exactly(folder, arrays):
+    for stem in IDX_FILES:
+        compress(folder, stem)
+    assert_read_exactly(folder, arrays)
+
+
+def test_names_with_a_dot_are_read_exactly(folder, arrays):
+    for stem in IDX_FILES:
+        (folder / stem).rename(folder / stem.replace("-idx", ".idx"))
+    assert (folder / "train-images.idx3-ubyte").exists()
+    assert_read_exactly(folder, arrays)
+
+
+def test_plain_and_gzipped_files_can_be_mixed(folder, arrays):
+    compress(folder, IMAGES)
+    assert_read_exactly(folder, arrays)
+
+
+@pytest.mark.parametrize("stem", IDX_FILES[1::2])
+def test_class_names_cover_the_labels_of_both_sets(folder, arrays, stem):
+    labels = arrays[IDX_FILES.index(stem)].copy()
+    labels[3] = 46
+    (folder / stem).write_bytes(idx_bytes(labels))
+    assert read_idx(folder)[1] == tuple(map(str, range(47)))
+
+
+# What can be wrong with the bytes of a file, and the word that says so.
+DAMAGES = {
+    "magic of labels": (lambda raw: bytes((0, 0, 8, 1)) + raw[4:], "starts with 00000801"),
+    "magic of signed bytes": (lambda raw: bytes((0, 0, 9, 3)) + raw[4:], "starts with 00000903"),
+    "swapped byte order": (lambda raw: bytes((3, 8, 0, 0)) + raw[4:], "starts with 03080000"),
+    "header cut in the magic": (lambda raw: raw[:3], "starts with 000008"),
+    "header cut in the shape": (lambda raw: raw[:11], "truncated"),
+    "body cut": (lambda raw: raw[:-1], "truncated"),
+    "body missing": (lambda raw: raw[:16], "truncated"),
+    "trailing byte": (lambda raw: raw + b"\0", "too long"),
+    "no images": (lambda raw: raw[:4] + struct.pack(">3I", 0, 28, 28), "shape"),
+    "other side": (lambda raw: raw[:4] + struct.pack(">3I", 30, 14, 56) + raw[16:], "shape"),
+}
+
+
+@pytest.mark.parametrize("gzipped", [False, True], ids=["plain", "gzipped"])
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_damaged_file_is_refused(folder, damage, gzipped):
+    change, word = DAMAGES[damage]
+    path = folder / IMAGES
+    path.write_bytes(change(path.read_bytes()))
+    if gzipped:
+        compress(folder, IMAGES)
+        path = folder / f"{IMAGES}.gz"
+    message = refusal(folder)
+    assert str(path) in message and word in message
+
+
+def test_labels_file_with_the_magic_of_images_is_refused(folder):
+    path = folder / LABELS
+    path.write_bytes(bytes((0, 0, 8, 3)) + path.read_bytes()[4:])
+    message = refusal(folder)
+    assert str(path) in message and "starts with 00000803" in message
+
+
+@pytest.mark.parametrize("stem", IDX_FILES)
+def test_empty_file_is_refused(folder, stem):
+    (folder / stem).write_bytes(b"")
+    assert str(folder / stem) in refusal(folder)
+
+
+def break_gzip_at(cut):
+    return lambda raw: gzip.compress(raw)[:cut]
+
+
+GZIP_DAMAGES = {
+    "cut in the body": break_gzip_at(-500),
+    "cut in the checksum": break_gzip_at(-4),
+    "cut in the header": break_gzip_at(6),
+    "not gzip": lambda raw: raw,
+    "wrong checksum": lambda raw: gzip.compress(raw)[:-8] + b"\1\2\3\4" + gzip.compress(raw)[-4:],
+    "wrong byte": lambda raw: gzip.compress(raw)[:5000] + b"\xaa\x55" + gzip.compress(raw)[5002:],
+    # After the ten bytes of the header: a block of the type that does not exist.
+    "impossible block": lambda raw: gzip.compress(raw)[:10] + b"\7" + gzip.compress(raw)[11:],
+    "garbage after the stream": lambda raw: gzip.compress(raw) + b"garbage",
+}
+
+
+@pytest.mark.parametrize("damage", GZIP_DAMAGES)
+def test_damaged_gzip_is_refused(folder, damage):
+    path = folder / f"{IMAGES}.gz"
+    path.write_bytes(GZIP_DAMAGES[damage]((folder / IMAGES).read_bytes()))
+    (folder / IMAGES).unlink()
+    message = refusal(folder)
+    assert str(path) in message and "cannot be read" in message
+
+
+@pytest.mark.parametrize("gzipped", [False, True], ids=["plain", "gzipped"])
+@pytest.mark.parametrize("shape", [(1_402_500_000, 28, 28), (2**32 - 1,) * 3], ids=["terabyte", "largest header"])
+def test_header_that_claims_a_terabyte_is_refused_without_allocating(folder, shape, gzipped):
+    path = folder / IMAGES
+    path.write_bytes(path.read_bytes()[:4] + struct.pack(">3I", *shape) + b"\0" * 1000)
+    if gzipped:
+        compress(folder, IMAGES)
+        path = folder / f"{IMAGES}.gz"
+    tracemalloc.start()
+    try:
+        begin = time.monotonic()
+        message = refusal(folder)
+        seconds, peak = time.monotonic() - begin, tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert str(path) in message and "shape" in message
+    assert peak < 10 * 2**20
+    assert seconds < 5
+
+
+LABELS_OF_WRITERS = np.arange(20, dtype=np.uint8) % 10
+WRITER_DAMAGES = {
+    "magic of unsigned bytes": (lambda raw: bytes((0, 0, 8, 2)) + raw[4:], "starts with 00000802"),
+    "magic of one dimension": (lambda raw: bytes((0, 0, 12, 1)) + raw[4:], "starts with 00000c01"),
+    "empty": (lambda raw: b"", "00000c02"),
+    "header cut in the shape": (lambda raw: raw[:11], "truncated"),
+    "body cut": (lambda raw: raw[:-1], "truncated"),
+    "a column cut": (lambda raw: raw[:-4], "truncated"),
+    "trailing byte": (lambda raw: raw + b"\0", "too long"),
+    "no rows": (lambda raw: raw[:4] + struct.pack(">2I", 0, 8), "must be Nx8"),
+    "other columns": (lambda raw: raw[:4] + struct.pack(">2I", 40, 4) + raw[12:], "must be Nx8"),
+    "2 GiB": (lambda raw: raw[:4] + struct.pack(">2I", 2**26, 8) + raw[12:], "shape"),
+    "the largest header": (lambda raw: raw[:4] + struct.pack(">2I", 2**32 - 1, 2**32 - 1) + raw[12:], "shape"),
+}
+
+
+@pytest.mark.parametrize("gzipped", [False, True], ids=["plain", "gzipped"])
+@pytest.mark.parametrize("damage", [None, *WRITER_DAMAGES])
+def test_writers_are_read_exactly_or_refused(tmp_path, damage, gzipped):
+    table = np.random.default_rng(0).integers(-(2**31), 2**31, (20, 8)).astype(">i4")
+    table[:, 0] = LABELS_OF_WRITERS
+    raw = bytes((0, 0, 12, 2)) + struct.pack(">2I", 20, 8) + table.tobytes()
+    change, word = WRITER_DAMAGES[damage] if damage else (bytes, "")
+    path = tmp_path / (writers.WRITER_FILES["train"] + ".gz" * gzipped)
+    path.write_bytes(gzip.compress(change(raw)) if gzipped else change(raw))
+    if damage:
+        with pytest.raises(UserError) as error:
+            writers.read_writers("train", LABELS_OF_WRITERS, [tmp_path])
+        assert str(path) in str(error.value) and word in str(error.value)
+    else:
+        people = writers.read_writers("train", LABELS_OF_WRITERS, [tmp_path / "nowhere", tmp_path])
+        assert people.dtype == np.int32 and people.tolist() == table[:, 2].tolist()
+
+
+@pytest.mark.parametrize("gzipped", [False, True], ids=["plain", "gzipped"])
+@pytest.mark.parametrize("stem", [IDX_FILES[0], IDX_FILES[2]])
+def test_images_and_labels_of_different_counts_are_refused(folder, arrays, stem, gzipped):
+    images = arrays[IDX_FILES.index(stem)]
+    (folder / stem).write_bytes(idx_bytes(images[:-1]))
+    path = folder / stem
+    if gzipped:
+        compress(folder, stem)
+        path = folder / f"{stem}.gz"
+    message = refusal(folder)
+    assert str(path) in message
+    assert f"{len(images) - 1} images" in message and f"{len(images)} labels" in message
+
+
+@pytest.mark.parametrize("stem", IDX_FILES)
+def test_missing_file_is_named(folder, stem):
+    (folder / stem).unlink()
+    message = refusal(folder)
+    assert str(folder) in message and f"{stem}.gz" in message
+    assert "--data_dir" in message and "DIGITS_DATA_DIR" in message
+
+
+def test_missing_folder_is_named(tmp_path):
+    assert str(tmp_path / "nowhere") in refusal(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("name", [IMAGES, f"{IMAGES}.gz"])
+def test_directory_in_the_place_of_a_file_is_refused(folder, name):
+    (folder / IMAGES).unlink()
+    (folder / name).mkdir()
+    message = refusal(folder)
+    assert str(folder) in message and IMAGES in message
+
+
+def test_file_that_may_not_be_read_is_refused(folder):
+    path = folder / LABELS
+    path.chmod(0)
+    if os.access(path, os.R_OK):
+        pytest.skip("this user may read every file")
+    message = refusal(folder)
+    assert str(path) in message and "cannot be read" in message

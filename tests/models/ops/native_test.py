@@ -1,0 +1,275 @@
+"""Tests of digits.models.ops.native: the compiled convolution, bias, ReLU and pooling against the stock operations."""
+
+import concurrent.futures
+import functools
+import os
+from pathlib import Path
+import subprocess
+import sys
+
+import jax
+from jax import lax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from configs import base
+from digits import errors
+from digits.models import families
+from digits.models.ops import convolution, native
+from digits.runtime import machine
+
+ROOT = Path(__file__).parents[3]
+needs_compiler = pytest.mark.skipif(not native.available(), reason=f"no compiled convolutions: {native.problem()}")
+# The largest error relative to the largest magnitude of the stock result.
+TOLERANCE = 1e-5
+
+# The compiler would spend many seconds on optimising what it runs once here.
+fast_jit = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
+
+
+def normal(seed, shape, scale=1.0):
+    return jnp.asarray(scale * np.random.default_rng(seed).normal(size=shape), jnp.float32)
+
+
+def linear(x):
+    return x
+
+
+@functools.partial(fast_jit, static_argnums=(3, 4, 5, 6))
+def value_and_gradients(x, kernel, bias, padding, activation, window, implementation):
+    """The block's result and, for a random cotangent, the gradients of images, kernel and bias."""
+    block = lambda *arrays: convolution.conv_block(*arrays, padding, activation, window, implementation)
+    y, pullback = jax.vjp(block, x, kernel, bias)
+    return y, *pullback(normal(9, y.shape))
+
+
+def stock(x, kernel, bias, padding, activation, window):
+    """The same in the operations of JAX alone."""
+    y = lax.conv_general_dilated(x, kernel, (1, 1), padding.upper(), dimension_numbers=("NHWC", "HWIO", "NHWC"))
+    shape = (1, window, window, 1)
+    return lax.reduce_window(activation(y + bias), -jnp.inf, lax.max, shape, shape, "VALID")
+
+
+@functools.partial(fast_jit, static_argnums=(3, 4, 5))
+def stock_value_and_gradients(x, kernel, bias, *static):
+    y, pullback = jax.vjp(lambda *arrays: stock(*arrays, *static), x, kernel, bias)
+    return y, *pullback(normal(9, y.shape))
+
+
+def arrays(x_shape, size, width, seed=0):
+    """Images, a kernel of the scale of He's initialiser, and a bias away from ties at zero."""
+    fan_in = size * size * x_shape[-1]
+    kernel = normal(seed + 1, (size, size, x_shape[-1], width), (2 / fan_in) ** 0.5)
+    return normal(seed, x_shape), kernel, normal(seed + 2, (width,), 0.1)
+
+
+def assert_equal(results, expected):
+    for name, result, stock_result in zip(("value", "x", "kernel", "bias"), results, expected, strict=True):
+        assert result.shape == stock_result.shape and result.dtype == stock_result.dtype
+        scale = np.abs(stock_result).max()
+        assert scale > 0, name
+        assert np.abs(np.asarray(result) - np.asarray(stock_result)).max() <= TOLERANCE * scale, name
+
+
+# Each size has its own algorithm; one channel, few and many; sides that leave partial tiles, pooled rows and columns
+# that are dropped; output widths that are no multiple of a vector.
+SHAPES = {
+    "one channel": ((3, 13, 12, 1), 5),
+    "few channels": ((2, 12, 15, 5), 33),
+    "many channels": ((5, 14, 13, 32), 64),
+    "uneven channels": ((2, 13, 17, 50), 20),
+}
+
+
+@needs_compiler
+@pytest.mark.parametrize("activation, window", [(jax.nn.relu, 1), (jax.nn.relu, 2), (linear, 1)])
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("padding", ["valid", "same"])
+@pytest.mark.parametrize("size", [1, 2, 3, 4, 5, 7, 11])
+def test_block_equals_stock(size, padding, shape, activation, window):
+    if window == 2 and padding == "valid" and size == 11:
+        pytest.skip("nothing new: a result of 3x2 pixels")
+    x_shape, width = SHAPES[shape]
+    given = arrays(x_shape, size, width)
+    results = value_and_gradients(*given, padding, activation, window, "native")
+    assert_equal(results, stock_value_and_gradients(*given, padding, activation, window))
+
+
+@needs_compiler
+def test_random_shapes_equal_stock():
+    rng = np.random.default_rng(0)
+    for seed in range(12):
+        size = int(rng.choice([2, 3, 5, 7]))
+        sides = rng.integers(size + 2, 24, 2)
+        given = arrays(
+            (int(rng.integers(1, 9)), *map(int, sides), int(rng.integers(1, 70))), size, int(rng.integers(1, 70))
+        )
+        static = (str(rng.choice(["valid", "same"])), jax.nn.relu, int(rng.integers(1, 3)))
+        assert_equal(value_and_gradients(*given, *static, "native"), stock_value_and_gradients(*given, *static))
+
+
+@needs_compiler
+@pytest.mark.parametrize("bias", [0.0, -1000.0, 1.0])
+def test_ties_are_broken_as_stock_does(bias):
+    # Whole numbers: every sum is exact, many are equal, and with the low bias nothing is above zero.
+    x = jnp.asarray(np.random.default_rng(0).integers(-1, 2, (4, 11, 13, 1)), jnp.float32)
+    kernel = jnp.asarray(np.random.default_rng(1).integers(-1, 2, (3, 3, 1, 20)), jnp.float32)
+    given = (x, kernel, jnp.full(20, bias), "same", jax.nn.relu, 2)
+    for result, expected in zip(value_and_gradients(*given, "native"), stock_value_and_gradients(*given), strict=True):
+        if bias > -1000:
+            assert np.abs(expected).max() > 0
+        np.testing.assert_allclose(result, expected, rtol=1e-5, atol=1e-4)
+    np.testing.assert_array_equal(value_and_gradients(*given, "native")[0], stock_value_and_gradients(*given)[0])
+
+
+@needs_compiler
+@pytest.mark.parametrize("window", [1, 2])
+def test_what_is_not_a_number_stays_so(window):
+    x, kernel, bias = arrays((2, 8, 8, 20), 3, 16)
+    x = x.at[1, 3, 4, 7].set(jnp.nan)
+    y = np.asarray(convolution.conv_block(x, kernel, bias, "same", jax.nn.relu, window, "native"))
+    expected = np.asarray(stock(x, kernel, bias, "same", jax.nn.relu, window))
+    # A whole tile of pixels shares its sums: there may be more of them than stock has, never fewer.
+    assert np.isnan(expected).any() and np.isnan(y[np.isnan(expected)]).all() and not np.isnan(y[0]).any()
+
+
+@needs_compiler
+def test_results_of_many_megabytes_equal_stock():
+    # Such results are written past the caches.
+    given = arrays((50, 40, 40, 4), 3, 32)
+    static = ("same", jax.nn.relu, 1)
+    assert_equal(value_and_gradients(*given, *static, "native"), stock_value_and_gradients(*given, *static))
+
+
+@needs_compiler
+def test_block_in_a_compiled_loop_equals_stock():
+    x, kernel, bias = arrays((20, 12, 12, 16), 3, 16)
+
+    def train(block):
+        loss = lambda kernel: jnp.mean(block(x, kernel, bias) ** 2)
+        return jax.jit(lambda k: lax.fori_loop(0, 3, lambda _, k: k - 0.05 * jax.grad(loss)(k), k))(kernel)
+
+    result = train(lambda *given: convolution.conv_block(*given, "same", jax.nn.relu, 2, "native"))
+    expected = train(lambda *given: stock(*given, "same", jax.nn.relu, 2))
+    assert np.abs(expected - kernel).max() > 1e-3, "the loop hardly moves the kernel"
+    assert np.abs(result - expected).max() <= TOLERANCE * np.abs(expected).max()
+
+
+@needs_compiler
+@pytest.mark.parametrize("kernels", ["one kernel", "many kernels"])
+def test_vmap_over_block(kernels):
+    static = ("same", jax.nn.relu, 2, "native")
+    given = [jnp.stack(a) for a in zip(*(arrays((4, 9, 9, 8), 3, 5, seed) for seed in (0, 10, 20)), strict=True)]
+    if kernels == "one kernel":
+        given[1:] = given[1][0], given[2][0]
+    axes = (0, 0, 0) if kernels == "many kernels" else (0, None, None)
+    mapped = jax.vmap(lambda *arrays: value_and_gradients(*arrays, *static), axes)(*given)
+    for index in range(3):
+        one = [a if axis is None else a[index] for a, axis in zip(given, axes, strict=True)]
+        assert_equal([result[index] for result in mapped], stock_value_and_gradients(*one, *static[:3]))
+
+
+@needs_compiler
+def test_same_bits_every_time():
+    given = (*arrays((33, 14, 14, 32), 3, 64), "same", jax.nn.relu, 2, "native")
+    first = value_and_gradients(*given)
+    for _ in range(5):
+        for result, again in zip(first, value_and_gradients(*given), strict=True):
+            np.testing.assert_array_equal(result, again)
+
+
+@needs_compiler
+def test_float64_takes_products():
+    with jax.enable_x64(True):
+        x, kernel = jnp.ones((2, 6, 6, 4), jnp.float64), jnp.ones((3, 3, 4, 5), jnp.float64)
+        y = convolution.conv_block(x, kernel, jnp.zeros(5, jnp.float64), "valid", jax.nn.relu, 1, "native")
+        assert y.dtype == jnp.float64 and np.all(np.asarray(y) == 36)
+
+
+@needs_compiler
+def test_first_layer_computes_no_input_gradient():
+    x, kernel, bias = arrays((4, 12, 12, 1), 3, 8)
+    loss = lambda kernel: convolution.conv_block(x, kernel, bias, "same", jax.nn.relu, 2, "native").sum()
+    text = jax.jit(jax.grad(loss)).lower(kernel).compile().as_text()
+    assert "digits_kernel_gradient" in text and "digits_input_gradient" not in text
+
+
+def run(code, cache, **environment):
+    """Runs Python code in a process of its own, with a cache folder of its own; returns its output."""
+    environment = {**os.environ, "DIGITS_CACHE_DIR": str(cache), "JAX_PLATFORMS": "cpu", **environment}
+    result = subprocess.run([sys.executable, "-c", code], env=environment, cwd=ROOT, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr[-2000:]
+    return result.stdout
+
+
+COMPARE = """
+import jax
+from tests.models.ops import native_test as t
+assert t.native.available(), t.native.problem()
+for (x, width), size in [(((3, 13, 12, 1), 5), 3), (((2, 12, 15, 5), 33), 2), (((5, 14, 13, 32), 64), 3),
+                         (((2, 13, 17, 50), 20), 5), (((2, 13, 12, 20), 48), 7)]:
+    for window in (1, 2):
+        given = (*t.arrays(x, size, width), "same", jax.nn.relu, window)
+        t.assert_equal(t.value_and_gradients(*given, "native"), t.stock_value_and_gradients(*given))
+"""
+
+
+def test_of_several_that_lack_the_libraries_one_builds_them(tmp_path):
+    """With a compiler that notes every call and takes its time."""
+    compiler = tmp_path / "compiler"
+    compiler.write_text(f'#!/bin/sh\necho "$1" >> {tmp_path}/calls\nsleep 0.3\neval touch \\${{$#}}\n')
+    compiler.chmod(0o755)
+    paths = [tmp_path / "native" / name for name in ("one.so", "two.so")]
+    commands = [[str(compiler), path.stem] for path in paths]
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        list(pool.map(lambda _: native._build(commands, paths), range(3)))
+    assert sorted((tmp_path / "calls").read_text().split()) == ["one", "two"]
+    assert sorted((tmp_path / "native").iterdir()) == paths
+
+
+@needs_compiler
+@pytest.mark.skipif(os.uname().machine != "x86_64", reason="its instruction sets are x86's")
+@pytest.mark.skipif("DIGITS_SLOW_TESTS" not in os.environ, reason="a minute: only with DIGITS_SLOW_TESTS=1")
+@pytest.mark.parametrize("flags", ["-mno-avx512f", "-mno-avx"])
+def test_narrower_vectors_equal_stock(flags, tmp_path):
+    run(COMPARE, tmp_path, CXX=f"g++ {flags}")
+    assert len(list((tmp_path / "native").iterdir())) == 2
+
+
+@needs_compiler
+def test_batch_sharded_over_two_devices_equals_one():
+    code = """
+import jax, numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from tests.models.ops import native_test as t
+assert len(jax.devices()) == 2
+given = t.arrays((6, 14, 13, 16), 3, 32)
+mesh = Mesh(np.array(jax.devices()), ("data",))
+place = lambda a, *axes: jax.device_put(a, NamedSharding(mesh, PartitionSpec(*axes)))
+sharded = place(given[0], "data"), place(given[1]), place(given[2])
+static = ("same", jax.nn.relu, 2)
+t.assert_equal(t.value_and_gradients(*sharded, *static, "native"), t.stock_value_and_gradients(*given, *static))
+"""
+    run(code, machine.cache_dir(), JAX_NUM_CPU_DEVICES="2")
+
+
+@pytest.mark.parametrize("compiler, reason", [("/nowhere/c++", "no C++ compiler"), ("false", "false failed")])
+def test_without_a_compiler_everything_works_as_products(compiler, reason, tmp_path):
+    code = """
+import jax.numpy as jnp
+from digits.models.ops import convolution as layers; from digits.models.ops import native
+print(layers.choose("auto"), native.problem())
+print(layers.conv(jnp.ones((1, 5, 5, 2)), jnp.ones((3, 3, 2, 4)), "valid").sum())
+"""
+    first, second = run(code, tmp_path, CXX=compiler).splitlines()
+    assert first.startswith(f"dot {reason}") and float(second) == 9 * 4 * 18
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+def test_forced_without_a_compiler_is_refused(monkeypatch):
+    config = base.get_config()
+    config.model.family, config.model.blocks, config.model.convolution = "cnn", ((4,),), "native"
+    monkeypatch.setattr(native, "_loaded", lambda: "no C++ compiler was found")
+    with pytest.raises(errors.UserError, match="config.model.convolution is 'native'.*no C.. compiler was found"):
+        families.check(config.model)

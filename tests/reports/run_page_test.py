@@ -1,0 +1,33 @@
+"""Tables of the page on one run that a usual run does not show. The page is tested in report_test.py."""
+
+import types
+
+import pytest
+
+from digits.reports import run_page
+from tests.conftest import tiny_config
+
+
+@pytest.mark.parametrize(
+    "validation, shown",
+    [
+        ("test", "the 360 test images themselves"),
+        ("none", "none"),
+        ("last(700)", "1,700 images, last(700)"),
+        ("folds(3)", "1,700 images, folds(3), fold 2"),
+    ],
+)
+def test_the_table_of_the_data_says_how_it_was_split(validation, shown):
+    config = tiny_config()
+    config.data.validation, config.data.fold = validation, 2
+    counts = {"digest": "0123456789abcdef", "train": 1000, "validation": 1700, "test": 360}
+    run = types.SimpleNamespace(config=config, about={"data": counts}, validated_on_test=validation == "test")
+    table = run_page._data(run)
+    assert table["validation"] == shown and table["training"] == "1,000 images"
+    assert table["dataset"] == "optdigits (SHA-256 0123456789ab…)"
+
+
+def test_what_an_older_run_did_not_record_is_empty():
+    table = run_page._environment({"device": "cpu", "seconds": 1234.56, "peak_memory_bytes": 3 * 2**20})
+    assert table["training"] == "1,234.6 s" and table["peak memory of the process"] == "3 MiB"
+    assert {name for name, value in table.items() if value} == {"device", "training", "peak memory of the process"}

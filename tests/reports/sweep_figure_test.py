@@ -1,0 +1,102 @@
+"""What is drawn of a sweep."""
+
+from matplotlib import figure
+import pytest
+
+from digits.reports import sweep_figure, tables
+from tests.made_sweeps import KERNEL, RATE, rates, THREE
+
+
+@pytest.fixture
+def drawn(monkeypatch):
+    """The matplotlib figures that were saved."""
+    saved, save = [], figure.Figure.savefig
+
+    def savefig(self, *args, **kwargs):
+        saved.append(self)
+        save(self, *args, **kwargs)
+
+    monkeypatch.setattr(figure.Figure, "savefig", savefig)
+    return saved
+
+
+@pytest.mark.parametrize(
+    "values, kind",
+    [
+        ([0.001, 0.01], "log"),
+        ([1e-4, 2e-4, 5e-4, 1e-3], "log"),
+        ([32, 64, 128], "log"),
+        ([1, 2, 3, 4], "linear"),
+        ([0.0, 0.1, 1.0], "linear"),
+        ([-1, 100], "linear"),
+        ([100, 101, 102], "linear"),
+        ([3, 5], "linear"),
+        ([False, True], "categorical"),
+        (["adam", "sgd"], "categorical"),
+        ([3, (5, 3)], "categorical"),
+    ],
+)
+def test_the_axis_suits_the_values(values, kind):
+    assert sweep_figure.axis_kind(values) == kind
+
+
+def test_one_field_is_a_panel_with_all_values_on_its_axis(make_sweep, drawn):
+    tables.write_sweep(make_sweep(THREE))
+    (axes,) = drawn[0].axes
+    assert axes.get_xscale() == "log" and axes.get_yscale() == "linear"
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["0.001", "0.01", "0.1"]
+    assert (axes.get_xlabel(), axes.get_ylabel()) == (RATE, "val_accuracy (fraction)")
+    assert {text.get_text() for text in axes.texts} == {"2 of 3", "2 of 2"}
+    assert "configs/simple_cnn.py" in drawn[0].get_suptitle() and drawn[0].bbox.width == 1200
+
+
+def test_two_fields_are_a_heat_map_with_panels_beside(make_sweep, drawn):
+    cells = {(0.1, 3): 0.9, (0.1, 5): "diverged", (0.2, 3): 0.8, (0.2, 5): None, (0.3, 3): 0.95, (0.3, 5): 0.7}
+    sweep = tables.write_sweep(make_sweep([({RATE: r, KERNEL: k}, run) for (r, k), run in cells.items()]))
+    heat_map = next(axes for axes in drawn[0].axes if axes.images)
+    assert (heat_map.get_ylabel(), heat_map.get_xlabel()) == (RATE, KERNEL)
+    array = heat_map.images[0].get_array()
+    assert array.tolist() == [[0.9, None], [0.8, None], [0.95, 0.7]]
+    texts = {text.get_position()[::-1]: text.get_text() for text in heat_map.texts}
+    assert texts[0, 1] == "1 diverged" and texts[1, 1] == "1 unfinished" and texts[2, 0] == "0.9500"
+    hatched = [patch.get_xy() for patch in heat_map.patches if patch.get_hatch()]
+    framed = [patch.get_xy() for patch in heat_map.patches if not patch.get_hatch()]
+    assert sorted(hatched) == [(0.5, -0.5), (0.5, 0.5)] and framed == [(-0.48, 1.52)]
+    assert sweep.points[0].values == {RATE: 0.3, KERNEL: 3}
+    panels = [axes for axes in drawn[0].axes if axes.get_ylabel() == "val_accuracy (fraction)"]
+    assert {axes.get_xlabel() for axes in panels} == {RATE, KERNEL}
+    assert panels[0].get_ylim() == panels[1].get_ylim()
+
+
+def test_more_fields_are_a_panel_each_and_four_a_row(make_sweep, drawn):
+    fields = ("optimizer.momentum", "augment.rotation", "batch_size", "model.hidden_batch_norm", "optimizer.name")
+    low, high = (0.0, 0.0, 16, False, "adam"), (0.9, 10.0, 64, True, "sgd")
+    runs = [(dict(zip(fields, low)), 0.9)]
+    runs += [(dict(zip(fields, low)) | {field: value}, 0.8) for field, value in zip(fields, high)]
+    tables.write_sweep(make_sweep(runs))
+    assert [axes.get_xlabel() for axes in drawn[0].axes] == [
+        "optimizer.momentum", "augment.rotation (± degrees)", "batch_size (images)", *fields[3:],
+    ]  # fmt: skip
+    rows = [axes.get_subplotspec().rowspan.start for axes in drawn[0].axes]
+    assert rows == [0, 0, 0, 1, 1] and len({axes.get_ylim() for axes in drawn[0].axes}) == 1
+
+
+def test_seeds_alone_are_a_strip_and_a_single_run_is_no_figure(make_sweep, drawn):
+    tables.write_sweep(make_sweep([({"seed": seed}, 0.9 + seed / 100) for seed in range(3)]))
+    (axes,) = drawn[0].axes
+    assert axes.get_xlabel() == "val_accuracy (fraction)" and sorted(axes.lines[0].get_xdata()) == [0.9, 0.91, 0.92]
+    assert "mean ± std: 0.9100 ± 0.0100 (n = 3)" in axes.get_legend_handles_labels()[1]
+    tables.write_sweep(make_sweep([({"seed": 0}, 0.9)]))
+    tables.write_sweep(make_sweep(rates({5: [None, "diverged"]})))
+    assert len(drawn) == 1
+
+
+@pytest.mark.parametrize("chooses, scaled", [("val_accuracy", (0.1, 0.99)), ("val_loss", (0.01, 0.9))])
+def test_one_bad_value_does_not_press_the_others_together(make_sweep, drawn, chooses, scaled):
+    tables.write_sweep(make_sweep(rates({1: [0.1], 0.1: [0.99], 0.01: [0.97]}), chooses))
+    (axes,) = drawn[0].axes
+    place = lambda accuracy: axes.transData.transform((1, accuracy if "acc" in chooses else 1 - accuracy))[1]
+    part = abs(place(0.99) - place(0.97)) / abs(place(0.99) - place(0.1))
+    assert axes.get_yscale() == "function" and part > 0.2
+    low, high = axes.get_ylim()
+    assert low < scaled[0] and scaled[1] < high

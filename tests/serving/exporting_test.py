@@ -1,0 +1,266 @@
+"""Exports of every format, loaded in fresh processes without this project, and one sentence for mistakes."""
+
+import dataclasses
+import json
+import math
+import os
+import re
+import shutil
+import subprocess
+import sys
+import zipfile
+
+from flax import nnx
+import jax
+import numpy as np
+import pytest
+
+import digits
+from digits import data, errors, models
+from digits.config.values import config_from_json, with_values
+from digits.models import families, layers
+from digits.runs import loading
+from digits.serving import export_formats, exporting
+from digits.training import train
+from tests.conftest import ROOT, tiny_config
+
+# Runs the lines that the metadata of exports give, with one image and with several.
+STRANGER = """
+import json, sys
+
+class Missing:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in sys.argv[1].split(","):
+            raise ImportError(name + " is not installed here")
+
+sys.meta_path.insert(0, Missing())
+import numpy as np
+
+images, results = np.load("images.npy"), {}
+for name, path, usage in json.load(open("exports.json")):
+    for count in (1, len(images)):
+        scope = {"path": path, "images": images[:count]}
+        exec(usage, scope)
+        results[f"{name} {count}"] = np.asarray(scope["probabilities"])
+np.savez("results.npz", **results)
+"""
+
+
+@pytest.fixture(scope="module")
+def workdir(tmp_path_factory):
+    """A dense network after an epoch."""
+    config, folder = tiny_config(), tmp_path_factory.mktemp("runs") / "dense"
+    config.epochs, config.augment.rotation = 1, 0.0  # Augmentation takes longest to compile.
+    train.train_and_evaluate(config, folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def runs(workdir):
+    """The dense network; and a CNN with weights and statistics that let no layer go unnoticed."""
+    trained, rng = digits.load(workdir), np.random.default_rng(0)
+    values = {"family": "cnn", "blocks": ((4,), (6, 8)), "kernel_size": (3, 4), "padding": "same", "batch_norm": "conv"}
+    values |= {"pool": (2, 3), "block_dropout": 0.25, "hidden": (), "hidden_batch_norm": False}
+    values["convolution"] = "dot"  # Other than an export has, and nothing must be compiled for it.
+    config = with_values(trained.config, {f"model.{field}": value for field, value in values.items()})
+    network = nnx.eval_shape(lambda: models.build(config.model, 10, jax.random.key(0)))
+    graphdef, *shapes = families.split(network)
+
+    def weights(like):  # Larger than initial ones, and positive where they may be variances.
+        fan_in = math.prod(like.shape[:-1])
+        numbers = rng.normal(0, 2 / fan_in**0.5, like.shape) if like.ndim > 1 else rng.uniform(0.1, 0.5, like.shape)
+        return numbers.astype(np.float32)
+
+    model = nnx.merge(graphdef, *jax.tree.map(weights, shapes))
+    return {
+        "dense": dataclasses.replace(trained, config=with_values(trained.config, {"data.normalization": "column_l2"})),
+        "cnn": dataclasses.replace(trained, config=config, model=model),
+    }
+
+
+@pytest.fixture(scope="module")
+def exports(runs, tmp_path_factory):
+    """Gives the paths of both networks in a format, exported when they are first asked for."""
+    folder, made = tmp_path_factory.mktemp("exports"), {}
+
+    def paths(format):
+        for name, run in runs.items():
+            if (format, name) not in made:
+                made[format, name] = exporting.export(run, format, folder / f"{name}.{format}")
+        return {name: made[format, name].path for name in runs}
+
+    return paths
+
+
+def read_metadata(format, path):
+    """By nothing of this project."""
+    if format == "savedmodel":
+        return json.loads((path / "assets.extra" / "metadata.json").read_text())
+    if format == "onnx":
+        import onnxruntime
+
+        properties = onnxruntime.InferenceSession(path).get_modelmeta().custom_metadata_map
+        return {key: json.loads(value) for key, value in properties.items()}
+    return json.loads(zipfile.ZipFile(path).read("metadata.json"))
+
+
+def check_as_a_stranger(exports, runs, formats, missing, folder):
+    """Exports predict what their runs do, in a process that cannot import what is `missing`."""
+    images, expected = data.load("optdigits").test_images[:7], {}
+    for name, run in runs.items():
+        expected[name] = run.predict(images)
+        assert np.ptp(expected[name], axis=0).max() > 0.05  # Otherwise nothing could be told from it.
+    paths = {(format, name): path for format in formats for name, path in exports(format).items()}
+    usages = [(" ".join(key), str(path), read_metadata(key[0], path)["usage"]) for key, path in paths.items()]
+    (folder / "exports.json").write_text(json.dumps(usages))
+    np.save(folder / "images.npy", images)
+    env = {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "KERAS_BACKEND")}
+    command = [sys.executable, "-c", STRANGER, ",".join(missing)]
+    done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    results = np.load(folder / "results.npz")
+    for format, name in paths:
+        for count in (1, 7):
+            found = results[f"{format} {name} {count}"]
+            assert found.dtype == np.float32
+            np.testing.assert_allclose(found, expected[name][:count], atol=1e-5)
+
+
+def test_jax_needs_only_jax(exports, runs, tmp_path):
+    check_as_a_stranger(exports, runs, ["jax"], ["digits", "flax", "orbax", "ml_collections", "tensorflow"], tmp_path)
+
+
+def test_savedmodel_and_tflite_need_only_tensorflow(exports, runs, tmp_path):
+    pytest.importorskip("tensorflow")
+    check_as_a_stranger(exports, runs, ["savedmodel", "tflite"], ["digits", "flax", "jax", "jaxlib"], tmp_path)
+
+
+def test_onnx_needs_only_its_runtime(exports, runs, tmp_path, monkeypatch):
+    onnx, _ = pytest.importorskip("onnx"), pytest.importorskip("onnxruntime")
+    check_as_a_stranger(exports, runs, ["onnx"], ["digits", "flax", "jax", "tensorflow", "onnx"], tmp_path)
+    for path in exports("onnx").values():
+        onnx.checker.check_model(path, full_check=True)
+    monkeypatch.setattr(layers, "Flatten", nnx.Dropout)  # So that no rule is for the layers that are there.
+    with pytest.raises(errors.UserError, match="--format is 'onnx', which has no rule for the layer flatten_1: name"):
+        exporting.export(runs["cnn"], "onnx", tmp_path / "model.onnx")
+
+
+def test_jax_holds_standard_operations_in_float32_for_every_device(exports):
+    for name, path in exports("jax").items():
+        content = zipfile.ZipFile(path).read("model.jaxexport")
+        assert os.fsencode(ROOT) not in content  # Where this machine keeps its files is nobody's.
+        exported = jax.export.deserialize(bytearray(content))
+        assert exported.platforms == ("cpu", "cuda", "tpu")
+        text = exported.mlir_module()
+        assert set(re.findall(r"custom_call @(\w+)", text)) <= {"shape_assertion"}
+        assert ("stablehlo.convolution" in text) == (name == "cnn")
+        assert "HIGHEST" in text and "DEFAULT" not in text
+
+
+@pytest.mark.parametrize("format", export_formats.FORMATS)
+def test_an_export_says_what_it_is_and_holds_its_weights_once(format, exports, runs):
+    for package in export_formats.FORMATS[format].packages:
+        pytest.importorskip(package)
+    for name, path in exports(format).items():
+        found, run = read_metadata(format, path), runs[name]
+        assert found == export_formats.FORMATS[format].metadata(path)
+        assert config_from_json(found["config"]) == run.config
+        assert found["class_names"] == list("0123456789")
+        assert (found["format"], found["epoch"]) == (format, 1)
+        assert found["test_accuracy"] == run.result["test_accuracy"]
+        assert found["normalization"] == {"dense": "column_l2", "cnn": "unit"}[name]
+        assert (found["input"]["shape"], found["input"]["type"]) == (["n", 28, 28], "uint8")
+        assert (found["output"]["shape"], found["output"]["type"]) == (["n", 10], "float32")
+        assert found["versions"]["digits"] == digits.__version__
+    weights = sum(leaf.nbytes for leaf in jax.tree.leaves(families.split(runs["dense"].model)[1:]))
+    assert weights / 2 < exporting.size(exports(format)["dense"]) < 1.5 * weights
+
+
+def test_an_unfinished_run_has_no_test_accuracy(runs):
+    assert exporting.metadata(dataclasses.replace(runs["dense"], result=None), "jax")["test_accuracy"] is None
+
+
+def test_what_predicts_otherwise_is_refused_and_leaves_what_was_there(exports, runs, tmp_path, monkeypatch):
+    before = shutil.copy(exports("jax")["dense"], tmp_path / "before.zip")
+    content, right = before.read_bytes(), export_formats.probabilities
+    for offset, difference in ((2e-4, "2.0e-04"), (np.nan, "nan")):
+        monkeypatch.setattr(export_formats, "probabilities", lambda run: lambda x: right(run)(x) + np.float32(offset))
+        for output in (before, tmp_path / "new.zip"):
+            with pytest.raises(errors.UserError, match=f"256 test images .* by up to {difference}, more than 1e-04"):
+                exporting.export(runs["dense"], "jax", output)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["before.zip"] and before.read_bytes() == content
+
+
+def test_earlier_exports_are_replaced(exports, runs, tmp_path):
+    path = shutil.copy(exports("jax")["dense"], tmp_path / "model")
+    assert exporting.export(runs["cnn"], "jax", path).path == path
+    assert read_metadata("jax", path)["normalization"] == "unit"
+    assert list(tmp_path.iterdir()) == [path]
+    pytest.importorskip("tensorflow")
+    folder = tmp_path / "folder"
+    shutil.copytree(exports("savedmodel")["dense"], folder)
+    (folder / "variables" / "of_before").touch()
+    exporting.export(runs["cnn"], "savedmodel", folder)
+    assert read_metadata("savedmodel", folder)["normalization"] == "unit"
+    assert not (folder / "variables" / "of_before").exists()
+    assert sorted(tmp_path.iterdir()) == [folder, path]
+
+
+@pytest.mark.parametrize("kind", ["text", "zip", "folder", "savedmodel"])
+def test_what_is_no_earlier_export_is_not_replaced(kind, exports, runs, tmp_path):
+    path = tmp_path / "mine"
+    if kind == "text":
+        path.write_text("my notes")
+    elif kind == "zip":
+        zipfile.ZipFile(path, "w").writestr("metadata.json", '{"format": "other"}')
+    elif kind == "savedmodel":
+        pytest.importorskip("tensorflow")
+        shutil.copytree(exports("savedmodel")["dense"], path)
+    else:
+        path.mkdir()
+        (path / "notes").write_text("my notes")
+    before = {file: file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()}
+    for format in {"jax", *(["savedmodel"] if kind == "folder" else [])}:
+        for package in export_formats.FORMATS[format].packages:
+            pytest.importorskip(package)
+        with pytest.raises(errors.UserError, match=f"--output is .*mine, which exists and is no earlier .* {format}"):
+            exporting.export(runs["dense"], format, path)
+    assert before == {file: file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()}
+
+
+@pytest.mark.parametrize("format, package", [("savedmodel", "tensorflow"), ("tflite", "tensorflow"), ("onnx", "onnx")])
+def test_a_library_that_is_missing_is_named(format, package, runs, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(
+        errors.UserError, match=f"--format is '{format}', which needs {package}.*: pip install {package}"
+    ):
+        exporting.export(runs["dense"], format, tmp_path / "model")
+
+
+def test_mistakes_give_a_sentence(runs, workdir, tmp_path):
+    dense = runs["dense"]
+    with pytest.raises(errors.UserError, match="--format is 'pickle', but .* one of jax, savedmodel, tflite, onnx"):
+        exporting.export(workdir, "pickle")
+    with pytest.raises(errors.UserError, match="nowhere is no run"):
+        exporting.export(tmp_path / "nowhere", "jax")
+    (tmp_path / "sweep.json").touch()
+    with pytest.raises(errors.UserError, match="is a sweep, but one run is exported at a time"):
+        exporting.export(tmp_path, "jax")
+    with pytest.raises(errors.UserError, match="An ensemble of 2 runs"):
+        exporting.export(loading.Ensemble((dense, dense)), "jax", tmp_path / "model")
+    with pytest.raises(errors.UserError, match="output is missing"):
+        exporting.export(dense, "jax")
+    with pytest.raises(errors.UserError, match="--output is .*model, which cannot be written .File exists.: name"):
+        exporting.export(dense, "jax", tmp_path / "sweep.json" / "model")
+    elsewhere = with_values(dense.config, {"data.name": str(tmp_path / "mine.npz")})
+    with pytest.raises(errors.UserError, match=r"checked on test images .* --data_dir .*mine\.npz"):
+        exporting.export(dataclasses.replace(dense, config=elsewhere), "jax", tmp_path / "model")
+    assert [entry.name for entry in tmp_path.iterdir()] == ["sweep.json"]
+
+
+def test_the_command_writes_beside_the_run(workdir, run_module):
+    done = run_module("digits.export", f"--workdir={workdir}", "--format=jax")
+    assert done.returncode == 0 and done.stderr == ""
+    path = workdir / "model.jax.zip"
+    assert f"{path}: 0.0" in done.stdout and "of the run's on 256 test images" in done.stdout
+    assert read_metadata("jax", path)["format"] == "jax"

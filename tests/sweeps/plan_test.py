@@ -1,0 +1,92 @@
+"""Plans of sweeps: points from the command line and from sweep(), sweep.json, and the lines that open a sweep."""
+
+import json
+
+import pytest
+
+from digits import command_line
+from digits.errors import UserError
+from digits.sweeps import plan
+
+STUDY = """
+from configs import base
+
+def get_config():
+    return base.get_config()
+
+def sweep(config):
+    for width in range(1, config.epochs + 1):
+        yield {"model.hidden": (width,)}
+"""
+
+
+def planned(*arguments, file="quickstart", sample=None, metric="accuracy"):
+    given = command_line.read(["sweep", f"--config={file}", *arguments])
+    return plan.read(given, command_line.WORKDIR.value, sample, 0, metric)
+
+
+def test_every_combination_is_a_member_with_a_config_and_a_folder(tmp_path):
+    made = planned("--config.epochs=2", "--sweep.seed=0:2", "--sweep.model.hidden=(8,),(16,)", f"--workdir={tmp_path}")
+    assert made.names() == [f"seed={s},model.hidden=({w},)" for s in (0, 1) for w in (8, 16)]
+    assert [config.model.hidden for config in made.configs] == [(8,), (16,)] * 2
+    assert all(config.epochs == 2 and config.is_locked for config in made.configs)
+    assert made.workdir == tmp_path and made.config.seed == 0
+
+
+def test_the_default_folder_names_everything_that_tells_sweeps_apart():
+    drawn = planned("--sweep.optimizer.learning_rate=log(1e-4,1e-1)", "--config.epochs=2", sample=3)
+    assert drawn.workdir.parent.name == "runs" and len(drawn.values) == 3
+    expected = "quickstart_sweep,epochs=2,optimizer.learning_rate=log(1e-4,1e-1),sample=3,sample_seed=0"
+    assert drawn.workdir.name == expected
+
+
+def test_a_sweep_of_the_file_takes_the_changed_config(tmp_path):
+    path = tmp_path / "study.py"
+    path.write_text(STUDY)
+    made = planned("--config.epochs=3", file=path)
+    assert [values["model.hidden"] for values in made.values] == [(1,), (2,), (3,)]
+    assert len(planned("--config.epochs=3", "--sweep.seed=0:2", file=path).values) == 6
+    path.write_text(STUDY.replace('{"model.hidden": (width,)}', "width"))
+    with pytest.raises(UserError, match=r"sweep\(\) of .*study.py must yield points such as"):
+        planned(file=path)
+
+
+def test_where_nothing_is_swept_a_sentence_says_how():
+    with pytest.raises(UserError, match=r"Nothing is swept: .* or define sweep\(\) in configs/quickstart.py\."):
+        planned()
+
+
+def test_the_plan_is_written_and_another_one_is_refused_in_its_folder(tmp_path):
+    folder = f"--workdir={tmp_path / 'sweep'}"
+    made = planned("--sweep.seed=0:2", "--config.model.hidden=8", folder, metric="loss")
+    plan.write_plan(made)
+    written = json.loads((tmp_path / "sweep" / "sweep.json").read_text())
+    assert written["chooses"] == "val_loss" and written["validation_is_test"] is False and written["fields"] == ["seed"]
+    assert written["members"] == [{"name": f"seed={s}", "values": {"seed": s}} for s in (0, 1)]
+    assert written["config_file"] == "configs/quickstart.py" and written["overrides"] == {"model.hidden": [8]}
+    plan.write_plan(made)
+    with pytest.raises(UserError, match="holds a sweep with other overrides"):
+        plan.write_plan(planned("--sweep.seed=0:2", folder))
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "mine.txt").write_text("")
+    with pytest.raises(UserError, match="holds files but no sweep"):
+        plan.write_plan(planned("--sweep.seed=0:2", f"--workdir={tmp_path / 'other'}"))
+
+
+@pytest.mark.parametrize("validation, chooses", [("test", "test_accuracy"), ("none", "test_accuracy")])
+def test_where_there_is_no_validation_set_the_test_set_chooses(validation, chooses, tmp_path):
+    plan.write_plan(planned("--sweep.seed=0:2", f"--config.data.validation={validation}", f"--workdir={tmp_path}/s"))
+    written = json.loads((tmp_path / "s" / "sweep.json").read_text())
+    assert written["chooses"] == chooses and written["validation_is_test"] is (validation == "test")
+
+
+def test_the_opening_lines_count_points_repetitions_and_programs(tmp_path):
+    made = planned(
+        "--sweep.seed=0:3", "--sweep.epochs=2,5", "--config.data.validation=folds(4)", "--sweep.data.fold=0:4",
+        f"--workdir={tmp_path}",
+    )  # fmt: skip
+    first, second = plan.opening_line(made, programs=2, finished=5).splitlines()
+    points = "2 points x 3 seeds x 4 folds = 24 runs of 2 to 5 epochs as 2 programs; 5 finished before"
+    assert first == f"configs/quickstart.py: {points}" and second == str(tmp_path)
+    one = plan.opening_line(planned("--sweep.seed=0:2"), programs=1, finished=0)
+    assert "1 point x 2 seeds = 2 runs of " in one and " epochs as 1 program\n" in one

@@ -1,0 +1,56 @@
+"""The recorder: what a run shows and writes, and that only the first of several processes does so."""
+
+import numpy as np
+import pytest
+
+from digits.runs.workdir import Workdir
+from digits.runtime import processes
+from digits.training.program import Examples
+from digits.training.recorder import Outputs, Recorder
+from digits.training.terminal import Terminal
+
+LINE = {"epoch": 1, "loss": 0.5, "accuracy": 0.75, "val_loss": None, "val_accuracy": None}
+LINE |= {"learning_rate": 1e-3, "seconds": 2.0, "images_per_second": 10.0}
+ABOUT = {"data": {"digest": "0" * 64, "train": 20, "validation": 0, "test": 10}, "config_file": "configs/x.py"}
+
+
+def report(config, folder, images):
+    """An epoch and a result through a recorder."""
+    workdir = Workdir(folder)
+    recorder = Recorder(config, workdir, ABOUT, Outputs(Terminal(), images, profiled=True))
+    with recorder.progress(1, images=20, done=0):
+        recorder.images(20)
+    recorder.first_step(1.5)
+    recorder.epoch(LINE)
+    recorder.close()
+    return recorder
+
+
+def test_the_first_process_shows_and_writes(tiny, tmp_path, capsys):
+    seen = []
+    tiny.data.validation = "none"
+    recorder = report(tiny, tmp_path, seen.append)
+    out = capsys.readouterr().out
+    assert "(compilation 1.5 s of it)" in out and "epoch 1/3  loss 0.5000  accuracy 0.7500  lr 1.00e-03" in out
+    assert seen == [20] and Workdir(tmp_path).history() == [LINE] and recorder.profile.active
+    examples = Examples((), None, (np.zeros((10, 28, 28), np.uint8), np.zeros(10, int)), ("a", "b"), ABOUT["data"])
+    result = recorder.result({"test_loss": 0.25, "test_accuracy": 0.5, "epochs": 1}, examples, None)
+    assert Workdir(tmp_path).result() == result
+    assert (result["seconds"], result["compile_seconds"], result["config_file"]) == (2.0, 1.5, "configs/x.py")
+    assert "test loss 0.2500  test accuracy 0.5000" in capsys.readouterr().out
+
+
+def test_another_process_shows_and_writes_nothing(tiny, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(processes, "first", lambda: False)
+    tiny.tensorboard, seen = True, []
+    recorder = report(tiny, tmp_path, seen.append)
+    assert capsys.readouterr() == ("", "") and not list(tmp_path.iterdir())
+    assert seen == [20] and not recorder.profile.active and not recorder.moves
+
+
+@pytest.mark.parametrize(("outputs", "moves"), [(Outputs(), False), (Outputs(moves=True), True)])
+def test_a_member_of_a_population_says_nothing_by_itself(tiny, tmp_path, capsys, outputs, moves):
+    recorder = Recorder(tiny, Workdir(tmp_path), ABOUT, outputs)
+    recorder.epoch(LINE)
+    assert capsys.readouterr() == ("", "") and Workdir(tmp_path).history() == [LINE]
+    assert recorder.moves is moves

@@ -2,7 +2,7 @@
 
     python -m benchmarks.operations --model=deep_cnn --json=benchmarks/results/operations_deep_cnn.json
 
-Every way trains the same network in this process, on images that lie on the device, for about two seconds a round:
+Every way trains the same network in this process, on images that lie on the device, for some seconds a round:
 
 native: the compiled epoch with the convolutions of `digits/convolution.cc`, or without convolutions.
 bernoulli: the same with `jax.random.bernoulli` for dropout.
@@ -17,6 +17,7 @@ import time
 from typing import Any
 from unittest import mock
 
+from absl import flags
 from flax import nnx
 import jax
 import jax.numpy as jnp
@@ -28,7 +29,7 @@ from digits.models import families
 from digits.models.ops import dropout
 from digits.training import step
 
-SECONDS = 2.0  # About how long each way trains in a round.
+_SECONDS = flags.DEFINE_float("seconds", 2.0, "For about how long each way trains in a round.", lower_bound=0)
 
 
 def dropout_by_bernoulli(x, rate, key, bits=None, shard=None):
@@ -91,7 +92,7 @@ def compare(_folder) -> dict[str, Any]:
         train(1)
         started = time.perf_counter()
         train(3)
-        wanted = round(3 * SECONDS / (time.perf_counter() - started))
+        wanted = round(3 * _SECONDS.value / (time.perf_counter() - started))
         steps = max(3, min(wanted, len(dataset.train_labels) // config.batch_size))
         reports[way] = {"steps": steps, "rounds": []}
     for number in range(1, command.ROUNDS.value + 1):

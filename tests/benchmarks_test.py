@@ -42,6 +42,7 @@ def test_layers_are_those_of_digits_in_their_order(name):
     import jax
 
     config, layers = resolved(name)
+    config.model.convolution = "stock"  # The compiled ones would have to be compiled.
     model = nnx.eval_shape(lambda: models.build(config.model, 10, jax.random.key(0)))
     pools = [window for n in model.names if (window := getattr(getattr(model, n), "window", 0))]
     names = [row.name for row in summary.describe(model)]
@@ -233,8 +234,10 @@ def test_table_renders_what_is_committed(tmp_path):
         "steps": 30,
         "weights": apart,
     }
+    ways = {"native": seconds(0.1, 0.2), "bernoulli": seconds(0.3, 0.2), "dot": seconds(1), "stock call": seconds(4)}
+    operations = startup | {"kind": "operations", "load": [1.2, 3.4], "contestants": ways}
     written = (("a", peers_file()), ("b", startup), ("c", agreement), ("d", population), ("e", sweep), ("f", compared))
-    for name, content in written:
+    for name, content in (*written, ("g", operations)):
         (tmp_path / f"{name}.json").write_text(json.dumps(content))
     assert table.main(["table", f"--results={tmp_path}", f"--readme={tmp_path}/README.md"]) == 0
     page = (tmp_path / "README.md").read_text()
@@ -251,6 +254,9 @@ def test_table_renders_what_is_committed(tmp_path):
     assert sweep_row in page
     assert "| `simple_cnn` | 30 | 1e+00 | 5e-01 | 2e-01 | 1e-01 | 6e-02 | Some CPU" in page
     assert "](results/devices_simple_cnn.png)" in page
+    spreads = "7.50 [5.00-10.0] | 4.17 [3.33-5.00] | 2.00 [1.00-3.00]"
+    assert f"| `dense_32_32` | {spreads} | 2 | 1-3 | Some CPU" in page
+    assert "| `dense_32_32` | 1.00 [1.00-1.00] | 0.250 [0.250-0.250] | 4.00 [4.00-4.00] | 1 | 1-3 | Some CPU" in page
     for words in ("Some CPU, 2 cores", "Without `keras_jax`: not installed.", "torch_compile 1.0", "used 0.50 cores"):
         assert words in page
 
@@ -286,6 +292,17 @@ def test_a_broken_result_gives_one_sentence(tmp_path, capsys, content, words):
     (tmp_path / "x.json").write_text(content)
     assert table.main(["table", f"--results={tmp_path}", f"--readme={tmp_path}/README.md"]) == 2
     assert words in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_operations_end_to_end(tmp_path, run_module):
+    file = tmp_path / "out.json"
+    overrides = ("--set=data.name=optdigits", "--set=model.hidden=8,", "--set=batch_size=500", "--seconds=0.01")
+    done = run_module("benchmarks.operations", "--model=dense_dropout", *overrides, "--rounds=2", f"--json={file}")
+    assert done.returncode == 0, done.stderr
+    measured = json.loads(file.read_text())
+    assert [len(report["rounds"]) for report in measured["contestants"].values()] == [2, 2]
+    assert "bernoulli" in done.stdout and "steps/s" in done.stdout
 
 
 @pytest.mark.slow

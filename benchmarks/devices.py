@@ -3,8 +3,8 @@
     python -m benchmarks.devices simple_cnn plateau_cnn --data_dir=FOLDER --folder=benchmarks/results
 
 For every config and number of devices: the weights after 30 steps on MNIST, in float64 and in float32, each relative to
-their own size; and the losses of two epochs of the first images, overlaid in FOLDER/devices_CONFIG.png. Everything is in
-FOLDER/devices_CONFIG.json too. Convolutions are matrix products: the compiled ones know float32 alone.
+their own size; and the losses of two epochs of the first images, overlaid in FOLDER/devices_CONFIG.png. Everything is
+in FOLDER/devices_CONFIG.json too. Convolutions are matrix products: the compiled ones know float32 alone.
 
 The measure of it is what rounding does to one device's training: its weights in float32 against those in float64.
 Training makes rounding grow, and at the kink of a ReLU or where pixels tie in pooling the last bit decides which way a
@@ -70,7 +70,10 @@ def train(config, images, labels, devices: int, dtype: Any, epochs: int = 1) -> 
         step.make_train_step(config, graphdef, steps), len(labels), config.batch_size, devices.count
     )
     run = devices.jit(devices.each(run_steps), donate_argnums=(0, 1))
-    as_dtype = lambda a: a.astype(np.float32).astype(dtype) if jnp.issubdtype(a.dtype, jnp.floating) else a
+
+    def as_dtype(a):
+        return a.astype(np.float32).astype(dtype) if jnp.issubdtype(a.dtype, jnp.floating) else a
+
     state = devices.put(jax.tree.map(as_dtype, jax.device_get(step.init_state(config, 10))))
     images, labels = devices.put((images, labels))
     zero = jax.tree.map(as_dtype, jax.device_get(step.TrainMetrics.empty()))

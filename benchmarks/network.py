@@ -44,7 +44,9 @@ def layers(model: dict, classes: int) -> list[Layer]:
     """The layers of a `config.model`, read from JSON. A pooling window of 1, an identity, gives no layer."""
     found, (side, _, channels) = [], SHAPE
     padding, activation, init = model["padding"], model["activation"], model["kernel_init"]
-    each = lambda field, count: _each(model[field], count)
+
+    def each(field, count):
+        return _each(model[field], count)
 
     def norm_and_dropout(norm, rate, width):
         if norm:

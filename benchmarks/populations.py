@@ -4,8 +4,8 @@
     python -m benchmarks.populations --model=dense_32_32 --members=10 --commands --rounds=1
 
 In every round each way trains all members for as many steps. With --commands the real commands are timed instead:
-one `python -m digits.sweep --sweep.seed=0:MEMBERS` (with --folds, of folds) against as many `python -m digits.main`, from
-start to end.
+one `python -m digits.sweep --sweep.seed=0:MEMBERS` (with --folds, of folds) against as many `python -m digits.main`,
+from start to end.
 """
 
 import concurrent.futures

@@ -131,7 +131,10 @@ def prepare(config, data_dir: str | None, folder: pathlib.Path) -> tuple[Problem
     order = order[: len(order) // config.batch_size * config.batch_size]
     arrays = {"images": images[order], "labels": labels[order]}
     arrays |= {"test_images": test_images[:TEST_IMAGES], "test_labels": test_labels[:TEST_IMAGES]}
-    normalize = lambda images: np.asarray(transforms.normalize(images, config.data.normalization))
+
+    def normalize(images):
+        return np.asarray(transforms.normalize(images, config.data.normalization))
+
     arrays |= {name.replace("images", "inputs"): normalize(arrays[name]) for name in ("images", "test_images")}
     for name, array in arrays.items():
         np.save(folder / f"{name}.npy", array)

@@ -102,7 +102,10 @@ def startup_spreads(measured: dict[str, Any]) -> dict[str, Spread]:
 
 def row_cells(row: dict, report: dict[str, Any]) -> list[str]:
     """A contestant's row of the table, as texts, in the order of HEADINGS."""
-    cell = lambda key, form: form.format(report[key]) if report.get(key) is not None else "-"
+
+    def cell(key, form):
+        return form.format(report[key]) if report.get(key) is not None else "-"
+
     return [
         str(row["steps"]),
         number(row["images"].median),

@@ -88,7 +88,10 @@ def main() -> None:
     # Libraries print; the answers need a line of their own.
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
-    say = lambda **content: answers.write(json.dumps(content) + "\n")
+
+    def say(**content):
+        return answers.write(json.dumps(content) + "\n")
+
     name, folder = sys.argv[1:]
     entry, task = CONTESTANTS[name], problem.read(folder)
     module = importlib.import_module(f"benchmarks.contestants.{entry.module}")

@@ -14,7 +14,7 @@ from absl import flags
 
 from digits.config.experiment_files import Given, load
 from digits.config.values import convert, field_type
-from digits.errors import paths, UserError
+from digits.errors import UserError, paths
 from digits.runtime.signals import Interrupted
 
 # The flags of the commands that train; others have flags of their own, some of the same names.

@@ -2,8 +2,8 @@
 
     python -m digits.export --workdir=runs/simple_cnn --format=onnx
 
-Formats: jax (needs only JAX to run), savedmodel (TensorFlow), tflite (TensorFlow Lite, LiteRT) and onnx (ONNX Runtime and
-many others). What jax writes is read by every JAX of the six months after, and longer. In each of them
+Formats: jax (needs only JAX to run), savedmodel (TensorFlow), tflite (TensorFlow Lite, LiteRT) and onnx (ONNX Runtime
+and many others). What jax writes is read by every JAX of the six months after, and longer. In each of them
 
     input   images         uint8    n x 28 x 28   pixels of 0 to 255, white on black like MNIST; n from 1
     output  probabilities  float32  n x classes   each row sums to 1

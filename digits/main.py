@@ -12,8 +12,8 @@ import pathlib
 import sys
 
 from digits import command_line
-from digits.config.experiment_files import default_workdir, Given, listing
-from digits.errors import paths, UserError
+from digits.config.experiment_files import Given, default_workdir, listing
+from digits.errors import UserError, paths
 
 
 def main(argv: list[str]) -> int:

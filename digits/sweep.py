@@ -1,6 +1,7 @@
 """Trains every point of a sweep, as few programs as its shapes allow, and writes its table and figure.
 
-    python -m digits.sweep --config=configs/simple_cnn.py --sweep.optimizer.learning_rate=3e-4,1e-3,3e-3 --sweep.seed=0:10
+    python -m digits.sweep --config=configs/simple_cnn.py --sweep.optimizer.learning_rate=3e-4,1e-3,3e-3
+    --sweep.seed=0:10
     python -m digits.sweep --config=configs/simple_cnn.py --sample=50 \\
         --sweep.optimizer.learning_rate="log(1e-4,1e-1)" --sweep.optimizer.beta_1="uniform(0.8,0.99)" --sweep.seed=0:3
     python -m digits.sweep --config=configs/two_conv.py --config.data.validation="folds(5)" --sweep.data.fold=0:5

@@ -6,7 +6,7 @@
     studies/      the five studies: arms, claims, lessons
     judging/      what a study is, and how the figures of its runs decide a claim
 
-A room imports from rooms below it and from `digits`; nothing in `digits` imports from here. Only reproduction.py needs JAX.
-RESULTS.md, results/*.md and figures/ are written by `python -m experiments.reproduce --render`: do not edit them.
+A room imports from rooms below it and from `digits`; nothing in `digits` imports from here. Only reproduction.py needs
+JAX. RESULTS.md, results/*.md and figures/ are written by `python -m experiments.reproduce --render`: do not edit them.
 Start reading with `studies/regularisation.py`, then `judging/study.py`.
 """

@@ -20,7 +20,7 @@ from digits import command_line
 from digits import sweep as digits_sweep
 from digits.config.values import with_values
 from digits.errors import require
-from experiments.studies.kernel_sizes import best_line, KERNEL_SIZES, score_line
+from experiments.studies.kernel_sizes import KERNEL_SIZES, best_line, score_line
 
 
 def get_config():

@@ -4,9 +4,10 @@
     python -m experiments.progress_bar --data_dir=FOLDER simple_cnn_batchnorm
 
 A metric's value after a step is already the mean since the epoch's beginning. The bar shows the mean of these means
-(github.com/keras-team/keras, issues 19934, 20788 and 21301), and so counts an epoch's first steps many times. In the first
-epoch they are its worst steps. In later epochs they are often its best, unless dropout is on, because the images of the
-epoch before are still remembered. The notebook's histories are lost; its training losses and accuracies are the bar's.
+(github.com/keras-team/keras, issues 19934, 20788 and 21301), and so counts an epoch's first steps many times. In the
+first epoch they are its worst steps. In later epochs they are often its best, unless dropout is on, because the images
+of the epoch before are still remembered. The notebook's histories are lost; its training losses and accuracies are the
+bar's.
 """
 
 from collections.abc import Iterator

@@ -212,7 +212,10 @@ def test_table_renders_what_is_committed(tmp_path):
     }  # fmt: skip
     figures = {"loss": 0.5, "accuracy": 0.25, "test_loss": 0.125, "test_accuracy": 0.75, "seconds": 1.0}
     agreement = startup | {"kind": "agreement", "seed": 7, "contestants": {"stock": {"rounds": [figures]}}}
-    seconds = lambda *values: {"rounds": [{"round": i, "seconds": value} for i, value in enumerate(values)]}
+
+    def seconds(*values):
+        return {"rounds": [{"round": i, "seconds": value} for i, value in enumerate(values)]}
+
     alone = seconds(4.0, 6.0) | {"steps": 50, "workers": 2}
     population = startup | {
         "kind": "population",
@@ -400,7 +403,10 @@ def test_only_one_process_runs_at_a_time(fake):
     race = driver.Race(0.05, lambda text: None)
     for name in ("a", "b"):
         race.enter(fake(name))
-    state = lambda racer: _state(racer.process.pid)
+
+    def state(racer):
+        return _state(racer.process.pid)
+
     assert {state(racer) for racer in race.racers.values()} == {"T"}
     with race.racers["a"].turn():
         assert state(race.racers["a"]) != "T" and state(race.racers["b"]) == "T"

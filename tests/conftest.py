@@ -16,12 +16,12 @@ from tests import browsing, made_sweeps
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 os.environ["KERAS_BACKEND"] = "jax"  # Before anything imports Keras, the reference of the tests in parity/.
-# Most tests are of what is computed and recorded: there, programs are compiled with few of XLA's optimizations, which take
-# a third of such a test's time. Files that hold numerics against others' have all of them.
+# Most tests are of what is computed and recorded: there, programs are compiled with few of XLA's optimizations, which
+# take a third of such a test's time. Files that hold numerics against others' have all of them.
 _FEW_OPTIMIZATIONS = "JAX_DISABLE_MOST_OPTIMIZATIONS"
 os.environ.setdefault(_FEW_OPTIMIZATIONS, "1")
-# Of the two code generators that this XLA has for fused operations on the CPU, the older compiles in a third of the time;
-# and two processes that test at once gain nothing from splitting a program to compile its parts at once.
+# Of the two code generators that this XLA has for fused operations on the CPU, the older compiles in a third of the
+# time; and two processes that test at once gain nothing from splitting a program to compile its parts at once.
 _FAST_TO_COMPILE = "--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
 # An XLA that does not know an option ends the process.
 if importlib.metadata.version("jaxlib").startswith("0.10.") and _FAST_TO_COMPILE not in os.environ.get("XLA_FLAGS", ""):

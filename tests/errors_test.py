@@ -2,7 +2,7 @@
 
 import pytest
 
-from digits.errors import paths, require, UserError
+from digits.errors import UserError, paths, require
 
 
 def test_a_sentence_names_field_value_and_what_is_accepted():
@@ -12,9 +12,7 @@ def test_a_sentence_names_field_value_and_what_is_accepted():
 
 
 def test_a_path_that_the_system_refuses_is_a_mistake_and_a_missing_file_is_not(tmp_path):
-    with pytest.raises(UserError, match=r"x cannot be used \(File name too long\)\.$"):
-        with paths():
-            (tmp_path / ("x" * 300)).stat()
-    with pytest.raises(FileNotFoundError):
-        with paths():
-            (tmp_path / "gone").stat()
+    with pytest.raises(UserError, match=r"x cannot be used \(File name too long\)\.$"), paths():
+        (tmp_path / ("x" * 300)).stat()
+    with pytest.raises(FileNotFoundError), paths():
+        (tmp_path / "gone").stat()

@@ -21,7 +21,7 @@ from digits.runtime import signals
 from digits.training import startup, train
 from digits.training.loop import Loop
 from digits.training.program import Shared
-from digits.training.run import prepare, Run
+from digits.training.run import Run, prepare
 from tests import conftest
 from tests.training.train_test import assert_same_bits
 
@@ -56,7 +56,10 @@ def kill(folder: pathlib.Path, count: int, rng: np.random.Generator) -> int:
     # The processes begin with everything imported.
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["digits.training.train", "orbax.checkpoint", "tests.training.train_test"])
-    start = lambda workdir: context.Process(target=_train, args=(workdir, folder / "output"))
+
+    def start(workdir):
+        return context.Process(target=_train, args=(workdir, folder / "output"))
+
     for name in ("first", "whole"):  # The first one waits for the imports.
         began, whole = time.monotonic(), start(folder / name)
         whole.start()
@@ -137,9 +140,10 @@ def outcome(workdir: pathlib.Path, whole: pathlib.Path) -> str:
         return "refused"
     images = np.random.default_rng(0).integers(0, 256, (5, 28, 28)).astype(np.uint8)
     np.testing.assert_array_equal(run.predict(images), expected.predict(images))
-    timeless = lambda records: [
-        {k: v for k, v in r.items() if k not in ("seconds", "images_per_second")} for r in records
-    ]
+
+    def timeless(records):
+        return [{k: v for k, v in r.items() if k not in ("seconds", "images_per_second")} for r in records]
+
     assert timeless(run.records) == timeless(expected.records) and run.config == expected.config
     for figure in ("test_loss", "test_accuracy", "tested_epoch", "seed", "epochs"):
         assert run.result is None or run.result[figure] == expected.result[figure]

@@ -1,4 +1,5 @@
-"""What several devices compute, for tests/runtime/devices_test.py: a process of its own, because devices are simulated before JAX starts.
+"""What several devices compute, for tests/runtime/devices_test.py: a process of its own, because devices are simulated
+before JAX starts.
 
 Prints, as JSON, the largest difference from one device of every kind of array after an epoch, relative to its largest
 value, by case and number of devices.

@@ -20,7 +20,7 @@ from digits.sweeps import population
 from digits.training import train
 from tests import drawing
 from tests.conftest import tiny_config
-from tests.drawing import BLACK, coloured, encoded, placed, WHITE, written
+from tests.drawing import BLACK, WHITE, coloured, encoded, placed, written
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +40,10 @@ def plain_config():
 @pytest.fixture
 def pictures(tmp_path):
     """A picture of a 2 beside a 6, one of a 3, one that is damaged, and one that is not there."""
-    glyph = lambda digit: written(digit, 100, 0.1, seed=digit)
+
+    def glyph(digit):
+        return written(digit, 100, 0.1, seed=digit)
+
     two = placed(glyph(2), 300, 140, 0.1, 0.5) + placed(glyph(6), 300, 140, 0.9, 0.5)
     (tmp_path / "two.png").write_bytes(encoded(coloured(two, BLACK, WHITE)))
     (tmp_path / "three.jpg").write_bytes(encoded(coloured(placed(glyph(3), 200, 200, 0, 1), WHITE, BLACK), "JPEG"))

@@ -78,7 +78,10 @@ def folder(tmp_path_factory):
     config.documented.test_accuracy = 0.5
     rates = {"a": (0.01, 0), "b": (0.01, 1), "c": (1e-5, 0), "unfinished": (1e-5, 1)}
     values = {name: {"optimizer.learning_rate": rate, "seed": seed} for name, (rate, seed) in rates.items()}
-    origin = lambda name: {"config_file": "configs/tiny.py", "overrides": values[name]}
+
+    def origin(name):
+        return {"config_file": "configs/tiny.py", "overrides": values[name]}
+
     members = [population.Member(with_values(config, v), folder / n, origin(n)) for n, v in values.items()]
     population.train_members(members)
     (folder / "unfinished" / "result.json").unlink()

@@ -10,7 +10,7 @@ from digits import models
 from digits.config.values import config_from_json
 from digits.models import families, inference
 from digits.runtime import machine
-from digits.training.step import compile_steps, init_state, make_run_steps, make_train_step, TrainMetrics
+from digits.training.step import TrainMetrics, compile_steps, init_state, make_run_steps, make_train_step
 
 
 class Contestant:

@@ -1,7 +1,8 @@
 """Declares every field of a config: what it accepts and what it means. Needs no JAX.
 
 From this table come the checks of single fields, the conversion of `--config.NAME=` and `--sweep.NAME=`, the output of
-`--fields` and the page docs/fields.md. The defaults stand in configs/base.py, rules between fields in digits/training/checks.py.
+`--fields` and the page docs/fields.md. The defaults stand in configs/base.py, rules between fields in
+digits/training/checks.py.
 """
 
 from collections.abc import Callable

@@ -16,8 +16,8 @@ import zlib
 
 from ml_collections import ConfigDict
 
-from digits.config.fields import Field, FIELDS
-from digits.errors import require, UserError
+from digits.config.fields import FIELDS, Field
+from digits.errors import UserError, require
 
 # The errors of ast.literal_eval, and of making a float of a whole number that is too large for one.
 _UNREADABLE = (ValueError, SyntaxError, TypeError, MemoryError, RecursionError, OverflowError)

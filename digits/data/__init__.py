@@ -4,13 +4,13 @@
     splits = data.split(dataset, config.data)
 
 Imports `runtime`. Every other room may import it. Start with sources.py: `load`. idx.py, npz.py, folders.py, tfds.py
-and optdigits.py read one kind of source each; transforms.py, the only one that needs JAX, works inside the compiled step;
-pictures/ turns photos and drawings into images in MNIST's form.
+and optdigits.py read one kind of source each; transforms.py, the only one that needs JAX, works inside the compiled
+step; pictures/ turns photos and drawings into images in MNIST's form.
 """
 
 from digits.data.dataset import Dataset
 from digits.data.sources import load
-from digits.data.splits import indices, split, Splits
+from digits.data.splits import Splits, indices, split
 from digits.data.writers import writers_of
 
 __all__ = ["Dataset", "Splits", "indices", "load", "split", "writers_of"]

@@ -7,7 +7,7 @@ import zlib
 
 import numpy as np
 
-from digits.data.idx import LARGEST, MOST_FROM_A_BYTE, numbered, SIDE, Source
+from digits.data.idx import LARGEST, MOST_FROM_A_BYTE, SIDE, Source, numbered
 from digits.data.pictures import opening
 from digits.errors import UserError
 

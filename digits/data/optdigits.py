@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from digits.data.idx import numbered, Source
+from digits.data.idx import Source, numbered
 from digits.data.pictures import mnist_form
 
 

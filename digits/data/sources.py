@@ -13,7 +13,7 @@ import numpy as np
 
 from digits.data import folders, optdigits, splits, tfds
 from digits.data.dataset import Dataset
-from digits.data.idx import read_idx, Source
+from digits.data.idx import Source, read_idx
 from digits.data.npz import NPZ_ERRORS, read_npz
 from digits.errors import UserError
 from digits.runtime import machine

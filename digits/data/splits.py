@@ -10,7 +10,7 @@ from digits.config.fields import FIELDS
 from digits.config.values import check_fields
 from digits.data import writers
 from digits.data.dataset import Dataset
-from digits.errors import require, UserError
+from digits.errors import UserError, require
 
 _SPLITS = {
     "none": r"none", "test": r"test", "last": r"last\((\d{1,30})\)", "folds": r"folds\((\d{1,30})\)",

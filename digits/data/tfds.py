@@ -17,7 +17,7 @@ import zipfile
 
 import numpy as np
 
-from digits.data.idx import IDX_FILES, read_idx_files, SIDE, Source
+from digits.data.idx import IDX_FILES, SIDE, Source, read_idx_files
 from digits.data.pictures import opening
 from digits.errors import UserError
 from digits.runtime.tensorflow_extra import import_tensorflow

@@ -8,7 +8,7 @@ import numpy as np
 from digits.data import splits
 from digits.data.dataset import Dataset
 from digits.data.idx import idx_in, read_idx_file
-from digits.errors import require, UserError
+from digits.errors import UserError, require
 from digits.runtime import machine
 
 

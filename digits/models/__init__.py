@@ -2,8 +2,8 @@
 
     model = models.build(config.model, classes=10, key=jax.random.key(0))
 
-Imports `data` and `runtime`; `runs`, `training`, `reports`, `serving` and `sweeps` may import it. Start with families.py:
-`Dense` and `CNN`, two classes that cover every documented architecture.
+Imports `data` and `runtime`; `runs`, `training`, `reports`, `serving` and `sweeps` may import it. Start with
+families.py: `Dense` and `CNN`, two classes that cover every documented architecture.
 """
 
 from digits.models.families import build

@@ -5,17 +5,17 @@ its layers in the order of their creation. A call with a random key trains: drop
 the statistics of the batch and updates its moving ones.
 """
 
+from collections.abc import Sequence
 import math
-from typing import Sequence
 
 from flax import nnx
 import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
-from digits.config.numbers import each, Number
+from digits.config.numbers import Number, each
 from digits.config.values import check_fields
-from digits.errors import require, UserError
+from digits.errors import UserError, require
 from digits.models import layers
 from digits.models.layers import BatchNorm, ConvBlock, Dropout, Flatten, Linear, MaxPool
 from digits.models.ops import native

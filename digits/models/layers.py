@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
-from digits.config.numbers import dropout_bits, Number
+from digits.config.numbers import Number, dropout_bits
 from digits.models.ops import convolution, dropout
 from digits.runtime.devices import Shard
 

@@ -15,7 +15,7 @@ from digits.config.values import flat
 from digits.errors import UserError
 from digits.reports import sweep_figure, tables
 from digits.reports.judged_run import JudgedRun, SharedByRuns
-from digits.runs.sweep_folder import read_sweep, Sweep
+from digits.runs.sweep_folder import Sweep, read_sweep
 
 MOST = len(COLOURS)  # Each run has a colour of its own.
 

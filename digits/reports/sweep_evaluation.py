@@ -13,7 +13,7 @@ from digits.config import numbers as config_numbers
 from digits.reports.evaluation_text import IMAGES
 from digits.reports.judged_run import JudgedRun, SharedByRuns, with_interval
 from digits.runs import loading
-from digits.runs.sweep_folder import Point, read_sweep, Sweep
+from digits.runs.sweep_folder import Point, Sweep, read_sweep
 
 
 def evaluate(path: pathlib.Path, split: str, shared: SharedByRuns) -> dict[str, Any]:

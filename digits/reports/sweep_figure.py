@@ -9,7 +9,7 @@ import math
 import textwrap
 from typing import Any
 
-from digits.analysis.figures.style import BLUE, DPI, png, SKY, styled, VERMILLION
+from digits.analysis.figures.style import BLUE, DPI, SKY, VERMILLION, png, styled
 from digits.analysis.statistics import summarize
 from digits.runs.sweep_folder import Sweep, SweptRun
 

@@ -6,7 +6,7 @@ import os
 from typing import Any
 
 from digits.runs.files import write
-from digits.runs.sweep_folder import FIGURES, read_sweep, REPETITIONS, Sweep, VALIDATED_ON_TEST
+from digits.runs.sweep_folder import FIGURES, REPETITIONS, VALIDATED_ON_TEST, Sweep, read_sweep
 
 
 def headline(sweep: Sweep) -> str:

@@ -16,7 +16,8 @@ def curves(config_file: str, source: str) -> dict[str, list[float | None]] | Non
 
     Args:
       config_file: of the experiment, whose name without folder and ending is the experiment's.
-      source: `config.documented.source`. It must name the experiment's notebook: a user's own config may have the name of
+      source: `config.documented.source`. It must name the experiment's notebook: a user's own config may have the name
+      of
         one of the project's.
     """
     ours = reported().get(pathlib.PurePath(config_file).stem, {})

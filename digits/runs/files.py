@@ -1,7 +1,7 @@
 """Files of runs: written whole or not at all, sealed against damage, and read with suspicion. Needs no JAX.
 
-A JSON object is sealed by a CRC-32 of its content under the key "check", which finds whatever a few wrong bits change; a
-file without it, of an older run or written by hand, is believed. Nothing is ever read through a link that lies in a
+A JSON object is sealed by a CRC-32 of its content under the key "check", which finds whatever a few wrong bits change;
+a file without it, of an older run or written by hand, is believed. Nothing is ever read through a link that lies in a
 run's folder, nor read whole when it is larger than any file of its kind.
 """
 
@@ -153,7 +153,8 @@ def refuse_links(folder: pathlib.Path) -> None:
 
 
 class Lock:
-    """Lets one process at a time train in a folder. The system releases the lock when the process ends, however it ends.
+    """Lets one process at a time train in a folder. The system releases the lock when the process ends, however it
+    ends.
 
     Where the file system knows no such locks, nothing is refused.
     """

@@ -20,7 +20,7 @@ from digits import models
 from digits.analysis.figures import curves
 from digits.analysis.figures.style import enable_in_notebook
 from digits.config.values import config_from_json
-from digits.errors import paths, UserError
+from digits.errors import UserError, paths
 from digits.models import families, inference
 from digits.models.ops import native
 from digits.runs import documented, sweep_folder

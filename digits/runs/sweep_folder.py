@@ -12,7 +12,7 @@ import os
 import pathlib
 from typing import Any
 
-from digits.analysis.statistics import summarize, Summary
+from digits.analysis.statistics import Summary, summarize
 from digits.errors import UserError
 from digits.runs import files
 

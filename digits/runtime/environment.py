@@ -36,7 +36,9 @@ def environment() -> dict[str, Any]:
 
 
 def device() -> str:
-    """The accelerators, or the processor and its cores: "NVIDIA H200 x1", "cpu (AMD EPYC with AVX2, 2 cores, 8 devices)"."""
+    """The accelerators, or the processor and its cores: "NVIDIA H200 x1", "cpu (AMD EPYC with AVX2, 2 cores, 8
+    devices)".
+    """
     devices = jax.devices()
     if devices[0].platform != "cpu":
         return f"{devices[0].device_kind} x{len(devices)}"
@@ -48,8 +50,8 @@ def device() -> str:
 def checkout() -> dict[str, Any]:
     """The state of the checkout that this code runs from: `commit`, `dirty`, `diff_sha256`.
 
-    `dirty` tells whether digits/ or configs/ differ from the commit; `diff_sha256` is the SHA-256 of `git diff` and of new
-    files there, None where nothing differs. All three are None outside a checkout, or where git is not installed.
+    `dirty` tells whether digits/ or configs/ differ from the commit; `diff_sha256` is the SHA-256 of `git diff` and of
+    new files there, None where nothing differs. All three are None outside a checkout, or where git is not installed.
     """
     root = pathlib.Path(__file__).resolve().parents[2]
     nothing = {"commit": None, "dirty": None, "diff_sha256": None}

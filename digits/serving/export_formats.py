@@ -39,7 +39,10 @@ def probabilities(run: loading.Run) -> Callable[["jax.Array"], "jax.Array"]:
     graphdef, _, _ = families.split(families.for_evaluation(network))
 
     config = with_values(run.config, {"model.convolution": "stock"})
-    build = lambda: models.build(config.model, len(run.class_names), jax.random.key(0))
+
+    def build():
+        return models.build(config.model, len(run.class_names), jax.random.key(0))
+
     graphdef, _, _ = families.split(families.for_evaluation(nnx.eval_shape(build)))
     weights = jax.device_get(families.split(families.for_evaluation(run.model))[1:])
     logits = inference.make_predict(graphdef, config.data.normalization)

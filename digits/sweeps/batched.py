@@ -22,7 +22,7 @@ from digits.runtime.signals import Interrupted
 from digits.sweeps.members import Company, Member
 from digits.training.loop import Loop
 from digits.training.program import Program, Shared
-from digits.training.run import prepare, Run
+from digits.training.run import Run, prepare
 from digits.training.step import compile_steps
 
 _SECONDS_BETWEEN_LOOKS = 1.0

@@ -16,7 +16,7 @@ from digits.reports import tables
 from digits.runs import sweep_folder
 from digits.runs.workdir import Workdir
 from digits.sweeps import population
-from digits.sweeps.plan import opening_line, Plan, write_plan
+from digits.sweeps.plan import Plan, opening_line, write_plan
 from digits.sweeps.progress import Runs
 from digits.training import checks, terminal
 from digits.training.startup import Start

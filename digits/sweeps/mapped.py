@@ -17,7 +17,7 @@ from digits.sweeps.members import Company, Member
 from digits.training.loop import Loop
 from digits.training.program import Shared
 from digits.training.recorder import Outputs
-from digits.training.run import prepare, Run
+from digits.training.run import Run, prepare
 from digits.training.startup import Start
 
 _SECONDS_BETWEEN_LOOKS = 1.0  # At the free memory, and for signals.
@@ -56,9 +56,8 @@ def _train_one(member: Member, device: jax.Device, shared: Shared, room: "_Room"
     outputs = Outputs(images=company.images, moves=company.watcher.moves, start=start)
     prepared = prepare(member.config, member.files, shared, member.origin)
     prepared.program.compile(prepared.examples)
-    with room.taken(memory.needed(prepared.program.compiled), device):
-        with Run(prepared, outputs) as run:
-            company.watcher.finished(member, Loop(run, company.listener).train(), None)
+    with room.taken(memory.needed(prepared.program.compiled), device), Run(prepared, outputs) as run:
+        company.watcher.finished(member, Loop(run, company.listener).train(), None)
 
 
 class _Room:

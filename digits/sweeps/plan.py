@@ -13,7 +13,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from digits.config.experiment_files import default_workdir, Given
+from digits.config.experiment_files import Given, default_workdir
 from digits.config.values import field_type, name_of, to_json, with_values
 from digits.errors import UserError
 from digits.runs import files

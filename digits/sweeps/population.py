@@ -3,9 +3,11 @@
 Every member is a run like any other: a folder with its own records, checkpoints, plateau and early-stopping rules.
 There are two ways to share a device (`config.population.sharing`):
 
-mapped (digits/sweeps/mapped.py): the members call the single run's own program, several at a time in threads. Their results
+mapped (digits/sweeps/mapped.py): the members call the single run's own program, several at a time in threads. Their
+results
     have the same bits as single runs.
-batched (digits/sweeps/batched.py): the members are a leading axis of one program. Their results are those of single runs up to
+batched (digits/sweeps/batched.py): the members are a leading axis of one program. Their results are those of single
+runs up to
     rounding, which training in float32 enlarges as it does between two kinds of device.
 """
 

@@ -5,7 +5,7 @@ schedule and the base rate, which the plateau rule lowers, and hands it to
 `tx.update(grads, state, params, learning_rate=...)`.
 """
 
-from typing import Callable
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp

@@ -18,6 +18,8 @@ from digits.models import families, inference
 from digits.runtime.devices import Devices
 from digits.training import optimizer
 from digits.training.step import (
+    TrainMetrics,
+    TrainState,
     compile_steps,
     compiler_options,
     init_state,
@@ -25,8 +27,6 @@ from digits.training.step import (
     make_train_step,
     numbers_of,
     shuffled,
-    TrainMetrics,
-    TrainState,
 )
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import jax
 
-from digits.runs.checkpoints import best, Checkpoints, latest
+from digits.runs.checkpoints import Checkpoints, best, latest
 from digits.runs.workdir import Workdir
 from digits.runtime import processes
 from digits.training.state import RunState

@@ -11,7 +11,7 @@ import numpy as np
 
 from digits.config.values import config_to_json
 from digits.errors import Diverged
-from digits.runs.workdir import resuming_command, Workdir
+from digits.runs.workdir import Workdir, resuming_command
 from digits.runtime import processes
 from digits.runtime.signals import Interrupted
 from digits.training.checks import check_batch
@@ -58,8 +58,8 @@ class Run:
         with Run(prepare(config, workdir, shared)) as run:
             result = Loop(run, listener).train()
 
-    Whoever trains it, `loop.Loop` or a program of several runs (digits/sweeps/batched.py), takes `state` and `order()`, calls
-    `end_epoch(train, totals, seconds)` after every epoch until the run is `done`, and then `finish()`.
+    Whoever trains it, `loop.Loop` or a program of several runs (digits/sweeps/batched.py), takes `state` and `order()`,
+    calls `end_epoch(train, totals, seconds)` after every epoch until the run is `done`, and then `finish()`.
 
     Args:
       prepared: see `prepare`.

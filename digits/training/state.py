@@ -10,7 +10,7 @@ import numpy as np
 
 from digits.training.program import Program
 from digits.training.rules import EarlyStopping, Plateau
-from digits.training.step import totals_from_saved, totals_to_save, TrainMetrics, TrainState
+from digits.training.step import TrainMetrics, TrainState, totals_from_saved, totals_to_save
 
 
 @dataclasses.dataclass

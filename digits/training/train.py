@@ -16,7 +16,7 @@ from digits.training.checks import check
 from digits.training.loop import Loop
 from digits.training.program import Shared
 from digits.training.recorder import Outputs
-from digits.training.run import prepare, Run
+from digits.training.run import Run, prepare
 from digits.training.startup import Start
 
 

@@ -21,7 +21,7 @@ from digits.models import summary
 from digits.runtime import environment
 from digits.runtime.signals import Interrupted, Listener
 from digits.sweeps import population
-from digits.sweeps.progress import duration, Runs
+from digits.sweeps.progress import Runs, duration
 from digits.training import checks, startup
 from experiments.collecting import collected
 from experiments.judging.study import Arm, Study
@@ -103,8 +103,8 @@ class Reproduction:
     def train(self, names: Collection[str], data_dir: str | None, command: str) -> list[str]:
         """Trains the members that some arms lack, and keeps an arm's figures when its members have ended.
 
-        Documented arms come first, and cheap ones before costly ones: if the training is stopped, the table of documented
-        runs is as full as can be.
+        Documented arms come first, and cheap ones before costly ones: if the training is stopped, the table of
+        documented runs is as full as can be.
 
         Args:
           names: the names of the arms.

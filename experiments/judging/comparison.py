@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 import dataclasses
 
-from digits.analysis.statistics import summarize, Summary
+from digits.analysis.statistics import Summary, summarize
 from digits.runs.documented import reported
-from experiments.judging.study import Arm, at, Member, Metric, TEST_ACCURACY, TEST_LOSS
+from experiments.judging.study import TEST_ACCURACY, TEST_LOSS, Arm, Member, Metric, at
 from experiments.judging.verdicts import prediction_interval
 
 
@@ -14,7 +14,8 @@ class Comparison:
     """A documented figure beside those of an arm's members.
 
     Attributes:
-      metric: the test accuracy, or the test loss. Where the notebook lost its test accuracy, the last validation accuracy
+      metric: the test accuracy, or the test loss. Where the notebook lost its test accuracy, the last validation
+      accuracy
         that it printed, or else the last training accuracy.
     """
 

@@ -136,8 +136,8 @@ VALIDATION_ACCURACY = at("val_accuracy", -1)
 def epochs_to(accuracy: float, column: str = "accuracy") -> Metric:
     """The number of epochs until an accuracy is reached first.
 
-    For a member that never reaches it, one more than it was trained for. Leaving such a member out would make a slow arm
-    look fast.
+    For a member that never reaches it, one more than it was trained for. Leaving such a member out would make a slow
+    arm look fast.
     """
 
     def find(member: Member) -> int | None:

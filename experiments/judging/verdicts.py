@@ -13,9 +13,9 @@ notebook states. With their mean d, its standard error e = s / sqrt(n) and Stude
 - in all other cases the claim is not supported.
 
 Two kinds of differences vary more than s tells. The folds of a cross-validation share training images, so that their
-variance is s^2 (1 / n + 1 / (n - 1)) in place of s^2 / n (Nadeau and Bengio 2003, "Inference for the generalization error",
-Machine Learning 52, 239-281: plus the ratio of test to training images). Epochs until something are rounded up: s is taken
-to be at least the standard deviation of a rounding error, sqrt(1 / 12) for each arm.
+variance is s^2 (1 / n + 1 / (n - 1)) in place of s^2 / n (Nadeau and Bengio 2003, "Inference for the generalization
+error", Machine Learning 52, 239-281: plus the ratio of test to training images). Epochs until something are rounded up:
+s is taken to be at least the standard deviation of a rounding error, sqrt(1 / 12) for each arm.
 
 The p-values of a study's claims are corrected together (`holm`), for all that can be tested, whether their arms were
 trained or not: otherwise a verdict would change when others become known.
@@ -25,7 +25,7 @@ from collections.abc import Mapping, Sequence
 import dataclasses
 import math
 
-from digits.analysis.statistics import summarize, Summary
+from digits.analysis.statistics import Summary, summarize
 from experiments.judging.study import Claim, Difference, Level, Member, Study, Undecidable
 
 SUPPORTED, NOT_SUPPORTED, CONTRADICTED = "supported", "not supported", "contradicted"
@@ -129,7 +129,8 @@ def holm(p_values: Sequence[float], tests: int | None = None) -> list[float]:
 
     Args:
       p_values: those that are known.
-      tests: m, where not all p-values are known: an unknown one counts as larger than the known. Default: all are known.
+      tests: m, where not all p-values are known: an unknown one counts as larger than the known. Default: all are
+      known.
     """
     m = len(p_values) if tests is None else tests
     adjusted, largest = [0.0] * len(p_values), 0.0
@@ -156,7 +157,8 @@ def prediction_interval(summary: Summary) -> tuple[float, float] | None:
 def std_interval(summary: Summary) -> tuple[float, float] | None:
     """The 95% confidence interval of a standard deviation, for normally distributed figures; None below two members.
 
-    s sqrt((n - 1) / q), with the 97.5% and the 2.5% point q of the chi-squared distribution with n - 1 degrees of freedom.
+    s sqrt((n - 1) / q), with the 97.5% and the 2.5% point q of the chi-squared distribution with n - 1 degrees of
+    freedom.
     """
     if summary.std is None:
         return None

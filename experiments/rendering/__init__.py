@@ -9,6 +9,6 @@
     charts.py          the figures
     docstrings.py      the line of reproduced figures in the docstring of a config
 
-Only the command `reproduce` imports it. It imports `experiments.judging`, `experiments.collecting.collected` and `digits`.
-The same results give the same bytes.
+Only the command `reproduce` imports it. It imports `experiments.judging`, `experiments.collecting.collected` and
+`digits`. The same results give the same bytes.
 """

@@ -1,16 +1,18 @@
-"""Draws the figures of the pages: documented figures and curves against reproduced ones, differences that decide claims."""
+"""Draws the figures of the pages: documented figures and curves against reproduced ones, differences that decide
+claims.
+"""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 import itertools
 import math
 from typing import Any
 
-from digits.analysis.figures.style import BLUE, DARK, DPI, png, SKY, styled, VERMILLION
+from digits.analysis.figures.style import BLUE, DARK, DPI, SKY, VERMILLION, png, styled
 from digits.analysis.statistics import summarize
 from digits.runs.documented import reported
 from experiments.judging.comparison import Comparison
-from experiments.judging.study import at, Difference, Member, Metric, TEST_ACCURACY
-from experiments.judging.verdicts import CONTRADICTED, Judgement, NOT_SUPPORTED, prediction_interval, SUPPORTED
+from experiments.judging.study import TEST_ACCURACY, Difference, Member, Metric, at
+from experiments.judging.verdicts import CONTRADICTED, NOT_SUPPORTED, SUPPORTED, Judgement, prediction_interval
 
 # A column's name, the style and colour of its line, and the mark of the notebook's figures.
 _TRAINING = ("training", "--", BLUE, "x")
@@ -146,8 +148,8 @@ def overview(comparisons: Sequence[Comparison]) -> bytes:
 def curves(comparisons: Sequence[Comparison]) -> bytes:
     """Error and loss over the epochs, two panels a run, as a PNG file.
 
-    Marks are the notebook's figures, lines the geometric means of the reproduced ones. Around a line is a band or, of so few
-    members that a band would fill the panel, the members themselves.
+    Marks are the notebook's figures, lines the geometric means of the reproduced ones. Around a line is a band or, of
+    so few members that a band would fill the panel, the members themselves.
 
     Args:
       comparisons: each with a member; a row of panels each.
@@ -231,9 +233,9 @@ def _bands(
 ) -> Iterator[tuple[int, tuple[float, float, float]]]:
     """By epoch: a column's geometric mean between the ends of the prediction interval, (low, mean, high).
 
-    Mean and interval are of logarithms. On a logarithmic axis, errors and losses of several seeds lie evenly around such a
-    mean, and no interval reaches zero. An epoch in which a member has a value of zero is left out. The interval of one
-    member is its value.
+    Mean and interval are of logarithms. On a logarithmic axis, errors and losses of several seeds lie evenly around
+    such a mean, and no interval reaches zero. An epoch in which a member has a value of zero is left out. The interval
+    of one member is its value.
     """
     for epoch in range(1, max(len(member.history) for member in members) + 1):
         values = [shown(v) for v in map(at(column, epoch).of, members) if v is not None]

@@ -8,7 +8,7 @@ import textwrap
 from digits.analysis.statistics import summarize
 from digits.runs import files
 from experiments.judging.comparison import compare
-from experiments.judging.study import Arm, devices, median_seconds, Member, TEST_ACCURACY
+from experiments.judging.study import TEST_ACCURACY, Arm, Member, devices, median_seconds
 
 _LINE = "Reproduced: "
 _WIDTH = 120

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from experiments.judging.comparison import Comparison
 from experiments.judging.study import Finding, Study
-from experiments.judging.verdicts import Judgement, NOT_RUN, NOT_SUPPORTED
+from experiments.judging.verdicts import NOT_RUN, NOT_SUPPORTED, Judgement
 from experiments.rendering.rows import anchor
 
 # By the unit of a metric: a number's format, its factor, the unit in words, the words for above and below.
@@ -33,7 +33,8 @@ def about_documented(comparisons: Sequence[Comparison]) -> str:
 def sentence(finding: Finding, judgement: Judgement, study: Study) -> str:
     """A finding as a sentence with its difference, interval, verdict and a link to its claim.
 
-    Example: "With momentum, the test accuracy is **2.89 percentage points higher** (95% interval +2.77 to +3.01, 20 seeds);
+    Example: "With momentum, the test accuracy is **2.89 percentage points higher** (95% interval +2.77 to +3.01, 20
+    seeds);
       claim `momentum-same-accuracy`: contradicted."
     """
     claim, summary = judgement.claim, judgement.summary

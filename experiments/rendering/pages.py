@@ -10,20 +10,20 @@ import jinja2
 
 from digits.runs import files
 from experiments.collecting import collected
-from experiments.judging.comparison import compare_test_loss, Comparison
-from experiments.judging.study import Arm, median_seconds, Study
+from experiments.judging.comparison import Comparison, compare_test_loss
+from experiments.judging.study import Arm, Study, median_seconds
 from experiments.judging.verdicts import (
     CONTRADICTED,
-    judge,
-    Judgement,
     LEVEL,
     NOT_RUN,
     NOT_SUPPORTED,
     SUPPORTED,
     UNDECIDABLE,
+    Judgement,
+    judge,
 )
 from experiments.rendering import charts, docstrings, findings, rows
-from experiments.rendering.results import compared, read, Results
+from experiments.rendering.results import Results, compared, read
 
 _README_TABLE = r"(?s)(?<=<!-- results -->\n)(.*?)(?=\n<!-- /results -->)"
 _VERDICTS = (SUPPORTED, NOT_SUPPORTED, CONTRADICTED, UNDECIDABLE, NOT_RUN)

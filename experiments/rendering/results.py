@@ -8,7 +8,7 @@ import numpy as np
 
 from digits.runs.documented import reported
 from experiments.collecting import collected
-from experiments.judging.comparison import compare, Comparison
+from experiments.judging.comparison import Comparison, compare
 from experiments.judging.study import Member, Study
 
 

@@ -6,23 +6,23 @@ import math
 import re
 import shlex
 
-from digits.analysis.statistics import summarize, Summary
+from digits.analysis.statistics import Summary, summarize
 from digits.reports import tables
 from experiments.collecting import collected
-from experiments.judging.comparison import compare_test_loss, Comparison
+from experiments.judging.comparison import Comparison, compare_test_loss
 from experiments.judging.study import (
-    Arm,
-    devices,
-    Difference,
-    Level,
-    median_seconds,
-    Study,
     TEST_ACCURACY,
     TEST_LOSS,
     VALIDATION_ACCURACY,
+    Arm,
+    Difference,
+    Level,
+    Study,
+    devices,
+    median_seconds,
 )
-from experiments.judging.verdicts import Judgement, NOT_RUN, prediction_interval, std_interval
-from experiments.rendering.results import compared, Results
+from experiments.judging.verdicts import NOT_RUN, Judgement, prediction_interval, std_interval
+from experiments.rendering.results import Results, compared
 
 _INSIDE = {True: "yes", False: "**no**", None: ""}
 
@@ -174,7 +174,9 @@ def _n(arm: Arm, summary: Summary) -> str:
 
 
 def anchor(claim: str) -> str:
-    """The name of a claim's place on its study's page: "batch-128-reaches-0.91, as run" -> "batch-128-reaches-0-91-as-run"."""
+    """The name of a claim's place on its study's page: "batch-128-reaches-0.91, as run" ->
+    "batch-128-reaches-0-91-as-run".
+    """
     return re.sub(r"[^a-z0-9]+", "-", claim.lower())
 
 

@@ -2,22 +2,23 @@
 
     python -m experiments.reproduce architecture_study
 
-The notebook validates on the test set. Beside every such run stands an honest one, which holds out the last 10,000 training
-images. The arms of the kernel sizes are the search of experiments/kernel_size_search.py: five sizes on five folds each.
+The notebook validates on the test set. Beside every such run stands an honest one, which holds out the last 10,000
+training images. The arms of the kernel sizes are the search of experiments/kernel_size_search.py: five sizes on five
+folds each.
 """
 
 from experiments.judging import metrics, study
 from experiments.judging.study import (
+    TEST_ACCURACY,
+    TEST_LOSS,
+    VALIDATION_ACCURACY,
     Arm,
     Claim,
     Difference,
     Finding,
     Level,
     Study,
-    TEST_ACCURACY,
-    TEST_LOSS,
     Undecidable,
-    VALIDATION_ACCURACY,
 )
 from experiments.studies.kernel_sizes import KERNEL_SIZES, search_table, searched
 

@@ -7,15 +7,15 @@ All runs validate on training images that are held out, as the two notebooks do.
 
 from experiments.judging import metrics, study
 from experiments.judging.study import (
+    TEST_ACCURACY,
+    VALIDATION_ACCURACY,
     Arm,
     Claim,
     Difference,
     Finding,
     Level,
     Study,
-    TEST_ACCURACY,
     Undecidable,
-    VALIDATION_ACCURACY,
 )
 
 OVERFITTING = study.rise_after_minimum("val_loss")

@@ -3,13 +3,14 @@
     python -m experiments.reproduce dense_study
 
 The notebook builds an SGD object with momentum and decay and then compiles with the string "sgd", so that all eight
-trainings were plain SGD at 0.01 (D1). Where the program and the text differ, a claim is judged twice: as run and as written.
+trainings were plain SGD at 0.01 (D1). Where the program and the text differ, a claim is judged twice: as run and as
+written.
 """
 
 import itertools
 
 from experiments.judging import study
-from experiments.judging.study import Arm, Claim, Difference, Finding, Level, Study, TEST_ACCURACY, Undecidable
+from experiments.judging.study import TEST_ACCURACY, Arm, Claim, Difference, Finding, Level, Study, Undecidable
 
 HELD_OUT = {"data.validation": "last(10000)"}
 # Two standard errors of a test accuracy near 0.94 over 10,000 images: those do not tell closer single runs apart.

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 import statistics
 
 from digits.reports import tables
-from experiments.judging.study import Member, VALIDATION_ACCURACY
+from experiments.judging.study import VALIDATION_ACCURACY, Member
 
 KERNEL_SIZES = (2, 3, 5, 7, 11)
 

@@ -3,8 +3,9 @@
     python -m experiments.reproduce optimizer_study
 
 The notebooks compare optimizers at one rate, and so compare rates as much as optimizers. Here each optimizer trains
-`simple_cnn`, which holds out 10,000 training images, at four rates with three seeds. Its own rate (`TUNED`) is the one with
-the best mean validation accuracy in the last epoch of these seeds, and gets ten. The test set has no part in the choice.
+`simple_cnn`, which holds out 10,000 training images, at four rates with three seeds. Its own rate (`TUNED`) is the one
+with the best mean validation accuracy in the last epoch of these seeds, and gets ten. The test set has no part in the
+choice.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,15 +13,15 @@ from collections.abc import Mapping, Sequence
 from digits.analysis.statistics import summarize
 from experiments.judging import study
 from experiments.judging.study import (
+    TEST_ACCURACY,
+    TEST_LOSS,
+    VALIDATION_ACCURACY,
     Arm,
     Claim,
     Difference,
     Finding,
     Member,
     Study,
-    TEST_ACCURACY,
-    TEST_LOSS,
-    VALIDATION_ACCURACY,
 )
 
 CANDIDATE_SEEDS = 3

@@ -7,14 +7,14 @@ The notebook holds out its last 10,000 training images and tests once, so that i
 
 from experiments.judging import metrics, study
 from experiments.judging.study import (
+    TEST_ACCURACY,
+    TEST_LOSS,
     Arm,
     Claim,
     Difference,
     Finding,
     Level,
     Study,
-    TEST_ACCURACY,
-    TEST_LOSS,
     Undecidable,
 )
 

@@ -78,7 +78,10 @@ def test_every_change_keeps_type_and_shape_and_none_of_it_is_the_image_itself(na
 def test_accuracy_under_every_change_comes_with_its_interval():
     # Whether the upper half of the image is the brighter one; a dot four rows above the middle crosses it at 4 pixels.
     images, labels = np.concatenate([dot(10, 14), dot(23, 14)] * 10), np.array([1, 0] * 10)
-    upper = lambda images: np.stack([images[:, 14:].sum(axis=(1, 2)), images[:, :14].sum(axis=(1, 2))], axis=1)
+
+    def upper(images):
+        return np.stack([images[:, 14:].sum(axis=(1, 2)), images[:, :14].sum(axis=(1, 2))], axis=1)
+
     rows = list(robustness.measure(upper, images.astype(np.uint8), labels))
     assert len(rows) == robustness.COUNT
     assert rows[0] == {

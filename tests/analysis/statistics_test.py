@@ -63,6 +63,8 @@ def test_intervals_of_differences_of_paired_proportions_are_newcombes(counts, lo
 
 
 def test_pairs_that_agree_more_give_a_narrower_interval():
-    width = lambda interval: interval[1] - interval[0]
+    def width(interval):
+        return interval[1] - interval[0]
+
     paired = statistics.paired_difference(9880, 10, 20, 90)
     assert width(paired) < 0.5 * width(statistics.difference(9890, 10000, 9900, 10000))

@@ -61,9 +61,10 @@ ANYTHING = (*ODD[float], *ODD[int], *ODD[tuple], "3", None, {}, [0.1, 0.1], (0.1
 
 def odd_values(names: list[str]) -> st.SearchStrategy:
     """Values of some fields, each of the field's own type."""
-    of = lambda name: (
-        ANYTHING if name in ONE_OR_EACH else ODD[float if DEFAULTS[name] is None else type(DEFAULTS[name])]
-    )
+
+    def of(name):
+        return ANYTHING if name in ONE_OR_EACH else ODD[float if DEFAULTS[name] is None else type(DEFAULTS[name])]
+
     return st.fixed_dictionaries({name: st.sampled_from(of(name)) for name in names})
 
 
@@ -111,7 +112,10 @@ def batch() -> tuple[np.ndarray, np.ndarray]:
 
 def assert_is_kept(before: step.TrainState, after: step.TrainState) -> None:
     """Asserts that a step, or its abstract evaluation, kept all shapes and types of the state."""
-    kinds = lambda tree: jax.tree.map(lambda array: (array.shape, array.dtype), tree)
+
+    def kinds(tree):
+        return jax.tree.map(lambda array: (array.shape, array.dtype), tree)
+
     assert kinds(before) == kinds(after)
 
 

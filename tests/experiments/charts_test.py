@@ -7,14 +7,14 @@ import pytest
 
 from experiments.judging import comparison, verdicts
 from experiments.judging.study import (
+    TEST_ACCURACY,
+    TEST_LOSS,
     Arm,
     Claim,
     Difference,
     Level,
     Member,
     Study,
-    TEST_ACCURACY,
-    TEST_LOSS,
     Undecidable,
 )
 from experiments.rendering import charts

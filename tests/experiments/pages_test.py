@@ -6,16 +6,16 @@ from digits.runs.documented import reported
 from experiments.collecting import collected
 from experiments.judging.comparison import compare
 from experiments.judging.study import (
+    TEST_ACCURACY,
+    TEST_LOSS,
     Arm,
-    at,
     Claim,
     Difference,
-    epochs_to,
     Finding,
     Level,
     Study,
-    TEST_ACCURACY,
-    TEST_LOSS,
+    at,
+    epochs_to,
     with_own_splits,
 )
 from experiments.rendering import pages, results, rows

@@ -14,7 +14,7 @@ from digits.sweeps import population
 from experiments import reproduce
 from experiments.collecting import collected
 from experiments.collecting.reproduction import Reproduction
-from experiments.judging.study import Arm, Claim, Difference, Level, Study, TEST_ACCURACY, Undecidable
+from experiments.judging.study import TEST_ACCURACY, Arm, Claim, Difference, Level, Study, Undecidable
 from experiments.rendering import pages
 from experiments.studies import ALL
 from tests.result_pages import notes_of, row_of

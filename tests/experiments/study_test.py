@@ -6,9 +6,9 @@ import sys
 
 import pytest
 
-from digits.analysis.statistics import summarize, Summary
+from digits.analysis.statistics import Summary, summarize
 from experiments.judging import study, verdicts
-from experiments.judging.study import Arm, Claim, Difference, Finding, Level, Member, Study, TEST_ACCURACY, Undecidable
+from experiments.judging.study import TEST_ACCURACY, Arm, Claim, Difference, Finding, Level, Member, Study, Undecidable
 
 
 def member(seed, test_accuracy, /, **history):

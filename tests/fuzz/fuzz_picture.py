@@ -1,4 +1,5 @@
-"""Fuzzes what reads a person's own pictures: digits/data/pictures/segment.py, and the image folders of digits/data/idx.py.
+"""Fuzzes what reads a person's own pictures: digits/data/pictures/segment.py, and the image folders of
+digits/data/idx.py.
 
     python -m venv fuzzing --system-site-packages && fuzzing/bin/pip install -r requirements.txt atheris
     fuzzing/bin/python -m tests.fuzz.fuzz_picture -max_total_time=600

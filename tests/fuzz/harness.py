@@ -38,8 +38,11 @@ def fuzz(target: Callable[[bytes], None], seeds: Iterable[bytes], mutate: Callab
         for number, seed in enumerate(seeds):
             target(seed)  # What is imported at the first use is not to be timed later.
             (pathlib.Path(corpus) / f"{number:03}").write_bytes(seed)
+
         # libFuzzer stops at a longer one, and a mutator that adds to an input cannot always know how much.
-        bounded = lambda data, max_size, seed: mutate(data, max_size, seed)[:max_size]
+        def bounded(data, max_size, seed):
+            return mutate(data, max_size, seed)[:max_size]
+
         limits = ["-rss_limit_mb=2048", "-timeout=10", "-max_len=20000"]
         atheris.Setup([sys.argv[0], *limits, *sys.argv[1:], corpus], target, custom_mutator=bounded)
         atheris.Fuzz()

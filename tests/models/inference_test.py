@@ -32,7 +32,10 @@ def network(config):
     """The network's structure, and its parameters and statistics with biases that are not zero."""
     graphdef, params, stats = families.split(models.build(config, CLASSES, jax.random.key(0)))
     rng = np.random.default_rng(1)
-    perturb = lambda a: a + rng.uniform(0, 0.5, a.shape).astype(a.dtype) if a.ndim == 1 else a
+
+    def perturb(a):
+        return a + rng.uniform(0, 0.5, a.shape).astype(a.dtype) if a.ndim == 1 else a
+
     return graphdef, jax.tree.map(perturb, params), jax.tree.map(perturb, stats)
 
 
@@ -145,7 +148,10 @@ def test_padding_without_a_finite_loss_does_not_spoil_the_others(monkeypatch):
 
     def no_number_for_blank_images(graphdef, normalization):
         predict = make_predict(graphdef, normalization)
-        blank = lambda images: jnp.all(images == 0, axis=(1, 2))[:, None]
+
+        def blank(images):
+            return jnp.all(images == 0, axis=(1, 2))[:, None]
+
         return lambda params, stats, images: jnp.where(blank(images), jnp.nan, predict(params, stats, images))
 
     monkeypatch.setattr(inference, "make_predict", no_number_for_blank_images)

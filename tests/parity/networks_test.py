@@ -15,7 +15,7 @@ import pytest
 from digits import models
 from digits.models import families, layers
 from digits.models.ops import dropout
-from tests.parity.comparison import assert_close, double_precision, LITTLE_OPTIMISED, load, UNOPTIMISED
+from tests.parity.comparison import LITTLE_OPTIMISED, UNOPTIMISED, assert_close, double_precision, load
 from tests.parity.keras_networks import (
     ARCHITECTURES,
     copy_into,

@@ -8,7 +8,7 @@ from flax import nnx
 import jax
 import jax.numpy as jnp
 import keras
-from keras.optimizers import Adam, RMSprop, SGD
+from keras.optimizers import SGD, Adam, RMSprop
 from keras.optimizers.schedules import InverseTimeDecay
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ from configs import base
 from digits import models
 from digits.models import families, layers
 from digits.training import step
-from tests.parity.comparison import as_float64, assert_close, load, UNOPTIMISED
+from tests.parity.comparison import UNOPTIMISED, as_float64, assert_close, load
 from tests.parity.keras_networks import (
     ARCHITECTURES,
     conv,

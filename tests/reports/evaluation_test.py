@@ -100,7 +100,10 @@ def test_a_run_gets_its_measures_robustness_and_pictures(sweep, tmp_path):
 def test_pictures_lie_in_the_runs_folder_unless_it_cannot_hold_them(sweep, tmp_path, capsys, monkeypatch):
     run = tmp_path / "run"
     shutil.copytree(sweep / "good_0", run)
-    pictures = lambda: sorted(str(path.relative_to(run)) for path in run.glob("figures/**/*.png"))
+
+    def pictures():
+        return sorted(str(path.relative_to(run)) for path in run.glob("figures/**/*.png"))
+
     assert evaluate.main(["evaluate", f"--workdir={run}", "--figures=none"]) == 0 and pictures() == []
     capsys.readouterr()
     assert evaluate.main(["evaluate", f"--workdir={run}", "--split=validation", "--json"]) == 0

@@ -4,7 +4,7 @@ from matplotlib import figure
 import pytest
 
 from digits.reports import sweep_figure, tables
-from tests.made_sweeps import KERNEL, RATE, rates, THREE
+from tests.made_sweeps import KERNEL, RATE, THREE, rates
 
 
 @pytest.fixture
@@ -95,7 +95,10 @@ def test_seeds_alone_are_a_strip_and_a_single_run_is_no_figure(make_sweep, drawn
 def test_one_bad_value_does_not_press_the_others_together(make_sweep, drawn, chooses, scaled):
     tables.write_sweep(make_sweep(rates({1: [0.1], 0.1: [0.99], 0.01: [0.97]}), chooses))
     (axes,) = drawn[0].axes
-    place = lambda accuracy: axes.transData.transform((1, accuracy if "acc" in chooses else 1 - accuracy))[1]
+
+    def place(accuracy):
+        return axes.transData.transform((1, accuracy if "acc" in chooses else 1 - accuracy))[1]
+
     part = abs(place(0.99) - place(0.97)) / abs(place(0.99) - place(0.1))
     assert axes.get_yscale() == "function" and part > 0.2
     low, high = axes.get_ylim()

@@ -8,7 +8,7 @@ import pytest
 from digits import errors
 from digits.reports import tables
 from digits.runs import sweep_folder
-from tests.made_sweeps import RATE, rates, THREE
+from tests.made_sweeps import RATE, THREE, rates
 
 
 def test_seeds_and_folds_belong_to_one_point(make_sweep):

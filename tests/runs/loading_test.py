@@ -41,7 +41,7 @@ def sweep(tmp_path_factory):
 
 
 def write_about(folder, names):
-    values = {field: 0 for field in VALUES["a"]}
+    values = dict.fromkeys(VALUES["a"], 0)
     members = [{"name": name, "values": VALUES.get(name, values)} for name in names]
     about = {"config_file": "configs/base.py", "fields": list(values), "members": members}
     about |= {"chooses": "val_accuracy", "validation_is_test": False}

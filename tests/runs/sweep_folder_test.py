@@ -6,7 +6,7 @@ import pytest
 
 from digits import errors
 from digits.runs import sweep_folder
-from tests.made_sweeps import finish, RATE, rates, THREE
+from tests.made_sweeps import RATE, THREE, finish, rates
 
 
 def test_points_carry_mean_deviation_and_interval(make_sweep):

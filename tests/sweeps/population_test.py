@@ -39,7 +39,9 @@ VALUES = [
 
 @contextlib.contextmanager
 def code_for_users():
-    """Compiles with XLA's own choice of code: that of tests/conftest.py adds in orders that differ more between programs."""
+    """Compiles with XLA's own choice of code: that of tests/conftest.py adds in orders that differ more between
+    programs.
+    """
     option = "xla_cpu_use_fusion_emitters"
     given = {option: True} if option in os.environ.get("XLA_FLAGS", "") else {}  # Another XLA may not know it.
     with pytest.MonkeyPatch.context() as patch:
@@ -324,7 +326,10 @@ def test_fifty_steps_of_a_batched_member_equal_its_own_in_float64(name):
     with jax.enable_x64(True):
         graphdef = families.split(nnx.eval_shape(lambda: models.build(config.model, 10, jax.random.key(0))))[0]
         run = step.make_run_steps(step.make_train_step(config, graphdef, 50), 200, 4)
-        as_float64 = lambda a: jnp.asarray(a, jnp.float64) if jnp.issubdtype(a.dtype, jnp.floating) else a
+
+        def as_float64(a):
+            return jnp.asarray(a, jnp.float64) if jnp.issubdtype(a.dtype, jnp.floating) else a
+
         states = [jax.tree.map(as_float64, (step.init_state(c, 10), step.TrainMetrics.empty())) for c in own]
         orders = [step.shuffled(c.seed, 1, 200) for c in own]
         options = {"xla_backend_optimization_level": 0}

@@ -7,7 +7,7 @@ import optax
 import pytest
 
 from configs import base, deep_cnn
-from digits.config.numbers import of_section, OptimizerNumbers, ScheduleNumbers
+from digits.config.numbers import OptimizerNumbers, ScheduleNumbers, of_section
 from digits.training import optimizer
 
 

@@ -18,7 +18,10 @@ def shared():
 
 def test_configs_of_one_structure_and_size_share_a_program(tiny, shared):
     tiny.data.validation = "folds(4)"  # 1,437 examples: one fold of 360, three of 359.
-    program = lambda values: shared.program(config := with_values(tiny, values), shared.examples(config))
+
+    def program(values):
+        return shared.program(config := with_values(tiny, values), shared.examples(config))
+
     first = program({"data.fold": 1})
     assert program({"data.fold": 2, "seed": 5, "optimizer.learning_rate": 0.1}) is first
     assert program({"data.fold": 0}) is not first and program({"model.hidden": (8,)}) is not first

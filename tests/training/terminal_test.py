@@ -1,7 +1,7 @@
 """The lines for the terminal."""
 
 from configs import deep_cnn
-from digits.runs.workdir import resuming_command, Workdir
+from digits.runs.workdir import Workdir, resuming_command
 from digits.training import terminal
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from digits.analysis import statistics
 from digits.analysis.figures import sheet
-from digits.analysis.figures.style import BLUE, DPI, png, styled, VERMILLION
+from digits.analysis.figures.style import BLUE, DPI, VERMILLION, png, styled
 
 _PANELS_A_ROW = 4
 

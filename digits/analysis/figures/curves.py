@@ -7,7 +7,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from digits.analysis.figures.style import COLOURS, colours, DARK, DPI, styled
+from digits.analysis.figures.style import COLOURS, DARK, DPI, colours, styled
 
 # Title, name of the axis, and the columns that are drawn dashed (training) and solid (validation).
 _PANELS = {

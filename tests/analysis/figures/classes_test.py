@@ -73,7 +73,10 @@ def robustness_rows(**accuracies):
     rows += [("rotation", amount, "degrees", accuracy) for amount, accuracy in ((-30, 0.5), (30, 0.6))]
     rows += [("contrast", amount, "factor", accuracy) for amount, accuracy in ((0.5, 0.8), (0.1, 0.0))]
     keys = ("change", "amount", "unit", "accuracy")
-    more = lambda row: {"n": 10, "accuracy_interval": statistics.wilson(round(row[3] * 10), 10)}
+
+    def more(row):
+        return {"n": 10, "accuracy_interval": statistics.wilson(round(row[3] * 10), 10)}
+
     return [dict(zip(keys, row)) | more(row) for row in rows]
 
 

@@ -8,7 +8,7 @@ from PIL import Image
 import pytest
 
 from digits.analysis.figures.curves import curves
-from digits.analysis.figures.style import BLUE, colours, png, VERMILLION
+from digits.analysis.figures.style import BLUE, VERMILLION, colours, png
 
 
 def run(*losses, validation=True, rate=lambda epoch: 0.1):

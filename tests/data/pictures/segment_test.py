@@ -13,7 +13,7 @@ from digits import data
 from digits.data.pictures import ink, mnist_form, segment
 from digits.errors import UserError
 from tests import drawing
-from tests.drawing import BLACK, coloured, encoded, placed, WHITE, written
+from tests.drawing import BLACK, WHITE, coloured, encoded, placed, written
 
 
 def page(digit=5, side=120, pen=0.09, width=200, height=160, x=0.5, y=0.5, seed=7):

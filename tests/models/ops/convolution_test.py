@@ -1,4 +1,6 @@
-"""Tests of digits.models.ops.convolution: convolution as matrix products, max pooling and dropout against the stock operations."""
+"""Tests of digits.models.ops.convolution: convolution as matrix products, max pooling and dropout against the stock
+operations.
+"""
 
 import functools
 
@@ -175,7 +177,10 @@ def pool_and_gradient(x, window, implementation):
 @fast_jit
 def stock_pool_and_gradient(x):
     """The same for windows of 2, in the operations of JAX alone."""
-    pool = lambda x: lax.reduce_window(x, -jnp.inf, lax.max, (1, 2, 2, 1), (1, 2, 2, 1), "VALID")
+
+    def pool(x):
+        return lax.reduce_window(x, -jnp.inf, lax.max, (1, 2, 2, 1), (1, 2, 2, 1), "VALID")
+
     y, pullback = jax.vjp(pool, x)
     return y, *pullback(normal(1, y.shape, y.dtype))
 

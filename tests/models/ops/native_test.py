@@ -39,7 +39,10 @@ def linear(x):
 @functools.partial(fast_jit, static_argnums=(3, 4, 5, 6))
 def value_and_gradients(x, kernel, bias, padding, activation, window, implementation):
     """The block's result and, for a random cotangent, the gradients of images, kernel and bias."""
-    block = lambda *arrays: convolution.conv_block(*arrays, padding, activation, window, implementation)
+
+    def block(*arrays):
+        return convolution.conv_block(*arrays, padding, activation, window, implementation)
+
     y, pullback = jax.vjp(block, x, kernel, bias)
     return y, *pullback(normal(9, y.shape))
 
@@ -147,7 +150,9 @@ def test_block_in_a_compiled_loop_equals_stock():
     x, kernel, bias = arrays((20, 12, 12, 16), 3, 16)
 
     def train(block):
-        loss = lambda kernel: jnp.mean(block(x, kernel, bias) ** 2)
+        def loss(kernel):
+            return jnp.mean(block(x, kernel, bias) ** 2)
+
         return jax.jit(lambda k: lax.fori_loop(0, 3, lambda _, k: k - 0.05 * jax.grad(loss)(k), k))(kernel)
 
     result = train(lambda *given: convolution.conv_block(*given, "same", jax.nn.relu, 2, "native"))
@@ -190,7 +195,10 @@ def test_float64_takes_products():
 @needs_compiler
 def test_first_layer_computes_no_input_gradient():
     x, kernel, bias = arrays((4, 12, 12, 1), 3, 8)
-    loss = lambda kernel: convolution.conv_block(x, kernel, bias, "same", jax.nn.relu, 2, "native").sum()
+
+    def loss(kernel):
+        return convolution.conv_block(x, kernel, bias, "same", jax.nn.relu, 2, "native").sum()
+
     text = jax.jit(jax.grad(loss)).lower(kernel).compile().as_text()
     assert "digits_kernel_gradient" in text and "digits_input_gradient" not in text
 

@@ -1,4 +1,5 @@
-"""Tests of digits.models.ops.products: minimal filtering against sums written out, and convolutions against the stock operations.
+"""Tests of digits.models.ops.products: minimal filtering against sums written out, and convolutions against the stock
+operations.
 
 tests/models/ops/convolution_test.py holds the products without filtering, which few channels take, against stock.
 """
@@ -33,9 +34,10 @@ def test_filtered_convolution_equals_stock(size, padding, dtype, tolerance, monk
     with jax.enable_x64(dtype == "float64"):
         x, kernel = (jnp.asarray(rng.normal(size=s), dtype) for s in ((6, 11, 14, 16), (size, size, 16, 18)))
         assert products._is_filtered(kernel.shape)
-        stock = lambda x, k: lax.conv_general_dilated(
-            x, k, (1, 1), [pads] * 2, dimension_numbers=("NHWC", "HWIO", "NHWC")
-        )
+
+        def stock(x, k):
+            return lax.conv_general_dilated(x, k, (1, 1), [pads] * 2, dimension_numbers=("NHWC", "HWIO", "NHWC"))
+
         results = []
         for function in (lambda x, k: products.conv(x, k, pads), stock):
             y, pullback = jax.vjp(function, x, kernel)

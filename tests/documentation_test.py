@@ -179,17 +179,22 @@ def missing_path(path):
 
 
 def in_link(page, target):
-    """The file must be there, and have the heading. Links to the web are not followed."""
+    """The file must be there, and have the heading or the anchor. Links to the web are not followed."""
     if re.match(r"https?://|mailto:", target):
         return
     path, _, anchor = target.partition("#")
     file = page.parent / path if path else page
     if not file.exists():
         yield f"the link {target} leads to no file"
-    elif anchor:
-        headings = re.findall(r"^#+ (.*)", file.read_text(), re.MULTILINE)
-        if anchor not in [re.sub(r"[^\w -]", "", heading).strip().lower().replace(" ", "-") for heading in headings]:
-            yield f"the link {target} leads to no heading"
+    elif anchor and anchor not in anchors(file.read_text()):
+        yield f"the link {target} leads to no heading"
+
+
+def anchors(text):
+    """The places of a page to which links can lead: its headings, as GitHub names them, and `<a id="...">`."""
+    headings = re.findall(r"^#+ (.*)", text, re.MULTILINE)
+    named = [re.sub(r"[^\w -]", "", heading).strip().lower().replace(" ", "-") for heading in headings]
+    return {*named, *re.findall(r'<a id="([^"]+)">', text)}
 
 
 # The commands of the pages, those of digits first.
@@ -234,7 +239,7 @@ def test_the_pages_have_commands_links_and_flags():
         ("`digits/nothing.py`", "there is no digits/nothing.py"),
         ("```python\nfrom digits import nothing\n```", "there is no digits.nothing to import"),
         ("[a](nothing.md)", "the link nothing.md leads to no file"),
-        ("# One, two\n[a](#one-two) [b](#two)", "the link #two leads to no heading"),
+        ('# One, two\n<a id="x"></a> [a](#one-two) [b](#x) [c](#two)', "the link #two leads to no heading"),
     ],
 )
 def test_a_mistake_is_found(text, mistake, tmp_path):

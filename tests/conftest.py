@@ -1,4 +1,4 @@
-"""What all tests share: the mark for real MNIST, a cache of their own, and small configs."""
+"""Fixtures and settings of all tests: the mark for real MNIST, a cache of their own, the order of files, small configs."""
 
 import functools
 import importlib.metadata
@@ -161,14 +161,9 @@ def run_module():
 
     def run(module, *args, env=None, timeout=300, python=()):
         command = [sys.executable, *python, "-m", module, *map(str, args)]
+        env = os.environ | (env or {})
         return subprocess.run(
-            command,
-            cwd=ROOT,
-            env=os.environ | (env or {}),
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-            check=False,
+            command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=timeout, check=False
         )
 
     return run
@@ -186,3 +181,20 @@ def refused(config, workdir, *words):
     for word in words:
         assert word in sentence
     return sentence
+
+
+@pytest.fixture
+def run_command(capfd, monkeypatch):
+    """Runs a command's `main` in this process and returns it as a finished process; for commands that train nothing.
+
+    A process of its own would import JAX for seconds before it prints one sentence.
+    """
+
+    def run(main, *args):
+        monkeypatch.chdir(ROOT)
+        capfd.readouterr()
+        words = [main.__module__, *map(str, args)]
+        code = main(words)
+        return subprocess.CompletedProcess(words, code, *capfd.readouterr())
+
+    return run

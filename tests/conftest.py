@@ -1,4 +1,4 @@
-"""Fixtures and settings of all tests: the mark for real MNIST, a cache of their own, the order of files, small configs."""
+"""Fixtures and settings of all tests: the mark for real MNIST, a cache of their own, order of files, small configs."""
 
 import functools
 import importlib.metadata
@@ -162,9 +162,7 @@ def run_module():
     def run(module, *args, env=None, timeout=300, python=()):
         command = [sys.executable, *python, "-m", module, *map(str, args)]
         env = os.environ | (env or {})
-        return subprocess.run(
-            command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=timeout, check=False
-        )
+        return subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=timeout, check=False)
 
     return run
 

@@ -30,7 +30,8 @@ RUN = pathlib.Path(FOLDER.name) / "run"
 VALUES = (
     None, True, False, 0, 1, -1, 3, 2**31, 2**63, 10**400, 0.5, -0.0, 1e-300, 1e300, float("nan"), float("inf"), "",
     "x", "../../etc/passwd", "/etc/passwd", "__import__('os').system('id')", "a" * 10000, "\0", "last(10000)", "test",
-    "cnn", "dense", "native", "adam", [], [[]], [1, 2], [10**9], [[2**31]], [0], {}, {"a": 1}, [None] * 9, "none", "relu",
+    "cnn", "dense", "native", "adam", [], [[]], [1, 2], [10**9], [[2**31]], [0], {}, {"a": 1}, [None] * 9, "none",
+    "relu",
 )  # fmt: skip
 
 

@@ -11,19 +11,23 @@ sides. It takes the flags of digits.sweep, goes on where it was stopped, and com
 Documented: 7 wins; the scores are lost (notebook 001, lines 154-204).
 """
 
+from collections.abc import Iterator
 import os
 import re
 import sys
+
+from ml_collections import ConfigDict
 
 from configs import two_conv
 from digits import command_line
 from digits import sweep as digits_sweep
 from digits.config.values import with_values
 from digits.errors import require
+from digits.runs import sweep_folder
 from experiments.studies.kernel_sizes import KERNEL_SIZES, best_line, score_line
 
 
-def get_config():
+def get_config() -> ConfigDict:
     config = two_conv.get_config()
     config.data.validation = "folds(5)"
     config.documented.test_accuracy = None
@@ -32,20 +36,20 @@ def get_config():
     return config
 
 
-def folds(config) -> int:
-    """How many folds the config's validation makes; UserError if it makes none."""
+def folds(config: ConfigDict) -> int:
+    """The number of folds that the config's validation makes; UserError if it makes none."""
     match = re.fullmatch(r"(?:writer_)?folds\((\d+)\)", config.data.validation)
     require(match, "data.validation", config.data.validation, "folds(n) or writer_folds(n) for this search")
     return int(match[1])
 
 
-def sweep(config=None):
+def sweep(config: ConfigDict | None = None) -> Iterator[dict[str, int]]:
     for kernel_size in KERNEL_SIZES:
         for fold in range(folds(config or get_config())):
             yield {"model.kernel_size": kernel_size, "data.fold": fold}
 
 
-def search_lines(found) -> list[str]:
+def search_lines(found: sweep_folder.Sweep) -> list[str]:
     """The lines that the notebook prints of a grid search, from the finished members of a sweep."""
     scores = {}
     for point in found.points:
@@ -71,7 +75,6 @@ def search(plan, arguments: list[str]) -> int:
     fits = len(plan.values)
     print(f"Fitting {fits // candidates} folds for each of {candidates} candidates, totalling {fits} fits\n")
     code = digits_sweep.train(plan, "experiments.kernel_size_search", arguments)
-    from digits.runs import sweep_folder
     from digits.training import train
 
     found = sweep_folder.read_sweep(plan.workdir)

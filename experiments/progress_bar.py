@@ -15,16 +15,18 @@ import importlib
 import sys
 
 from absl import flags
+from ml_collections import ConfigDict
 
 from digits import command_line
 from digits.errors import UserError
+from digits.runs.documented import reported
 
 _FLAGS = flags.FlagValues()
 _DATA_DIR = flags.DEFINE_string("data_dir", None, "As for digits.main.", flag_values=_FLAGS)
 CONFIGS = ("simple_cnn", "simple_cnn_dropout", "simple_cnn_batchnorm")
 
 
-def epochs(config, dataset) -> Iterator[dict[str, tuple[float, float]]]:
+def epochs(config: ConfigDict, dataset) -> Iterator[dict[str, tuple[float, float]]]:
     """Trains and yields, for every epoch, (mean of means, mean) of the training loss, in nats, and of the accuracy.
 
     The config must have a learning rate that no rule changes between epochs.
@@ -62,7 +64,6 @@ def _main(names: list[str]) -> int:
         if name not in CONFIGS:
             raise UserError(f"{name!r} is no config of notebook 004, which are {', '.join(CONFIGS)}.")
     from digits import data
-    from digits.runs.documented import reported
 
     dataset = data.load("mnist", _DATA_DIR.value)
     for name in names or CONFIGS:

@@ -25,6 +25,7 @@ from absl import flags
 
 from digits import command_line
 from digits.errors import UserError
+from digits.runtime.signals import Interrupted
 from experiments.collecting import collected
 from experiments.judging.study import Study
 
@@ -73,7 +74,6 @@ def reproduce(studies: tuple[Study, ...], names: list[str], arguments: list[str]
         raise UserError(f"{names[0]!r} is named, but {flag} all studies: leave it out.")
     failures = []
     if not _RENDER.value:
-        from digits.runtime.signals import Interrupted
         from experiments.collecting.reproduction import Reproduction
 
         wanted = [study for study in studies if any(arm.name in arms for arm in study.arms)]
@@ -102,7 +102,8 @@ def _named(studies: tuple[Study, ...], names: list[str]) -> set[str]:
             near = difflib.get_close_matches(name, [*by_name, *sorted(every)], 1)
             hint = f"; did you mean {near[0]!r}?" if near else "."
             raise UserError(
-                f"{name!r} is no study, which must be one of {', '.join(by_name)}, and no arm that RESULTS.md names{hint}"
+                f"{name!r} is no study, which must be one of {', '.join(by_name)}, and no arm that RESULTS.md "
+                f"names{hint}"
             )
     return set().union(*(by_name.get(name, {name}) for name in names)) if names else every
 

@@ -1,4 +1,4 @@
-"""What all tests share: the mark for real MNIST, a cache of their own, and small configs."""
+"""Fixtures and settings of all tests: the mark for real MNIST, a cache of their own, order of files, small configs."""
 
 import functools
 import importlib.metadata
@@ -16,17 +16,35 @@ from tests import browsing, made_sweeps
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 os.environ["KERAS_BACKEND"] = "jax"  # Before anything imports Keras, the reference of the tests in parity/.
-# Most tests are of what is computed and recorded: there, programs are compiled with few of XLA's optimizations, which
-# take a third of such a test's time. Files that hold numerics against others' have all of them.
+# Programs of most tests are compiled with few of XLA's optimizations, which would take a third of such a test's time.
+# The files in OPTIMIZED and in parity/, which compare numerics with those of other programs, have all of them.
 _FEW_OPTIMIZATIONS = "JAX_DISABLE_MOST_OPTIMIZATIONS"
 os.environ.setdefault(_FEW_OPTIMIZATIONS, "1")
-# Of the two code generators that this XLA has for fused operations on the CPU, the older compiles in a third of the
-# time; and two processes that test at once gain nothing from splitting a program to compile its parts at once.
+# Of this XLA's two code generators for fused operations on the CPU, the older compiles in a third of the time. Two
+# processes that test at the same time gain nothing when a program's parts are compiled in parallel.
 _FAST_TO_COMPILE = "--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
 # An XLA that does not know an option ends the process.
 if importlib.metadata.version("jaxlib").startswith("0.10.") and _FAST_TO_COMPILE not in os.environ.get("XLA_FLAGS", ""):
     os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {_FAST_TO_COMPILE}".strip()
-OPTIMIZED = ("augment", "benchmarks", "inference", "layers", "native", "optimizer", "products")
+# Files are named by their path in tests/ without the ending: "sweep" is sweep_test.py.
+OPTIMIZED = (
+    "benchmarks", "data/transforms", "models/inference", "models/ops/convolution", "models/ops/native",
+    "models/ops/products", "training/optimizer",
+)  # fmt: skip
+# The files that take longest begin first: at the end, one process would wait for the other's last long file.
+# parity/networks loads the library that models/ops/native compiles.
+LONGEST = (
+    "models/ops/native", "sweeps/population", "parity/networks", "sweep", "faults", "sweeps/cluster",
+    "runtime/processes", "runtime/devices", "training/train", "runs/checkpoints", "models/ops/products",
+    "config/properties", "main", "predict", "serving/exporting", "benchmarks", "config/configs", "reports/evaluation",
+    "colab", "data/dataset", "serving/demo_server", "models/ops/convolution", "parity/optimizers", "parity/training",
+    "models/families", "training/step", "models/inference", "documentation", "report", "experiments/reproduce",
+)  # fmt: skip
+
+
+def name_of(path):
+    """A test file's name in OPTIMIZED and LONGEST."""
+    return path.relative_to(ROOT / "tests").as_posix().removesuffix("_test.py")
 
 
 def pytest_configure(config):
@@ -44,17 +62,9 @@ def pytest_unconfigure(config):
         config.stash_cache.cleanup()
 
 
-# The files that take longest, first: at the end, one of two processes would wait for the other's last long one.
-LONGEST = (
-    "population", "networks", "sweep", "native", "faults", "cluster", "processes", "parallel", "train", "checkpoints",
-    "products", "config_properties", "main", "predict", "exporting", "benchmarks", "configs", "evaluation", "colab",
-    "sources", "demo_server", "layers", "models", "step", "inference",
-)  # fmt: skip
-
-
 def pytest_collection_modifyitems(items):
-    place = {f"{name}_test": index for index, name in enumerate(LONGEST)}
-    items.sort(key=lambda item: place.get(item.path.stem, len(place)))
+    place = {name: index for index, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: place.get(name_of(item.path), len(place)))
     folder = os.environ.get("DIGITS_DATA_DIR")
     there = bool(folder) and (pathlib.Path(folder) / "train-images-idx3-ubyte.gz").exists()
     skip = pytest.mark.skip(reason="DIGITS_DATA_DIR does not name a folder with the four MNIST files")
@@ -66,7 +76,7 @@ def pytest_collection_modifyitems(items):
 @pytest.fixture(scope="module", autouse=True)
 def optimizations(request):
     """All of XLA's optimizations for the files in OPTIMIZED and in parity/, and the processes that they start."""
-    if request.path.stem.removesuffix("_test") not in OPTIMIZED and request.path.parent.name != "parity":
+    if name_of(request.path) not in OPTIMIZED and request.path.parent.name != "parity":
         yield
         return
     import jax
@@ -151,15 +161,8 @@ def run_module():
 
     def run(module, *args, env=None, timeout=300, python=()):
         command = [sys.executable, *python, "-m", module, *map(str, args)]
-        return subprocess.run(
-            command,
-            cwd=ROOT,
-            env=os.environ | (env or {}),
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-            check=False,
-        )
+        env = os.environ | (env or {})
+        return subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=timeout, check=False)
 
     return run
 
@@ -176,3 +179,20 @@ def refused(config, workdir, *words):
     for word in words:
         assert word in sentence
     return sentence
+
+
+@pytest.fixture
+def run_command(capfd, monkeypatch):
+    """Runs a command's `main` in this process and returns it as a finished process; for commands that train nothing.
+
+    A process of its own would import JAX for seconds before it prints one sentence.
+    """
+
+    def run(main, *args):
+        monkeypatch.chdir(ROOT)
+        capfd.readouterr()
+        words = [main.__module__, *map(str, args)]
+        code = main(words)
+        return subprocess.CompletedProcess(words, code, *capfd.readouterr())
+
+    return run

@@ -6,6 +6,8 @@ import struct
 
 import pytest
 
+from digits import main
+
 QUICK = ("--config=configs/quickstart.py", "--config.epochs=2", "--config.tensorboard=False")
 
 
@@ -94,10 +96,10 @@ def test_quick_start_trains_prints_and_records(tmp_path, run_module):
         (["--config=configs/dense_32_32.py", "--data_dir=/nowhere"], ["/nowhere", "train-images-idx3-ubyte"]),
     ],
 )
-def test_mistakes_give_one_sentence_and_exit_code_2(args, words, tmp_path, run_module):
+def test_mistakes_give_one_sentence_and_exit_code_2(args, words, tmp_path, run_command):
     if not any(a.startswith("--workdir") for a in args):
         args = [*args, f"--workdir={tmp_path}/run"]
-    done = run_module("digits.main", *args)
+    done = run_command(main.main, *args)
     assert done.returncode == 2 and done.stdout == ""
     assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1
     for word in words:
@@ -114,12 +116,12 @@ def test_mistakes_give_one_sentence_and_exit_code_2(args, words, tmp_path, run_m
         ("config.epochs = = 3", ["line 4", "invalid syntax"]),
     ],
 )
-def test_mistakes_within_get_config_name_file_and_line(body, words, tmp_path, run_module):
+def test_mistakes_within_get_config_name_file_and_line(body, words, tmp_path, run_command):
     path = tmp_path / "mine.py"
     path.write_text(
         f"from configs import base\ndef get_config():\n    config = base.get_config()\n    {body}\n    return config\n"
     )
-    done = run_module("digits.main", f"--config={path}", f"--workdir={tmp_path}/run")
+    done = run_command(main.main, f"--config={path}", f"--workdir={tmp_path}/run")
     assert done.returncode == 2 and done.stderr.count("\n") == 1 and str(path) in done.stderr
     for word in words:
         assert word in done.stderr
@@ -139,12 +141,19 @@ def test_mistakes_within_get_config_name_file_and_line(body, words, tmp_path, ru
         ),
     ],
 )
-def test_what_is_no_config_file_is_said(content, words, tmp_path, run_module):
+def test_what_is_no_config_file_is_said(content, words, tmp_path, run_command):
     path = tmp_path / "mine.py"
     path.write_text(content)
-    done = run_module("digits.main", f"--config={path}", f"--workdir={tmp_path}/run")
+    done = run_command(main.main, f"--config={path}", f"--workdir={tmp_path}/run")
     assert done.returncode == 2 and done.stderr.count("\n") == 1 and str(path) in done.stderr
     assert all(word in done.stderr for word in words), done.stderr
+
+
+@pytest.mark.parametrize("flag", ["--config.epochs=3.5", "--config.batch_size=5000"])
+def test_a_mistake_ends_the_process_before_and_after_jax_is_imported(flag, tmp_path, run_module):
+    done = run_module("digits.main", "--config=quickstart", flag, f"--workdir={tmp_path}/run")
+    assert done.returncode == 2 and done.stdout == ""
+    assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1
 
 
 def test_the_package_lists_its_commands(run_module):
@@ -153,7 +162,7 @@ def test_the_package_lists_its_commands(run_module):
 
 
 @pytest.mark.parametrize("damage", ["truncated", "magic", "counts", "missing"])
-def test_damaged_idx_files_give_one_sentence(damage, tmp_path, run_module):
+def test_damaged_idx_files_give_one_sentence(damage, tmp_path, run_command):
     folder = tmp_path / "fashion_mnist"
     write_idx(folder, labels=19 if damage == "counts" else 20)
     images = folder / "train-images-idx3-ubyte.gz"
@@ -165,7 +174,7 @@ def test_damaged_idx_files_give_one_sentence(damage, tmp_path, run_module):
     if damage == "missing":
         images.unlink()
     args = ("--config=configs/dense_32_32.py", "--config.data.name=fashion_mnist", f"--data_dir={tmp_path}")
-    done = run_module("digits.main", *args, f"--workdir={tmp_path}/run")
+    done = run_command(main.main, *args, f"--workdir={tmp_path}/run")
     assert done.returncode == 2 and done.stderr.count("\n") == 1 and "train-images-idx3-ubyte" in done.stderr
     assert {"truncated": "truncated", "magic": "00000d03", "counts": "19", "missing": "no file"}[damage] in done.stderr
     assert not (tmp_path / "run").exists()
@@ -181,14 +190,14 @@ def test_help_is_quick_to_import(run_module):
 HIDE = """
 from importlib.machinery import PathFinder
 find_spec = PathFinder.find_spec
-hidden = ("tensorflow", "tensorflow_datasets", "clu", "tensorboard", "sklearn", "PIL")
+hidden = ("tensorflow", "tensorflow_datasets", "tensorboard", "sklearn", "PIL")
 PathFinder.find_spec = lambda name, path=None, target=None: (
     None if name.split(".")[0] in hidden else find_spec(name, path, target)
 )
 """
 
 
-def test_trains_from_idx_files_where_tensorflow_tfds_and_clu_are_not_installed(tmp_path, run_module):
+def test_trains_from_idx_files_where_tensorflow_tfds_and_pillow_are_not_installed(tmp_path, run_module):
     """None of them can be found; the run says that it wrote no events, and is otherwise whole."""
     (tmp_path / "site").mkdir()
     (tmp_path / "site" / "sitecustomize.py").write_text(HIDE)
@@ -213,7 +222,7 @@ def test_second_start_imports_no_tensorflow_before_the_first_epoch_ends(tmp_path
     env = {"DIGITS_DATA_DIR": ""}  # From the cache that the first start left.
     done = run_module("digits.main", *args, f"--workdir={tmp_path}/b", env=env, python=("-X", "importtime"))
     assert done.returncode == 0 and "epoch" in done.stdout
-    for heavy in ("tensorflow", "tensorflow_datasets", "clu", "sklearn", "matplotlib"):
+    for heavy in ("tensorflow", "tensorflow_datasets", "sklearn", "matplotlib"):
         assert f" {heavy}\n" not in done.stderr
     assert (
         json.loads((tmp_path / "a/result.json").read_text())["test_loss"]

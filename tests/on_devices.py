@@ -1,8 +1,7 @@
-"""What several devices compute, for tests/runtime/devices_test.py: a process of its own, because devices are simulated
-before JAX starts.
+"""Trains an epoch on one and on several simulated devices; tests/runtime/devices_test.py runs it as a process.
 
-Prints, as JSON, the largest difference from one device of every kind of array after an epoch, relative to its largest
-value, by case and number of devices.
+Prints as JSON, by case and number of devices, the largest difference of every kind of array from one device's, relative
+to the array's largest value. It is a process of its own, because devices are simulated before JAX starts.
 """
 
 import json
@@ -17,15 +16,12 @@ import jax.numpy as jnp  # noqa: E402
 import numpy as np  # noqa: E402
 
 from configs import base  # noqa: E402
-from digits import models
-from digits.config.values import with_values
-from digits.data import transforms
-from digits.models import families, inference
-from digits.runtime.devices import Devices
+from digits import models  # noqa: E402
+from digits.config.values import with_values  # noqa: E402
+from digits.data import transforms  # noqa: E402
+from digits.models import families, inference  # noqa: E402
+from digits.runtime.devices import Devices  # noqa: E402
 from digits.training import step  # noqa: E402
-
-# noqa: E402
-# noqa: E402
 
 EXAMPLES = 133  # Thirteen batches of 10 and one of 3: of eight devices some have no example of it.
 EVERYTHING = {
@@ -36,7 +32,7 @@ EVERYTHING = {
 }  # fmt: skip
 CASES = {
     "everything": EVERYTHING | {"model.convolution": "stock", "batch_size": 10},
-    # What the convolutions have to do with, and no more to compile: the rest is in the other case.
+    # Only the fields that concern the network, because compiling takes long; the other case has all fields.
     "native": {key: value for key, value in EVERYTHING.items() if key.startswith("model.")}
     | {"optimizer.name": "sgd", "model.convolution": "auto", "batch_size": 16},
 }
@@ -47,7 +43,7 @@ def as_float64(tree):
 
 
 def difference(one, other):
-    """The largest, relative to the largest value of each array."""
+    """The largest difference of two trees, relative to the largest value of each array."""
     pairs = zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True)
     return max((float(np.abs(a - b).max() / max(np.abs(a).max(), 1e-30)) for a, b in pairs), default=0.0)
 

@@ -43,12 +43,8 @@ def test_every_flag_gives_a_config_that_can_be_trained(span):
 @pytest.mark.mnist
 def test_every_call_can_be_made(tmp_path, monkeypatch):
     config = dense_32_32.get_config()  # Of the same interface, and quickly compiled.
-    config.data.name, config.data.validation, config.epochs, config.tensorboard = (
-        "optdigits",
-        "random(0.15, 0)",
-        1,
-        False,
-    )
+    config.data.name, config.data.validation = "optdigits", "random(0.15, 0)"
+    config.epochs, config.tensorboard = 1, False
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MPLBACKEND", "agg")
     train.train_and_evaluate(config, "runs/simple_cnn")

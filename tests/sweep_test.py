@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 import digits
+from digits import sweep
 from digits.runs import sweep_folder
 from digits.runs.workdir import Workdir
 from tests.conftest import ROOT
@@ -35,8 +36,8 @@ def rows(folder, name="sweep.csv"):
 def diverging(tmp_path_factory):
     """Five points, one of which diverges: the finished process and the sweep's folder."""
     folder = tmp_path_factory.mktemp("sweep") / "five"
-    sweep = "--sweep.optimizer.learning_rate=1e-3,3e-3,1e-2,1e30,1e-4"
-    command = [*TINY, "--config.optimizer.name=sgd", sweep, f"--workdir={folder}"]
+    rates = "--sweep.optimizer.learning_rate=1e-3,3e-3,1e-2,1e30,1e-4"
+    command = [*TINY, "--config.optimizer.name=sgd", rates, f"--workdir={folder}"]
     return run(command), command, folder
 
 
@@ -121,18 +122,18 @@ BAD = {
 
 
 @pytest.mark.parametrize("mistake", BAD)
-def test_mistakes_get_a_sentence_before_anything_is_written(mistake, tmp_path):
+def test_mistakes_get_a_sentence_before_anything_is_written(mistake, tmp_path, run_command):
     arguments, sentence = BAD[mistake]
-    done = run([*TINY, *arguments, f"--workdir={tmp_path / 'sweep'}"])
+    done = run_command(sweep.main, *TINY, *arguments, f"--workdir={tmp_path / 'sweep'}")
     assert done.returncode == 2 and done.stdout == ""
     assert done.stderr.startswith("error: ") and sentence in done.stderr and done.stderr.count("\n") == 1
     assert not (tmp_path / "sweep").exists()
 
 
-def test_a_config_file_may_have_any_name(tmp_path):
+def test_a_config_file_may_have_any_name(tmp_path, run_command):
     path = tmp_path / "mine.txt"
     path.write_text((ROOT / "configs" / "quickstart.py").read_text() + "\n\ndef sweep():\n    yield {'epochs': 0}\n")
-    done = run([f"--config={path}", f"--workdir={tmp_path / 'sweep'}"])
+    done = run_command(sweep.main, f"--config={path}", f"--workdir={tmp_path / 'sweep'}")
     assert done.returncode == 2 and "epochs=0 cannot be trained: config.epochs is 0" in done.stderr
 
 
@@ -182,9 +183,7 @@ def test_killed_and_started_again_trains_only_interrupted_epochs_twice(tmp_path)
     assert len(trained) == 36
     # A kill meets two runs, each of which loses an epoch and, as these are shorter than a save, the one being saved.
     assert sum(trained.values()) - 36 <= 2 * 2 and max(trained.values()) <= 2
-    notes.unlink()
-    process = start(tmp_path / "whole")
-    assert process.communicate(timeout=300) and process.returncode == 0
+    assert sweep.main(["sweep", *arguments, f"--workdir={tmp_path / 'whole'}"]) == 0
     assert rows(tmp_path / "killed") == rows(tmp_path / "whole")
 
 

@@ -169,7 +169,7 @@ class Reproduction:
                 collected.save(study, self.folder, kept)
 
     def _expected(self, order: Sequence[str]) -> str:
-        """How long the first arm and all of them will take, by the seconds of members on this device; "" without any."""
+        """Estimates how long the first arm and all arms take, from members on this device; "" where there are none."""
         known = {}
         for name, entry in self.entries.items():
             seconds = [
@@ -187,8 +187,10 @@ class Reproduction:
             at_a_time = min(count, population.workers(config) * jax.local_device_count()) if mapped else 1
             return known[nearest] * _work(config) / nearest * count / at_a_time
 
-        rest = duration(sum(map(seconds, order)))
-        return f", about {duration(seconds(order[0]))}" + f"; all that remain about {rest}" * (len(order) > 1)
+        expected = f", about {duration(seconds(order[0]))}"
+        if len(order) > 1:
+            expected += f"; all that remain about {duration(sum(map(seconds, order)))}"
+        return expected
 
 
 def _config(arm: Arm) -> ConfigDict:

@@ -1,4 +1,4 @@
-"""What a study is, and how the figures of its runs decide its claims. Needs no JAX.
+"""Defines studies, and decides their claims by the figures of their runs. Needs no JAX.
 
     study.py        Study, Arm, Member, Claim, Finding, and the metrics that most claims use; start here
     metrics.py      metrics of training curves that claims of several studies use

@@ -15,8 +15,7 @@ class Comparison:
 
     Attributes:
       metric: the test accuracy, or the test loss. Where the notebook lost its test accuracy, the last validation
-      accuracy
-        that it printed, or else the last training accuracy.
+        accuracy that it printed, or else the last training accuracy.
     """
 
     arm: Arm

@@ -196,7 +196,7 @@ class Difference:
 
 @dataclasses.dataclass(frozen=True)
 class Level:
-    """Tests that the mean of an arm's metric minus a number is as expected; `expected` and `margin` as for Difference."""
+    """Tests that the mean of an arm's metric minus a number is as expected; fields as for `Difference`."""
 
     arm: str
     metric: Metric

@@ -25,6 +25,8 @@ from collections.abc import Mapping, Sequence
 import dataclasses
 import math
 
+from scipy.special import chdtri, stdtr, stdtrit
+
 from digits.analysis.statistics import Summary, summarize
 from experiments.judging.study import Claim, Difference, Level, Member, Study, Undecidable
 
@@ -112,8 +114,6 @@ def p_value(summary: Summary, margin: float = 0.0, one_sided: bool = False) -> f
 
     Without any spread among the members it is 0, or 1 where the distance is 0 too.
     """
-    from scipy.special import stdtr
-
     mean = summary.mean if one_sided else abs(summary.mean)
     distance = abs(mean - margin)
     if summary.std == 0:
@@ -148,8 +148,6 @@ def prediction_interval(summary: Summary) -> tuple[float, float] | None:
     """
     if summary.std is None:
         return None
-    from scipy.special import stdtrit
-
     half = float(stdtrit(summary.n - 1, 0.975)) * summary.std * math.sqrt(1 + 1 / summary.n)
     return summary.mean - half, summary.mean + half
 
@@ -162,7 +160,6 @@ def std_interval(summary: Summary) -> tuple[float, float] | None:
     """
     if summary.std is None:
         return None
-    from scipy.special import chdtri  # The point that is exceeded with the given probability.
-
+    # chdtri(n, p) is the point that is exceeded with probability p.
     low, high = (summary.std * math.sqrt((summary.n - 1) / float(chdtri(summary.n - 1, p))) for p in (0.025, 0.975))
     return low, high

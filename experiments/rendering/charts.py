@@ -1,11 +1,14 @@
-"""Draws the figures of the pages: documented figures and curves against reproduced ones, differences that decide
-claims.
-"""
+"""Draws the figures of the pages: documented against reproduced figures and curves, differences that decide claims."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 import itertools
 import math
 from typing import Any
+
+from matplotlib import ticker
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from digits.analysis.figures.style import BLUE, DARK, DPI, SKY, VERMILLION, png, styled
 from digits.analysis.statistics import summarize
@@ -25,13 +28,11 @@ _PANELS = 4  # In a row of `overview`.
 
 @styled
 def deviations(comparisons: Sequence[Comparison]) -> bytes:
-    """How far the documented figures lie from the means of the reproduced ones, a row a run, as a PNG file.
+    """Draws each documented figure's distance from the reproduced mean, a row a run, as a PNG file.
 
     Args:
       comparisons: each with at least two members.
     """
-    from matplotlib.figure import Figure
-
     figure = Figure(figsize=(8, 1.3 + 0.28 * len(comparisons)), dpi=DPI, layout="constrained")
     axes = figure.subplots()
     for row, comparison in enumerate(comparisons):
@@ -70,7 +71,7 @@ _MARKS = {
 
 
 def about_accuracy(judgements: Sequence[Judgement]) -> list[Judgement]:
-    """The judgements that the accuracies of two arms decided; `claims` draws them."""
+    """Selects the judgements that the accuracies of two arms decided; `claims` draws them."""
     return [
         judgement
         for judgement in judgements
@@ -82,14 +83,11 @@ def about_accuracy(judgements: Sequence[Judgement]) -> list[Judgement]:
 
 @styled
 def claims(judgements: Sequence[Judgement]) -> bytes:
-    """The differences of accuracy that decide claims, with their 95% intervals, a row a claim, as a PNG file.
+    """Draws the differences of accuracy that decide claims with 95% intervals, a row a claim, as a PNG file.
 
     Args:
       judgements: `about_accuracy`, at least one.
     """
-    from matplotlib import ticker
-    from matplotlib.figure import Figure
-
     figure = Figure(figsize=(8, 1.6 + 0.24 * len(judgements)), dpi=DPI, layout="constrained")
     axes = figure.subplots()
     for row, judgement in enumerate(judgements):
@@ -119,13 +117,11 @@ def claims(judgements: Sequence[Judgement]) -> bytes:
 
 @styled
 def overview(comparisons: Sequence[Comparison]) -> bytes:
-    """The error over the epochs of every documented run, a panel each, as a PNG file; lines and marks as for `curves`.
+    """Draws the error of every documented run by epoch, a panel each, as a PNG file; lines and marks as for `curves`.
 
     Args:
       comparisons: each with a member.
     """
-    from matplotlib.figure import Figure
-
     rows = math.ceil(len(comparisons) / _PANELS)
     figure = Figure(figsize=(11, 0.9 + 1.9 * rows), dpi=DPI, layout="constrained")
     panels = figure.subplots(rows, _PANELS, squeeze=False).flat
@@ -146,7 +142,7 @@ def overview(comparisons: Sequence[Comparison]) -> bytes:
 
 @styled
 def curves(comparisons: Sequence[Comparison]) -> bytes:
-    """Error and loss over the epochs, two panels a run, as a PNG file.
+    """Draws error and loss by epoch, two panels a run, as a PNG file.
 
     Marks are the notebook's figures, lines the geometric means of the reproduced ones. Around a line is a band or, of
     so few members that a band would fill the panel, the members themselves.
@@ -154,8 +150,6 @@ def curves(comparisons: Sequence[Comparison]) -> bytes:
     Args:
       comparisons: each with a member; a row of panels each.
     """
-    from matplotlib.figure import Figure
-
     figure = Figure(figsize=(10, 0.9 + 2.6 * len(comparisons)), dpi=DPI, layout="constrained")
     for axes, comparison in zip(figure.subplots(len(comparisons), 2, squeeze=False), comparisons, strict=True):
         history = reported()[comparison.arm.documented]["history"]
@@ -173,8 +167,8 @@ def _error(accuracy: float) -> float:
     return 100 * (1 - accuracy)
 
 
-def _legend_of_curves(figure: Any, comparisons: Sequence[Comparison], columns: int = 2) -> None:
-    """The legend of the kinds of lines that the figure has."""
+def _legend_of_curves(figure: Figure, comparisons: Sequence[Comparison], columns: int = 2) -> None:
+    """Adds a legend of the kinds of lines that the figure has."""
     few = {len(comparison.members) <= _FEW for comparison in comparisons}
     around = f"95% of single runs, or the {_FEW} runs"
     if len(few) == 1:
@@ -194,15 +188,13 @@ def _legend_of_curves(figure: Any, comparisons: Sequence[Comparison], columns: i
 
 
 def _panel(
-    axes: Any,
+    axes: Axes,
     members: Sequence[Member],
     history: Mapping[str, Sequence[float | None]],
     lines: Mapping[str, tuple],
     shown: Callable[[float], float],
 ) -> None:
-    """Draws columns of the members' histories and of the notebook's, as `shown` turns their values, by epoch."""
-    from matplotlib import ticker
-
+    """Draws columns of the members' histories and of the notebook's by epoch; `shown` converts their values."""
     for column, (_, line, colour, mark) in lines.items():
         bands = [(epoch, *band) for epoch, band in _bands(members, column, shown)]
         if bands:
@@ -231,7 +223,7 @@ def _panel(
 def _bands(
     members: Sequence[Member], column: str, shown: Callable[[float], float]
 ) -> Iterator[tuple[int, tuple[float, float, float]]]:
-    """By epoch: a column's geometric mean between the ends of the prediction interval, (low, mean, high).
+    """Yields (epoch, (low, mean, high)): a column's geometric mean and the ends of its prediction interval.
 
     Mean and interval are of logarithms. On a logarithmic axis, errors and losses of several seeds lie evenly around
     such a mean, and no interval reaches zero. An epoch in which a member has a value of zero is left out. The interval
@@ -245,8 +237,6 @@ def _bands(
             yield epoch, (math.exp(low), math.exp(summary.mean), math.exp(high))
 
 
-def _legend(figure: Any, styles: Sequence[tuple[dict, str]], columns: int) -> None:
-    from matplotlib.lines import Line2D
-
+def _legend(figure: Figure, styles: Sequence[tuple[dict[str, Any], str]], columns: int) -> None:
     handles = [Line2D([], [], label=label, **style) for style, label in styles]
     figure.legend(handles=handles, loc="outside lower center", ncols=columns, frameon=False, fontsize=9)

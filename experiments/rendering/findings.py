@@ -1,4 +1,4 @@
-"""The sentences on top of RESULTS.md: figures and verdicts are computed, only the openings are written. Needs no JAX."""
+"""Makes the sentences on top of RESULTS.md from a written opening, computed figures and a verdict. Needs no JAX."""
 
 from collections.abc import Sequence
 
@@ -16,7 +16,7 @@ _UNITS = {
 
 
 def about_documented(comparisons: Sequence[Comparison]) -> str:
-    """How many documented figures lie in the prediction interval of a single run, and which do not."""
+    """A sentence on the documented figures inside and outside the prediction interval of a single run."""
     known = [comparison for comparison in comparisons if comparison.inside is not None]
     outside = [
         f"`{one.arm.name}` ({one.documented:.4f} documented, {one.summary} reproduced)"
@@ -33,8 +33,8 @@ def about_documented(comparisons: Sequence[Comparison]) -> str:
 def sentence(finding: Finding, judgement: Judgement, study: Study) -> str:
     """A finding as a sentence with its difference, interval, verdict and a link to its claim.
 
-    Example: "With momentum, the test accuracy is **2.89 percentage points higher** (95% interval +2.77 to +3.01, 20
-    seeds);
+    Example:
+      "With momentum, the test accuracy is **2.89 percentage points higher** (95% interval +2.77 to +3.01, 20 seeds);
       claim `momentum-same-accuracy`: contradicted."
     """
     claim, summary = judgement.claim, judgement.summary
@@ -42,7 +42,8 @@ def sentence(finding: Finding, judgement: Judgement, study: Study) -> str:
     form, factor, unit, above, below = _UNITS[claim.test.metric.unit]
     if judgement.verdict == NOT_RUN:
         trains = f"`python -m experiments.reproduce {study.name}`"
-        return f"{finding.opening} {above} or {below} by a number that is not known yet: {trains} trains the runs (claim {link})."
+        unknown = f"{above} or {below} by a number that is not known yet"
+        return f"{finding.opening} {unknown}: {trains} trains the runs (claim {link})."
     low, high = (f"{factor * end:+{form}}" for end in summary.interval())
     figure = f"**{factor * abs(summary.mean):{form}}{unit} {below if summary.mean < 0 else above}**"
     seeds = f", {summary.n} seeds"

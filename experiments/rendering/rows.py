@@ -18,6 +18,7 @@ from experiments.judging.study import (
     Difference,
     Level,
     Study,
+    Undecidable,
     devices,
     median_seconds,
 )
@@ -49,7 +50,7 @@ def documented(comparison: Comparison) -> dict[str, str]:
 
 
 def readme_table(studies: Sequence[Study], found: Results) -> str:
-    """The short table for README.md: the documented runs, and those as written where the notebook ran something else."""
+    """The table for README.md: the documented runs, and those "as written" where the notebook ran something else."""
 
     def row(arm: Arm, summary: Summary, documented: str, inside: str) -> dict[str, str]:
         return {
@@ -133,7 +134,7 @@ def spreads(arm: Arm, found: Results) -> list[dict[str, str]]:
 
 
 def alike(arms: Sequence[Arm], found: Results) -> str:
-    """A list of the facts that several arms of a table share: devices, changed checkouts, validation on the test set."""
+    """A list of facts that arms of a table share: devices, changed checkouts, validation on the test set."""
     names = collections.defaultdict(list)
     for arm in arms:
         members, name = found.members[arm.name], f"`{arm.name}`"
@@ -209,14 +210,14 @@ def claim_notes(judgements: Sequence[Judgement]) -> str:
     return "\n".join(lines)
 
 
-def _compared_words(test) -> str:
-    """What a test compares, in words; "" for a claim that no run decides."""
+def _compared_words(test: Difference | Level | Undecidable) -> str:
+    """The two sides of a test in words; "" for a claim that no run decides."""
     if not isinstance(test, (Difference, Level)):
         return ""
-    what = f"`{test.second}` − `{test.first}`" if isinstance(test, Difference) else f"`{test.arm}` − {test.value:g}"
+    sides = f"`{test.second}` − `{test.first}`" if isinstance(test, Difference) else f"`{test.arm}` − {test.value:g}"
     margins = {"same": f"the same within ±{test.margin:g}", "not higher": f"not higher by {test.margin:g} or more"}
     expected = margins.get(test.expected, test.expected)
-    return f"{what}, {test.metric.name} ({test.metric.unit}): claimed {expected}"
+    return f"{sides}, {test.metric.name} ({test.metric.unit}): claimed {expected}"
 
 
 def _p(p: float) -> str:

@@ -24,7 +24,10 @@ from experiments.studies.kernel_sizes import KERNEL_SIZES, search_table, searche
 
 # The notebook's models differ by up to 0.0014.
 STATED = 0.0005
-NEAR = "The margin of 0.0005 is half of a tenth of a percentage point: a mean of several runs cannot equal one run's last digit."
+NEAR = (
+    "The margin of 0.0005 is half of a tenth of a percentage point: a mean of several runs cannot equal one run's "
+    "last digit."
+)
 # Two standard errors of a test accuracy near 0.994 over 10,000 images.
 TWO_STANDARD_ERRORS = 0.0015
 OVERFITTING = study.rise_after_minimum("val_loss")
@@ -46,9 +49,9 @@ ARMS = (
     *_pair(
         "two_conv",
         5,
-        "The notebook's last epoch is its best: the one before has 0.9928, the mean of its last five is 0.9940. Our five "
-        "runs agree unusually well in the last epoch: their standard deviation over epochs 11 to 20 is 0.0009. With that "
-        "deviation 0.9951 would be inside, though none of our 100 epochs is above 0.9947.",
+        "The notebook's last epoch is its best: the one before has 0.9928, the mean of its last five is 0.9940. Our "
+        "five runs agree unusually well in the last epoch: their standard deviation over epochs 11 to 20 is 0.0009. "
+        "With that deviation 0.9951 would be inside, though none of our 100 epochs is above 0.9947.",
     ),
     *_pair("five_conv", 5),
     study.with_own_splits("five_conv", "five_conv,honest"),
@@ -126,7 +129,8 @@ CLAIMS = (
     Claim(
         "plain-overfits",
         "notebook 001, lines 1475, 1532 (B15)",
-        "Without BatchNorm and dropout, the five convolutions overfit: their validation loss rises more after its minimum.",
+        "Without BatchNorm and dropout, the five convolutions overfit: their validation loss rises more after its "
+        "minimum.",
         Difference("five_conv", "five_conv_plain", OVERFITTING, "higher"),
         note="The notebook's plain network rises by 0.0075 after its minimum, the other by 0.0007.",
     ),
@@ -169,7 +173,8 @@ CLAIMS = (
         "notebook 001, lines 1485, 1532 (B16)",
         "Tanh leaves a test accuracy of 0.98.",
         Level("five_conv_tanh", TEST_ACCURACY, "same", 0.98, 0.005),
-        note="0.98 is the notebook's training accuracy. The margin of 0.005 is the rounding of a figure with two digits.",
+        note="0.98 is the notebook's training accuracy. The margin of 0.005 is the rounding of a figure with two "
+        "digits.",
     ),
     Claim(
         "tanh-loss-jumps",
@@ -204,8 +209,8 @@ CLAIMS = (
         "RMSprop in place of Adam leaves the accuracy as it is.",
         Difference("five_conv", "five_conv_rmsprop", TEST_ACCURACY, "same", TWO_STANDARD_ERRORS),
         note=(
-            "The notebook has 0.9907 against 0.9937. The margin of 0.0015 is two standard errors of a test accuracy near "
-            "0.994 over 10,000 images."
+            "The notebook has 0.9907 against 0.9937. The margin of 0.0015 is two standard errors of a test accuracy "
+            "near 0.994 over 10,000 images."
         ),
     ),
     Claim(
@@ -236,8 +241,8 @@ STUDY = Study(
     name="architecture_study",
     title="Convolutional architectures",
     question=(
-        "Which of three convolutional networks is best, what do BatchNorm with dropout, the activation and the optimizer "
-        "do for one of them, and which kernel size suits another (notebook 001)?"
+        "Which of three convolutional networks is best, what do BatchNorm with dropout, the activation and the "
+        "optimizer do for one of them, and which kernel size suits another (notebook 001)?"
     ),
     arms=ARMS,
     claims=CLAIMS,
@@ -245,7 +250,8 @@ STUDY = Study(
     findings=(
         Finding(
             "five-conv-better-than-two",
-            "Notebook 001 calls its five convolutions the best network: beside its two convolutions, the test accuracy is",
+            "Notebook 001 calls its five convolutions the best network: beside its two convolutions, the test "
+            "accuracy is",
         ),
         Finding(
             "plain-higher-test-loss",
@@ -258,14 +264,15 @@ STUDY = Study(
         "repeats the figure: `six-conv-reaches-0.9951`.",
         "Two networks may differ by less than single runs of one network do. Then only several seeds can tell which is "
         "better: `five-conv-better-than-two`, `five-conv-better-than-six`.",
-        "Overfitting and slow convergence are different things. The network without regularisation reaches a validation "
-        "accuracy of 0.99 in fewer epochs, the opposite of the claim, and ends higher above its lowest loss; five seeds "
-        "settle neither: `plain-converges-slowly`, `plain-overfits`.",
-        "Look at the loss too: two optimizers can be equally accurate and differ in how sure they are of their mistakes. "
-        "Where neither equality nor difference is shown, train more seeds: `rmsprop-same-accuracy`, `rmsprop-same-loss`.",
+        "Overfitting and slow convergence are different things. The network without regularisation reaches a "
+        "validation accuracy of 0.99 in fewer epochs, the opposite of the claim, and ends higher above its lowest "
+        "loss; five seeds settle neither: `plain-converges-slowly`, `plain-overfits`.",
+        "Look at the loss too: two optimizers can be equally accurate and differ in how sure they are of their "
+        "mistakes. Where neither equality nor difference is shown, train more seeds: `rmsprop-same-accuracy`, "
+        "`rmsprop-same-loss`.",
         "Training figures are measured with dropout on. This alone explains a better figure on unseen images; the "
         "activation is not needed for it: `tanh-better-on-test-than-train`, `tanh-larger-lead`.",
-        "A test set that is looked at after every epoch is a validation set. The honest rows hold out 10,000 training images "
-        "for this, and so train on fewer.",
+        "A test set that is looked at after every epoch is a validation set. The honest rows hold out 10,000 training "
+        "images for this, and so train on fewer.",
     ),
 )

@@ -42,9 +42,9 @@ ARMS = (
         documented="plateau_cnn",
         seeds=3,
         note=(
-            "Augmentation is declared in the notebook and not applied. Epochs 8 to 20 are lost. The rate of seed 0 was never "
-            "reduced, which leaves its loss at twice that of the others. Seeds 0 and 1 were suspended for a quarter of an "
-            "hour, which their seconds include."
+            "Augmentation is declared in the notebook and not applied. Epochs 8 to 20 are lost. The rate of seed 0 "
+            "was never reduced, which leaves its loss at twice that of the others. Seeds 0 and 1 were suspended for a "
+            "quarter of an hour, which their seconds include."
         ),
     ),
     Arm(
@@ -52,9 +52,9 @@ ARMS = (
         "plateau_cnn_as_written",
         "as written",
         seeds=3,
-        note="With the augmentation. The rate of seed 2 was halved three times, that of the others once, which explains "
-        "the spread of its loss. Seeds 0 and 1 were trained beside each other and other work, which their seconds include: "
-        "seed 2, beside nothing for the most part, took 3,831.",
+        note="With the augmentation. The rate of seed 2 was halved three times, that of the others once, which "
+        "explains the spread of its loss. Seeds 0 and 1 were trained beside each other and other work, which their "
+        "seconds include: seed 2, beside nothing for the most part, took 3,831.",
     ),
     Arm(FIRST, FIRST, "ours", seeds=5),
     Arm(CNN, CNN, "ours", seeds=5),
@@ -101,8 +101,8 @@ CLAIMS = (
         "Training for 50 epochs and keeping the last one costs nothing: the validation loss ends near its minimum.",
         Level("deep_cnn", OVERFITTING, "same", 0.0, 0.002),
         note=(
-            "The notebook does it and says nothing. Its loss rises from 0.0202 in epoch 14 to 0.0266 while the accuracy creeps "
-            "up. The margin of 0.002 is a tenth of that minimum."
+            "The notebook does it and says nothing. Its loss rises from 0.0202 in epoch 14 to 0.0266 while the "
+            "accuracy creeps up. The margin of 0.002 is a tenth of that minimum."
         ),
     ),
     Claim(
@@ -183,7 +183,8 @@ CLAIMS = (
         "notebook 002, lines 133-143 (C5, C6)",
         "BatchNorm, dropout and L2 make the CNN more accurate.",
         Difference(CNN, REGULARISED, TEST_ACCURACY, "higher"),
-        note=f"{_OURS} The notebook says it of BatchNorm, and of dropout and L2 what they are for; all three is our reading.",
+        note=f"{_OURS} The notebook says it of BatchNorm, and of dropout and L2 what they are for; all three is our "
+        "reading.",
     ),
     Claim(
         "batchnorm-faster",
@@ -221,8 +222,8 @@ STUDY = Study(
     name="augmentation_study",
     title="Augmentation, and the way from a dense network to it",
     question=(
-        "What does augmentation add (notebooks 000 and 002), and what does each step from a dense network to an augmented "
-        "CNN (the learning log of 002)?"
+        "What does augmentation add (notebooks 000 and 002), and what does each step from a dense network to an "
+        "augmented CNN (the learning log of 002)?"
     ),
     arms=ARMS,
     claims=CLAIMS,
@@ -238,17 +239,18 @@ STUDY = Study(
         ),
     ),
     lessons=(
-        "Credit for an effect needs a run with the cause and a run without. The network whose accuracy was credited to "
-        "augmentation never saw an augmented image: `augmentation-improves, as run`, `augmentation-improves, as written`.",
+        "Credit for an effect needs a run with the cause and a run without. The network whose accuracy was credited "
+        "to augmentation never saw an augmented image: `augmentation-improves, as run`, `augmentation-improves, as "
+        "written`.",
         "Add one thing at a time and keep the rest; then each step has a figure of its own: `cnn-improves`, "
-        "`augmentation-improves, step by step`. BatchNorm, dropout and L2 came in one step; another arm was needed to tell "
-        "BatchNorm from the others: `regularisation-improves`, `batchnorm-improves`.",
-        "A learning rate that falls adds no parameter. On the augmented CNN it is the only step after the first CNN for which "
-        "five seeds show a gain in accuracy: `reduced-rate-helps`.",
+        "`augmentation-improves, step by step`. BatchNorm, dropout and L2 came in one step; another arm was needed to "
+        "tell BatchNorm from the others: `regularisation-improves`, `batchnorm-improves`.",
+        "A learning rate that falls adds no parameter. On the augmented CNN it is the only step after the first CNN "
+        "for which five seeds show a gain in accuracy: `reduced-rate-helps`.",
         "Check the unit of a setting: a shear of 0.05 is in degrees here, and does nothing: `shear-adds-variety`.",
         "Before you credit early stopping, look whether it stopped a training: `early-stopping-stops, as run`, "
         "`early-stopping-stops, as written`.",
-        "In a long training the accuracy can improve while the loss gets worse; say beforehand which one chooses the epoch: "
-        "`fifty-epochs-cost-nothing`.",
+        "In a long training the accuracy can improve while the loss gets worse; say beforehand which one chooses the "
+        "epoch: `fifty-epochs-cost-nothing`.",
     ),
 )

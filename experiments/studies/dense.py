@@ -54,8 +54,8 @@ ARMS = (
     _documented("dense_dropout"),
     _documented(
         "dense_lr_009",
-        "Neither rate nor momentum ran: the program of `dense_batch_32` under another heading. Compared by the training "
-        "accuracy of epoch 18.",
+        "Neither rate nor momentum ran: the program of `dense_batch_32` under another heading. Compared by the "
+        "training accuracy of epoch 18.",
     ),
     _as_written("dense_sgd_momentum_as_written"),
     _as_written("dense_batch_128_as_written"),
@@ -269,8 +269,8 @@ STUDY = Study(
         ),
         Finding(
             "larger-batches-worse, as written",
-            "Notebook 003 recommends batches of 32: with batches of 128, the test accuracy of the network that it describes "
-            "is",
+            "Notebook 003 recommends batches of 32: with batches of 128, the test accuracy of the network that it "
+            "describes is",
         ),
         Finding(
             "rate-0.09-better, as written",
@@ -278,23 +278,26 @@ STUDY = Study(
         ),
     ),
     lessons=(
-        "Check what ran before you explain what came out. The optimizer object is created and not passed on, so that it "
-        "changes nothing; two equal curves were the sign of it: `momentum-same-accuracy, as run`, "
+        "Check what ran before you explain what came out. The optimizer object is created and not passed on, so that "
+        "it changes nothing; two equal curves were the sign of it: `momentum-same-accuracy, as run`, "
         "`momentum-same-accuracy, as written`.",
-        "Train with a setting in effect before you draw a conclusion about it. The conclusion on convergence holds for the "
-        "text and says nothing about the program: `momentum-converges-faster, as run`, "
-        "`momentum-converges-faster, as written`. The conclusion on large batches depends on which of the two is meant: "
-        "`larger-batches-worse, as run`, `larger-batches-worse, as written`.",
-        "With a fixed number of epochs, smaller batches mean more updates. No two runs here have the same number of updates "
-        "with different batches, so that the effect of the batch alone stays open: `small-batches-better, as run`.",
-        "Change one thing at a time. Dropout costs more than twice as much accuracy beside a network of its own width as "
-        "beside one of a quarter of it: `dropout-little-accuracy, other widths`, `dropout-little-accuracy, as run`.",
+        "Train with a setting in effect before you draw a conclusion about it. The conclusion on convergence holds "
+        "for the text and says nothing about the program: `momentum-converges-faster, as run`, "
+        "`momentum-converges-faster, as written`. The conclusion on large batches depends on which of the two is "
+        "meant: `larger-batches-worse, as run`, `larger-batches-worse, as written`.",
+        "With a fixed number of epochs, smaller batches mean more updates. No two runs here have the same number of "
+        "updates with different batches, so that the effect of the batch alone stays open: `small-batches-better, as "
+        "run`.",
+        "Change one thing at a time. Dropout costs more than twice as much accuracy beside a network of its own width "
+        "as beside one of a quarter of it: `dropout-little-accuracy, other widths`, `dropout-little-accuracy, as run`.",
         "Copy a figure from the output, not from memory: `batch-128-reaches-0.91, as run`.",
-        "Overfitting shows on a validation set only. A network that is still learning does not overfit yet, so that dropout "
-        "has nothing to prevent: `dropout-prevents-overfitting, as run`, `dropout-prevents-overfitting, as written`.",
-        "A validation accuracy depends on the images held out: over five random splits it is lower than on the last 10,000 "
-        "training images, by more than its deviation over seeds, at the same test accuracy (see the spread over splits).",
-        "The notebook has no validation set. The honest rows hold out 10,000 images and so train with a sixth fewer images "
-        "and updates; these runs do not tell which of the two costs them some accuracy.",
+        "Overfitting shows on a validation set only. A network that is still learning does not overfit yet, so that "
+        "dropout has nothing to prevent: `dropout-prevents-overfitting, as run`, `dropout-prevents-overfitting, as "
+        "written`.",
+        "A validation accuracy depends on the images held out: over five random splits it is lower than on the last "
+        "10,000 training images, by more than its deviation over seeds, at the same test accuracy (see the spread "
+        "over splits).",
+        "The notebook has no validation set. The honest rows hold out 10,000 images and so train with a sixth fewer "
+        "images and updates; these runs do not tell which of the two costs them some accuracy.",
     ),
 )

@@ -46,9 +46,9 @@ def search_table(members: Mapping[str, Sequence[Member]]) -> str:
         (
             "## The printout of the grid search",
             "",
-            "Notebook 001 prints the mean and standard deviation of the validation accuracy over five folds for each kernel "
-            "size. Its output ends after the start-up warnings of TensorFlow (lines 184-196): the scores and the duration "
-            "are lost, and only the winner is known (line 204).",
+            "Notebook 001 prints the mean and standard deviation of the validation accuracy over five folds for each "
+            "kernel size. Its output ends after the start-up warnings of TensorFlow (lines 184-196): the scores and "
+            "the duration are lost, and only the winner is known (line 204).",
             "",
             *tables.table(rows),
         )

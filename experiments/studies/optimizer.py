@@ -35,7 +35,10 @@ RATES = {
 TUNED = {"adam": 3e-4, "sgd": 0.01, "rmsprop": 3e-4}
 EASY = "notebook 001, lines 1494, 1532 (B17, B18)"
 SAME_ACCURACY = "The margin of 0.002 is two standard errors of a test accuracy near 0.99 over 10,000 images."
-CHOSEN = "The optimizers are compared at this rate: it has the best mean validation accuracy in the last epoch over seeds 0 to 2."
+CHOSEN = (
+    "The optimizers are compared at this rate: it has the best mean validation accuracy in the last epoch over seeds "
+    "0 to 2."
+)
 SAME_LOSS = "The margin of 0.004 is a tenth of this network's test loss."
 
 
@@ -50,8 +53,8 @@ def arm(optimizer: str, rate: float) -> Arm:
         note += " Seeds 3 to 9 were suspended at times and trained beside other work, which their seconds include."
     if (optimizer, rate) == ("adam", 1e-3):
         note = (
-            "The config of `simple_cnn`, trained on another processor, whose rounding gives other figures for the same seeds. "
-            "Over ten seeds, its validation accuracy is not below that of the rate that three seeds chose."
+            "The config of `simple_cnn`, trained on another processor, whose rounding gives other figures for the "
+            "same seeds. Over ten seeds, its validation accuracy is not below that of the rate that three seeds chose."
         )
     if (optimizer, rate) == ("sgd", 0.03):
         note = "Ten seeds, because it was taken for the best rate before all seeds that choose had been trained."
@@ -90,7 +93,8 @@ def _against_adam(optimizer: str, title: str) -> tuple[Claim, ...]:
         Claim(
             f"{optimizer}-as-accurate-as-adam",
             EASY,
-            f"On data as easy as these, {title} in place of Adam, each at its own rate, leaves the test accuracy as it is.",
+            f"On data as easy as these, {title} in place of Adam, each at its own rate, leaves the test accuracy as "
+            "it is.",
             Difference(*arms, TEST_ACCURACY, "same", 0.002),
             note=f"{said} {SAME_ACCURACY}".strip(),
         ),
@@ -135,18 +139,18 @@ STUDY = Study(
     findings=(
         Finding(
             "sgd-as-accurate-as-adam",
-            "Notebook 001 finds that optimizers matter little: with SGD in place of Adam, each at the rate that held-out "
-            "images chose, the test accuracy of a small CNN is",
+            "Notebook 001 finds that optimizers matter little: with SGD in place of Adam, each at the rate that "
+            "held-out images chose, the test accuracy of a small CNN is",
         ),
     ),
     lessons=(
         "Tune all candidates alike, on held-out images, before you compare them: `rmsprop-as-accurate-as-adam`, "
-        "`sgd-as-accurate-as-adam`. Say how many seeds chose: three do not tell Adam at 0.0003 from Adam at 0.001, whose "
-        "validation accuracy over ten seeds is no lower. Beside that one, SGD takes 0.8 epochs more to a training accuracy of "
-        "0.99 in place of 1.2 fewer: `sgd-as-fast-as-adam`.",
-        "The cost of too high a learning rate depends on the optimizer. At ten times its own rate, SGD with momentum learns "
-        "nothing; Adam and RMSprop lose so little accuracy that three seeds do not show it: `rate-matters-to-adam`, "
-        "`rate-matters-to-sgd`, `rate-matters-to-rmsprop`. Their test losses, in the table of other runs, are half as large "
-        "again and more than twice as large.",
+        "`sgd-as-accurate-as-adam`. Say how many seeds chose: three do not tell Adam at 0.0003 from Adam at 0.001, "
+        "whose validation accuracy over ten seeds is no lower. Beside that one, SGD takes 0.8 epochs more to a "
+        "training accuracy of 0.99 in place of 1.2 fewer: `sgd-as-fast-as-adam`.",
+        "The cost of too high a learning rate depends on the optimizer. At ten times its own rate, SGD with momentum "
+        "learns nothing; Adam and RMSprop lose so little accuracy that three seeds do not show it: "
+        "`rate-matters-to-adam`, `rate-matters-to-sgd`, `rate-matters-to-rmsprop`. Their test losses, in the table of "
+        "other runs, are half as large again and more than twice as large.",
     ),
 )

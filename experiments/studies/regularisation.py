@@ -39,8 +39,8 @@ CLAIMS = (
         "Dropout does not change the test accuracy much.",
         Difference(PLAIN, DROPOUT, TEST_ACCURACY, "same", 0.002),
         note=(
-            "The notebook has 0.9917 against 0.9918. The margin of 0.002 is two standard errors of a test accuracy near "
-            "0.99 over 10,000 images."
+            "The notebook has 0.9917 against 0.9918. The margin of 0.002 is two standard errors of a test accuracy "
+            "near 0.99 over 10,000 images."
         ),
     ),
     Claim(
@@ -62,7 +62,8 @@ CLAIMS = (
         "notebook 004, line 2139 (E5)",
         "Without regularisation the network does not overfit: its validation loss stays near its minimum.",
         Level(PLAIN, OVERFITTING, "same", 0.0, SMALL_LOSS),
-        note=f"The notebook reasons from equal accuracies; its validation loss rises from 0.0381 to 0.0489. {SMALL} {NOISE}",
+        note=f"The notebook reasons from equal accuracies; its validation loss rises from 0.0381 to 0.0489. {SMALL} "
+        f"{NOISE}",
     ),
     Claim(
         "dropout-not-needed",
@@ -117,8 +118,8 @@ CLAIMS = (
         "notebook 004, line 2141 (E7, E8)",
         "BatchNorm makes training faster by the clock.",
         Undecidable(
-            "Members share the processor with others, so that their seconds measure the company too. A step with BatchNorm "
-            "computes more; the notebook has 44 to 46 ms against 30 to 33."
+            "Members share the processor with others, so that their seconds measure the company too. A step with "
+            "BatchNorm computes more; the notebook has 44 to 46 ms against 30 to 33."
         ),
     ),
     Claim(
@@ -156,8 +157,9 @@ STUDY = Study(
         ),
     ),
     lessons=(
-        "Judge overfitting by losses. Nearly equal accuracies do not rule it out: a network can make the same mistakes and "
-        "become ever surer of them: `dropout-reduces-overfitting`, `overfitting-no-concern`, `dropout-same-accuracy`.",
+        "Judge overfitting by losses. Nearly equal accuracies do not rule it out: a network can make the same "
+        "mistakes and become ever surer of them: `dropout-reduces-overfitting`, `overfitting-no-concern`, "
+        "`dropout-same-accuracy`.",
         "A difference of a few images in 10,000 between single runs is chance until several seeds show otherwise: "
         "`batchnorm-improves-accuracy`.",
         "Say which measure decides what is better, and judge all candidates by it: `dropout-not-needed`, "
@@ -165,14 +167,14 @@ STUDY = Study(
         "Fewer epochs and less time are two claims: `batchnorm-fewer-epochs`, `batchnorm-faster-by-the-clock`.",
         "A difference in the first epochs need not last; say which epoch a comparison is about: "
         "`batchnorm-lower-training-loss`.",
-        "A training loss is measured with dropout on, a validation loss with it off. The training loss therefore says little "
-        "about the fit of a network with dropout: `dropout-higher-loss-at-first`.",
-        "Know over which steps a figure on the screen is averaged. The notebook's training figures are those of Keras 3's "
-        "progress bar, which averages averages and so counts an epoch's first steps most. In the first epoch they lie far "
-        "above the curves: for seed 0 of simple_cnn this average is a loss of 0.38, the mean is 0.17, and the notebook has "
-        "0.36. In later epochs they lie on either side, mostly below without dropout, where the first steps profit from the "
-        "epoch before: in epoch 6 of simple_cnn_batchnorm the average is 0.0147, the mean 0.0161, and the notebook has 0.0147 "
-        "(python -m experiments.progress_bar on two CPU cores, not those of the table; November 2026). Its validation "
-        "figures are exact.",
+        "A training loss is measured with dropout on, a validation loss with it off. The training loss therefore says "
+        "little about the fit of a network with dropout: `dropout-higher-loss-at-first`.",
+        "Know over which steps a figure on the screen is averaged. The notebook's training figures are those of Keras "
+        "3's progress bar, which averages averages and so counts an epoch's first steps most. In the first epoch they "
+        "lie far above the curves: for seed 0 of simple_cnn this average is a loss of 0.38, the mean is 0.17, and the "
+        "notebook has 0.36. In later epochs they lie on either side, mostly below without dropout, where the first "
+        "steps profit from the epoch before: in epoch 6 of simple_cnn_batchnorm the average is 0.0147, the mean "
+        "0.0161, and the notebook has 0.0147 (python -m experiments.progress_bar on two CPU cores, not those of the "
+        "table; November 2026). Its validation figures are exact.",
     ),
 )

@@ -1,4 +1,4 @@
-"""The line of reproduced figures in the docstrings of configs/: where it goes, what it says, that none is out of date."""
+"""The line of reproduced figures in the docstrings of configs/: its place and content, and that none is out of date."""
 
 import pathlib
 

@@ -100,7 +100,7 @@ def test_losses_with_a_penalty_are_marked():
 
 
 def test_not_supported_is_told_from_refuted():
-    """Of three claims to be the same that nothing decides, two have intervals of 0.0078 where the margins allow 0.002."""
+    """Of three undecided claims of "same", two have intervals of 0.0078 where the margins allow 0.002."""
     margins = {"at": (0.9354, 0.001), "near": (0.9358, 0.001), "far": (0.9384, 0.005)}
     claims = tuple(
         Claim(name, "notebook 999, line 4", "S.", Level("a", TEST_ACCURACY, "same", value, margin))
@@ -132,7 +132,8 @@ def test_not_supported_is_told_from_refuted():
         (
             Difference("a", "b", epochs_to(0.9), "same", 0.5),
             4,
-            "**0.0 epochs more**, which 4 seeds do not tell from a difference of 0.5 epochs (95% interval -0.6 to +0.6); claim",
+            "**0.0 epochs more**, which 4 seeds do not tell from a difference of 0.5 epochs (95% interval -0.6 to "
+            "+0.6); claim",
         ),
         (
             Difference("a", "b", TEST_ACCURACY, "higher"),

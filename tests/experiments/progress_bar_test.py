@@ -25,5 +25,6 @@ def test_both_means_are_of_each_epoch(tmp_path):
 def test_an_unknown_name_is_one_sentence(capsys):
     assert progress_bar.main(["progress_bar", "deep_cnn"]) == 2
     assert capsys.readouterr().err.strip().splitlines() == [
-        "error: 'deep_cnn' is no config of notebook 004, which are simple_cnn, simple_cnn_dropout, simple_cnn_batchnorm."
+        "error: 'deep_cnn' is no config of notebook 004, which are simple_cnn, simple_cnn_dropout, "
+        "simple_cnn_batchnorm."
     ]

@@ -213,7 +213,7 @@ def test_what_makes_no_sense_is_refused(build, words):
 
 def test_judging_needs_no_jax():
     code = (
-        "import sys; from experiments import kernel_size_search, reproduce, studies; from experiments.rendering import pages; "
-        "assert 'jax' not in sys.modules"
+        "import sys; from experiments import kernel_size_search, reproduce, studies; "
+        "from experiments.rendering import pages; assert 'jax' not in sys.modules"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,5 +1,4 @@
-"""Fuzzes what reads a person's own pictures: digits/data/pictures/segment.py, and the image folders of
-digits/data/idx.py.
+"""Fuzzes the readers of a person's own pictures: digits/data/pictures/segment.py and digits/data/folders.py.
 
     python -m venv fuzzing --system-site-packages && fuzzing/bin/pip install -r requirements.txt atheris
     fuzzing/bin/python -m tests.fuzz.fuzz_picture -max_total_time=600
@@ -21,15 +20,16 @@ import numpy as np
 with atheris.instrument_imports(include=["digits", "PIL"]):
     from PIL import Image, ImageDraw
 
-    from digits.data import idx as sources
-    from digits.data.pictures import segment as digitize
+    from digits.data import folders
+    from digits.data.pictures import segment
 
 from tests.fuzz import harness
 
 FOLDER = tempfile.TemporaryDirectory(prefix="digits-fuzz-")
 MODES = {
     "PNG": ("1", "L", "LA", "P", "RGB", "RGBA", "I;16"), "JPEG": ("L", "RGB", "CMYK"), "GIF": ("L", "P"),
-    "BMP": ("1", "L", "P", "RGB"), "WEBP": ("RGB", "RGBA"), "TIFF": ("1", "L", "LA", "RGB", "CMYK", "I", "F", "I;16", "LAB"),
+    "BMP": ("1", "L", "P", "RGB"), "WEBP": ("RGB", "RGBA"),
+    "TIFF": ("1", "L", "LA", "RGB", "CMYK", "I", "F", "I;16", "LAB"),
 }  # fmt: skip
 
 
@@ -107,13 +107,13 @@ def fill_folder(root: pathlib.Path) -> pathlib.Path:
 
 def target(data: bytes) -> None:
     with np.errstate(invalid="raise", divide="raise"):
-        digits = harness.allowed(digitize.read, data)
+        digits = harness.allowed(segment.read, data)
     for digit in digits or ():
         left, top, right, bottom = digit.box
         assert digit.image.shape == (28, 28) and digit.image.dtype == np.uint8 and digit.image.max() == 255
         assert 0 <= left < right and 0 <= top < bottom
     IMAGE.write_bytes(data)
-    if source := harness.allowed(sources.read_folder, pathlib.Path(FOLDER.name)):
+    if source := harness.allowed(folders.read_folder, pathlib.Path(FOLDER.name)):
         harness.check_source(source)
 
 

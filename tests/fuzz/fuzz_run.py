@@ -28,14 +28,15 @@ FOLDER = tempfile.TemporaryDirectory(prefix="digits-fuzz-")
 RUN = pathlib.Path(FOLDER.name) / "run"
 # In place of a value of a JSON object; code, paths and sizes that nobody should believe.
 VALUES = (
-    None, True, False, 0, 1, -1, 3, 2**31, 2**63, 10**400, 0.5, -0.0, 1e-300, 1e300, float("nan"), float("inf"), "", "x",
-    "../../etc/passwd", "/etc/passwd", "__import__('os').system('id')", "a" * 10000, "\0", "last(10000)", "test", "cnn",
-    "dense", "native", "adam", [], [[]], [1, 2], [10**9], [[2**31]], [0], {}, {"a": 1}, [None] * 9, "none", "relu",
+    None, True, False, 0, 1, -1, 3, 2**31, 2**63, 10**400, 0.5, -0.0, 1e-300, 1e300, float("nan"), float("inf"), "",
+    "x", "../../etc/passwd", "/etc/passwd", "__import__('os').system('id')", "a" * 10000, "\0", "last(10000)", "test",
+    "cnn", "dense", "native", "adam", [], [[]], [1, 2], [10**9], [[2**31]], [0], {}, {"a": 1}, [None] * 9, "none",
+    "relu",
 )  # fmt: skip
 
 
 def prepare() -> dict[str, bytes]:
-    """Trains the run, and returns its files: by name below its folder, what they hold."""
+    """Trains the run, and returns the contents of its files by their names below its folder."""
     config = tiny_config()
     config.epochs = 1
     train.train_and_evaluate(config, RUN)

@@ -1,4 +1,4 @@
-"""What the fuzzers share: a corpus of seeds, and what a reader may do with hostile input."""
+"""Runs a fuzzer from a corpus of seeds, and asserts the behaviour of readers that all fuzzers share."""
 
 from collections.abc import Callable, Iterable
 import pathlib
@@ -7,11 +7,11 @@ import tempfile
 
 import atheris
 
+from digits.errors import UserError
+
 
 def allowed(read: Callable, *arguments):
     """The result of a reader, or None where it refused the input in a sentence; anything else is a finding."""
-    from digits.errors import UserError
-
     try:
         return read(*arguments)
     except UserError as error:
@@ -20,7 +20,7 @@ def allowed(read: Callable, *arguments):
 
 
 def check_source(source) -> None:
-    """Asserts what digits/data/idx.py says of a dataset."""
+    """Asserts that a dataset is as digits/data/idx.py promises."""
     arrays, class_names = source
     assert len(arrays) in (2, 4)
     for images, labels in zip(arrays[::2], arrays[1::2], strict=True):

@@ -35,7 +35,7 @@ def probabilities(run: loading.Run) -> Callable[[jax.Array], jax.Array]:
     config = with_values(run.config, {"model.convolution": "stock"})
     network = nnx.eval_shape(lambda: models.build(config.model, len(run.class_names), jax.random.key(0)))
     graphdef, _, _ = families.split(families.for_evaluation(network))
-    _, params, stats = jax.device_get(families.split(families.for_evaluation(run.model)))
+    params, stats = jax.device_get(families.split(families.for_evaluation(run.model))[1:])
     logits = inference.make_predict(graphdef, config.data.normalization)
 
     def predict(images):

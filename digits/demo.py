@@ -6,11 +6,13 @@ The page takes pictures too (dropped, pasted or chosen), and a sweep's folder fo
 this machine alone unless --host says otherwise, asks nothing of any other, and keeps no picture. Ctrl-C ends it.
 """
 
+import importlib.util
 import sys
 
 from absl import flags
 
 from digits import command_line
+from digits.errors import UserError
 
 _FLAGS = flags.FlagValues()  # Its own: the flags of digits.main have the same names.
 _WORKDIR = flags.DEFINE_string("workdir", None, "The folder of a run or of a sweep.", flag_values=_FLAGS)
@@ -31,6 +33,8 @@ def main(argv: list[str]) -> int:
 
 def _main(_: list[str]) -> int:
     workdir = command_line.require_workdir(_WORKDIR.value)
+    if importlib.util.find_spec("flask") is None:
+        raise UserError('The demo needs Flask, which is not installed: pip install "flask>=3.1".')
     from digits.serving import demo_server  # Imports JAX.
 
     demo_server.serve(workdir, _HOST.value, _PORT.value, _OPEN.value)

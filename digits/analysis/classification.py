@@ -1,4 +1,4 @@
-"""Measures a classifier beyond its accuracy: by class, by writer, calibration, and its most telling images.
+"""Measures a classifier beyond its accuracy: by class, by writer, calibration, worst mistakes and doubtful images.
 
 A measure that is not defined, such as the precision of a class that was never predicted, is None.
 """
@@ -12,38 +12,40 @@ from digits.analysis import statistics
 from digits.errors import UserError
 
 BINS = 15  # As Guo et al. 2017.
-# NIST numbers the writers of its Special Database 1 (series hsf_4), high-school students, from 2100 on, and those of
-# Special Database 3, employees of the Census Bureau, below. MNIST's training and test set have digits of both; the
-# first 5,001 of the test set are students' (Yadav and Bottou 2019, "Cold Case: The Lost MNIST Digits").
+# NIST gave the writers of its Special Database 1 (series hsf_4), high-school students, the numbers from 2100 on, and
+# those of Special Database 3, employees of the Census Bureau, the numbers below. MNIST's training and test set have
+# digits of both; the first 5,001 of the test set are students' (Yadav and Bottou 2019, "Cold Case: The Lost MNIST
+# Digits").
 _FIRST_STUDENT = 2100
 
 
 def measure(logits_NxK: np.ndarray, labels_N: np.ndarray, class_names: Sequence[str], most: int = 24) -> dict[str, Any]:
-    """Measures predictions; returns what JSON can hold.
+    """Measures predictions; the result can be written as JSON.
 
     measure(run.logits(images), labels, run.class_names)["calibration"]["ece"]
 
     Args:
-      logits_NxK: of N images, as `Run.logits` gives them.
+      logits_NxK: the logits of N images, as `Run.logits` computes them.
       labels_N: the true classes, 0 to K - 1.
       class_names: K names.
       most: the length of the lists of images.
 
     Returns:
-      "per_class": a dict a class: its name, support (number of images), precision, recall and f1.
+      "per_class": a dict for each class: its name, support (number of images), precision, recall and f1.
       "macro": means of precision, recall and f1 over the classes that have them.
       "confusion": KxK numbers of images; rows are true classes, columns predicted ones.
       "calibration": "ece" and "mce", the expected and the maximum calibration error; "nll", the mean cross-entropy in
         nats; "brier", the mean squared distance of probabilities and truth, summed over the classes, 0 to 2 (Brier
         1950); and the "bins" of the most probable class's probability, of equal width: low < probability <= high, n,
         mean confidence (that probability) and accuracy (Guo et al. 2017, "On Calibration of Modern Neural Networks").
-      "mistakes": the most confident first, as index, label, prediction and the probability of either.
-      "doubtful": the same of right predictions, the least probable first.
+      "mistakes": the most confident first, with index, label, prediction and the probabilities of both.
+      "doubtful": right predictions in the same form, the least probable first.
 
     Raises:
       UserError: a logit is not a finite number.
     """
-    from scipy.special import log_softmax  # Takes 0.3 s to import, for which no training should wait.
+    # SciPy takes 0.3 s to import. Training imports `digits.analysis`, and must not wait.
+    from scipy.special import log_softmax
 
     logits_NxK, labels_N = np.asarray(logits_NxK, np.float64), np.asarray(labels_N, np.int64)
     finite = np.isfinite(logits_NxK).all(axis=1)
@@ -58,7 +60,7 @@ def measure(logits_NxK: np.ndarray, labels_N: np.ndarray, class_names: Sequence[
     per_class = [_of_class(confusion, c) | {"name": str(name)} for c, name in enumerate(class_names)]
     macro = {key: statistics.summarize(of[key] for of in per_class).mean for key in ("precision", "recall", "f1")}
     wrong = probabilities - np.eye(k)[labels_N]
-    # Stable: among equals the first image comes first.
+    # A stable sort keeps equally confident images in their order.
     least_sure_first = np.argsort(confidence, kind="stable")
     surest_first = np.argsort(-confidence, kind="stable")
 
@@ -109,18 +111,21 @@ def _calibration(confidence: np.ndarray, right: np.ndarray) -> dict[str, Any]:
 
 
 def by_writer(right_N: np.ndarray, writers_N: np.ndarray, most: int = 10) -> dict[str, Any]:
-    """Counts errors by writer; returns what JSON can hold.
+    """Counts errors by writer; the result can be written as JSON.
 
     Args:
       right_N: whether each image was classified rightly.
-      writers_N: NIST's number of its writer, as `data.writers` gives them.
+      writers_N: the number that NIST gave each image's writer, see `data.writers_of`.
       most: the length of the list of writers.
 
     Returns:
-      "n": the number of writers; "without_errors": of those without; "accuracy": "n", "mean" and "std" over writers,
-      each counting once; "worst": writer, n (images) and errors, sorted by the lower end of the error rate's 95%
-      interval, so that a writer with 1 error in 1 image does not come first; "groups": Census employees and high-school
-      students with their writers, n, accuracy and its 95% accuracy_interval, unless there are none of them.
+      "n": the number of writers.
+      "without_errors": the number of writers without an error.
+      "accuracy": "n", "mean" and "std" over writers, each counting once.
+      "worst": writer, n (images) and errors, sorted by the lower end of the error rate's 95% interval, so that a writer
+        with 1 error in 1 image does not come first.
+      "groups": name, writers, n (images), accuracy and its 95% accuracy_interval of the Census employees and of the
+        high-school students; a group without writers is left out.
     """
     numbers, of, counts = np.unique(writers_N, return_inverse=True, return_counts=True)
     errors = np.bincount(of, weights=~right_N, minlength=len(numbers)).astype(int)

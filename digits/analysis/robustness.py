@@ -1,7 +1,7 @@
 """Measures how accuracy falls when images change: shifts, rotations, blur, noise, contrast and brightness.
 
-Pixels that come in from outside an image are empty (0). Every change is deterministic; an amount of 0, or a contrast of
-1, returns the image itself.
+Outside an image all is empty (0). Every change is deterministic; an amount of 0, or a contrast of 1, returns the image
+itself.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -18,30 +18,26 @@ _NOISE_SEED = 0
 
 def shift_right(images: np.ndarray, pixels: int) -> np.ndarray:
     """Moves images of NxHxW right, or by negative pixels left."""
-    moved, width = np.zeros_like(images), images.shape[2]
-    if abs(pixels) < width:
-        to, of = slice(max(pixels, 0), width + min(pixels, 0)), slice(max(-pixels, 0), width - max(pixels, 0))
-        moved[:, :, to] = images[:, :, of]
-    return moved
+    return ndimage.shift(images, (0, 0, pixels), order=0)
 
 
 def shift_down(images: np.ndarray, pixels: int) -> np.ndarray:
     """Moves images of NxHxW down, or by negative pixels up."""
-    return shift_right(images.swapaxes(1, 2), pixels).swapaxes(1, 2)
+    return ndimage.shift(images, (0, pixels, 0), order=0)
 
 
 def rotate(images: np.ndarray, degrees: float) -> np.ndarray:
-    """Turns images of NxHxW anticlockwise about their centre, linear between pixels."""
+    """Turns images of NxHxW anticlockwise about their centre; interpolates linearly between pixels."""
     return _by_value(images, lambda values: ndimage.rotate(values, degrees, (1, 2), reshape=False, order=1))
 
 
 def blur(images: np.ndarray, sigma: float) -> np.ndarray:
-    """Gaussian blur of images of NxHxW; sigma in pixels."""
+    """Blurs images of NxHxW by a Gaussian; sigma in pixels."""
     return _by_value(images, lambda values: ndimage.gaussian_filter(values, (0, sigma, sigma), mode="constant"))
 
 
 def add_noise(images: np.ndarray, std: float) -> np.ndarray:
-    """Adds Gaussian noise, cut off at black and white, to images of NxHxW; its std as a fraction of white."""
+    """Adds Gaussian noise to images of NxHxW, clipped at black and white; its std as a fraction of white."""
     normal = np.random.default_rng(_NOISE_SEED).standard_normal(images.shape)
     return _by_value(images, lambda values: values + std * normal)
 
@@ -57,7 +53,7 @@ def contrast(images: np.ndarray, factor: float) -> np.ndarray:
 
 
 def brighten(images: np.ndarray, amount: float) -> np.ndarray:
-    """Adds to every pixel, up to white; the amount as a fraction of white."""
+    """Adds an amount, a fraction of white, to every pixel, up to white."""
     return _by_value(images, lambda values: values + amount)
 
 
@@ -70,7 +66,7 @@ def _by_value(images: np.ndarray, change: Callable[[np.ndarray], np.ndarray]) ->
 
 @dataclasses.dataclass(frozen=True)
 class Change:
-    """A change of images, called with them and an amount; the amounts to measure it at, and their unit."""
+    """A change of images: a function of images and an amount, the amounts to measure at, and their unit."""
 
     function: Callable[[np.ndarray, Any], np.ndarray]
     amounts: Sequence[float]
@@ -86,11 +82,11 @@ CHANGES = {
     "contrast": Change(contrast, (0.75, 0.5, 0.25, 0.1, 0.05), "factor"),
     "brightness": Change(brighten, (0.1, 0.2, 0.3, 0.5), "added, fraction of white"),
 }
-COUNT = 1 + sum(len(change.amounts) for change in CHANGES.values())  # Rows of `measure`.
+COUNT = 1 + sum(len(change.amounts) for change in CHANGES.values())  # The number of rows of `measure`.
 
 
 def spread(count: int, most: int) -> np.ndarray:
-    """Chooses at most `most` of `count` examples, evenly spaced: the first may all be of one class or writer."""
+    """Chooses at most `most` of `count` examples, evenly spaced, because the first may be of one class or writer."""
     n = min(count, most)
     return np.arange(n) * count // n
 
@@ -101,12 +97,13 @@ def measure(
     """Measures accuracy on the images as they are, and then under every change of CHANGES.
 
     Args:
-      logits: from images, NxHxW, to NxK, such as `Run.logits`.
+      logits: maps images, NxHxW, to logits, NxK, such as `Run.logits`.
       images: uint8 NxHxW, white on black.
       labels: N.
 
     Yields:
-      change ("none" first), amount, unit, accuracy, its 95% accuracy_interval (Wilson) and n, as each is done.
+      A dict for each amount of each change, "none" first: change, amount, unit, accuracy, its 95% accuracy_interval
+      (Wilson) and n.
     """
     unchanged = {"none": Change(lambda images, _: images, (0,), "")}
     for name, change in (unchanged | CHANGES).items():

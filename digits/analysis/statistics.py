@@ -9,7 +9,7 @@ _Z = 1.959963984540054  # The normal distribution's 97.5% point.
 
 @dataclasses.dataclass(frozen=True)
 class Summary:
-    """A figure over n members. `std` is the sample standard deviation, None below two members."""
+    """The mean of a figure over n members, and its sample standard deviation, which is None below two members."""
 
     n: int
     mean: float | None
@@ -23,7 +23,7 @@ class Summary:
         """The 95% confidence interval of the mean, by Student's t; None below two members."""
         if self.std is None:
             return None
-        from scipy.special import stdtrit  # scipy.stats takes a second to import.
+        from scipy.special import stdtrit  # Inside for the reason in classification.py; scipy.stats takes a second.
 
         half = float(stdtrit(self.n - 1, 0.975)) * self.std / math.sqrt(self.n)
         return self.mean - half, self.mean + half
@@ -44,7 +44,7 @@ def summarize(values: Iterable[float | None]) -> Summary:
 def wilson(correct: int, n: int) -> tuple[float, float]:
     """The 95% confidence interval of a proportion, `correct` of `n`: Wilson's score interval (Wilson 1927).
 
-    It holds its level near 1 too, where mean ± 1.96 standard errors does not (Brown, Cai and DasGupta 2001).
+    It covers 95% for proportions near 1 too, where mean ± 1.96 standard errors does not (Brown, Cai and DasGupta 2001).
     """
     p, spread = correct / n, _Z * _Z / n
     center = (p + spread / 2) / (1 + spread)
@@ -56,7 +56,7 @@ def difference(correct_1: int, n_1: int, correct_2: int, n_2: int) -> tuple[floa
     """The 95% confidence interval of the difference of two proportions, first minus second, of different examples.
 
     Method 10 of Newcombe 1998, "Interval estimation for the difference between independent proportions", Statistics in
-    Medicine 17, 873-890: it joins Wilson's intervals of the two.
+    Medicine 17, 873-890: it is made from the Wilson intervals of both.
     """
     return _joined(correct_1, n_1, correct_2, n_2, correlation=0.0)
 
@@ -65,10 +65,10 @@ def paired_difference(both: int, only_first: int, only_second: int, neither: int
     """The 95% confidence interval of the difference of two classifiers' accuracies on the same examples.
 
     Method 10 of Newcombe 1998, "Improved confidence intervals for the difference between binomial proportions based on
-    paired data", Statistics in Medicine 17, 2635-2650: as `difference`, with the correlation of the two.
+    paired data", Statistics in Medicine 17, 2635-2650: `difference`, with the correlation of both proportions.
 
     Args:
-      both, only_first, only_second, neither: the numbers of examples that these classified rightly.
+      both, only_first, only_second, neither: the number of examples that were right for these classifiers.
 
     Returns:
       The ends of the interval of the first one's accuracy minus the second's.

@@ -1,4 +1,4 @@
-"""Computes what the page that compares runs shows: templates/comparison.html.j2 says how."""
+"""Computes the content of the page that compares runs; templates/comparison.html.j2 lays it out."""
 
 from collections.abc import Iterable, Sequence
 import dataclasses
@@ -17,12 +17,12 @@ from digits.reports import sweep_figure, tables
 from digits.reports.judged_run import JudgedRun, SharedByRuns
 from digits.runs.sweep_folder import Sweep, read_sweep
 
-MOST = len(COLOURS)  # Each run has a colour of its own.
+MOST = len(COLOURS)  # Of runs: each has a colour of its own.
 
 
 @dataclasses.dataclass(frozen=True)
 class Entry:
-    """One side of a comparison: a run, or the best point of a sweep with its members that have begun."""
+    """A run that takes part, or a sweep with those members of its best point that have begun."""
 
     name: str
     runs: tuple[JudgedRun, ...]
@@ -38,19 +38,19 @@ def content(paths: Sequence[str | os.PathLike], shared: SharedByRuns) -> dict[st
     """Computes the template's variables.
 
     Args:
-      paths: of runs and sweeps, at most `MOST`; the others are held against the first.
-      shared: what the runs share.
+      paths: the folders of runs and sweeps, at most `MOST`; the others are compared with the first.
+      shared: shares datasets and compiled evaluations among the runs.
 
     Raises:
-      UserError: as of `JudgedRun` and `read_sweep`; also for too many, for none, and for one given twice.
+      UserError: there are too many paths, none, or one twice; or as of `JudgedRun` and `read_sweep`.
     """
-    paths = [pathlib.Path(path).expanduser() for path in paths]
-    if not 1 <= len(paths) <= MOST:
-        raise UserError(f"{len(paths)} runs are given, but a comparison takes 2 to {MOST}; a sweep counts as one.")
-    for i, path in enumerate(paths):
-        if path.resolve() in [other.resolve() for other in paths[:i]]:
-            raise UserError(f"{path} is given twice: a comparison needs different runs.")
-    entries = [_entry(path, name, shared) for path, name in zip(paths, _names(paths))]
+    folders = [pathlib.Path(path).expanduser() for path in paths]
+    if not 1 <= len(folders) <= MOST:
+        raise UserError(f"{len(folders)} runs are given, but a comparison takes 2 to {MOST}; a sweep counts as one.")
+    for i, folder in enumerate(folders):
+        if folder.resolve() in [other.resolve() for other in folders[:i]]:
+            raise UserError(f"{folder} is given twice: a comparison needs different runs.")
+    entries = [_entry(folder, name, shared) for folder, name in zip(folders, _names(folders))]
     digests = {run.about["data"]["digest"] for entry in entries for run in entry.runs}
     return {
         "title": f"{len(entries)} runs compared" if len(entries) > 1 else f"{entries[0].name}: a sweep",
@@ -66,7 +66,7 @@ def content(paths: Sequence[str | os.PathLike], shared: SharedByRuns) -> dict[st
 
 
 def _names(paths: Sequence[pathlib.Path]) -> list[str]:
-    """The folders' names, with as many of the folders above as tell them apart."""
+    """The folders' names, each with as many of the folders above it as all need to differ."""
     parts, depth = [path.resolve().parts for path in paths], 1
     while len({part[-depth:] for part in parts}) < len(parts):
         depth += 1
@@ -82,7 +82,7 @@ def _entry(path: pathlib.Path, name: str, shared: SharedByRuns) -> Entry:
 
 
 def _result_row(entry: Entry) -> dict[str, str]:
-    """A row of the table that notebook 001 ends with: model, test accuracy, training figures, test loss; and more."""
+    """Makes a row of the table of results. It begins with the columns of the table that notebook 001 ends with."""
     finished = [run for run in entry.runs if run.result]
     documented = {run.config.documented.test_accuracy for run in entry.runs}
     theirs = documented.pop() if len(documented) == 1 else None
@@ -116,49 +116,48 @@ def _interval(entry: Entry) -> tuple[float, float] | None:
 
 
 def _correct(run: JudgedRun) -> tuple[int, int]:
-    """The number of test images that are right, and of all, as result.json has them."""
+    """The numbers of rightly classified test images and of all, by result.json."""
     n = run.about["data"]["test"]
     return round(run.result["test_accuracy"] * n), n
 
 
 def _differences(entries: Sequence[Entry]) -> dict[str, Any]:
-    """The other runs' test accuracies minus the first run's; whether any interval is paired, and any is not."""
-    first, found = entries[0].finished, {"rows": [], "paired": False, "unpaired": False}
+    """Compares finished runs with the first: "rows" of a table, and whether any interval is "paired" or "unpaired"."""
+    first, rows, paired = entries[0].finished, [], []
     others = [entry for entry in entries[1:] if entry.finished] if first else []
     for entry in others:
-        other = entry.finished
-        if other.about["data"]["digest"] == first.about["data"]["digest"] and not first.other_data:
-            found["paired"] = True
-            only_other, only_first = int(np.sum(other.right & ~first.right)), int(np.sum(~other.right & first.right))
-            both, neither = int(np.sum(other.right & first.right)), int(np.sum(~other.right & ~first.right))
+        other, alone = entry.finished, ("", "")
+        paired.append(other.about["data"]["digest"] == first.about["data"]["digest"] and not first.other_data)
+        if paired[-1]:
+            both, only_other, only_first, neither = (
+                int(np.sum(x & y)) for x in (other.right, ~other.right) for y in (first.right, ~first.right)
+            )
             low, high = statistics.paired_difference(both, only_other, only_first, neither)
             difference = (only_other - only_first) / len(first.right)
             alone = f"{only_other:,}", f"{only_first:,}"
         else:
-            found["unpaired"] = True
             low, high = statistics.difference(*_correct(other), *_correct(first))
             difference = other.result["test_accuracy"] - first.result["test_accuracy"]
-            alone = "", ""
-        found["rows"].append({
+        rows.append({
             "run": entry.name,
             "difference": f"{difference:+.4f}",
             "95% interval": f"{low:+.4f} to {high:+.4f}",
             "only this one is right": alone[0],
             "only the first is right": alone[1],
         })  # fmt: skip
-    return found
+    return {"rows": rows, "paired": any(paired), "unpaired": not all(paired)}
 
 
 def _curves(entries: Sequence[Entry]) -> bytes:
     documented = [run.documented for entry in entries for run in entry.runs]
-    # The epochs that a notebook printed belong beside runs of that one experiment only.
+    # The epochs that a notebook printed are drawn only if all runs are of its experiment.
     theirs = documented[0] if documented and all(one is documented[0] for one in documented) else None
     runs = {entry.name: list(entry.runs) if entry.sweep else entry.runs[0] for entry in entries}
     return png(curves.curves(runs, theirs))
 
 
 def _config_rows(entries: Sequence[Entry]) -> list[dict[str, str]]:
-    """The fields that differ. A sweep shows those of its best point's first member."""
+    """Lists the fields that differ. A sweep has the config of its best point's first member."""
     configs = {entry.name: flat(entry.runs[0].config.to_dict()) for entry in entries if entry.runs}
     fields = dict.fromkeys(field for config in configs.values() for field in config)
     return [
@@ -169,10 +168,10 @@ def _config_rows(entries: Sequence[Entry]) -> list[dict[str, str]]:
 
 
 def _of_sweep(entry: Entry) -> dict[str, Any]:
-    """The points of a sweep as a table, and its figure."""
+    """Makes the variables of a sweep: its points as a table, and its figure."""
     return {
         "name": entry.name,
-        "headline": tables.headline(entry.sweep).replace("`", ""),  # Markdown's.
+        "headline": tables.headline(entry.sweep).replace("`", ""),  # It is Markdown.
         "rows": [{"point": str(i)} | row for i, row in enumerate(tables.points(entry.sweep), start=1)],
         "chooses": entry.sweep.chooses,
         "figure": sweep_figure.draw(entry.sweep),

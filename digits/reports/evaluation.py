@@ -1,5 +1,6 @@
 """Evaluates a run, or with `sweep_evaluation` a sweep: exact figures, measures by class, calibration, robustness."""
 
+import importlib.util
 import os
 import pathlib
 from typing import Any
@@ -25,23 +26,27 @@ def evaluate(
         evaluate("runs/simple_cnn", robustness_images=2000)["per_class"][3]["recall"]
 
     Args:
-      folder: of the run or the sweep.
-      split: "test", "validation" or "train", as each run's `config.data` has them.
+      folder: the folder of the run or the sweep.
+      split: "test", "validation" or "train", as each run's `config.data` makes them.
       data_dir: see `data.load`.
-      figures: a folder to write a run's pictures into; True for its own `figures`, below which splits other than the
-        test set have a folder each; False for none.
+      figures: the folder to write a run's pictures into; True for `figures` in the run's folder (or in that
+        `figures/validation` or `figures/train`); False for none.
       robustness_images: the number of images that a run's robustness is measured on; 0 to leave it out.
 
     Returns:
-      What `python -m digits.evaluate --json` prints. *Figures* are "n" (images), "accuracy", its "accuracy_interval"
-      and "loss". Both kinds have "kind" (run or sweep), "path", "split", "data" (names) and "notes" (sentences).
-      A run has its figures; the "epoch" (from 1) of its weights; what `classification.measure` returns, from another
-      program than the figures, so that an image on the edge of two classes may be counted differently; "writers", from
-      `classification.by_writer`, and "robustness", the rows of `robustness.measure`, either None if it was not
-      measured; and the paths of its "pictures". A sweep has what `sweep_evaluation.evaluate` returns.
+      The object that `python -m digits.evaluate --json` prints. It has "kind" ("run" or "sweep"), "path", "split",
+      "data" (names of datasets) and "notes" (sentences). A sweep's has also the keys of `sweep_evaluation.evaluate`,
+      and a run's:
+      "epoch": that of its weights, from 1.
+      "n" (images), "accuracy", its "accuracy_interval" and "loss": the exact figures.
+      The keys of `classification.measure`. Another program computes these, so that an image on the edge between two
+        classes may be counted differently.
+      "writers": the result of `classification.by_writer`; None if there is no list of writers.
+      "robustness": the rows of `robustness.measure`; None if it was not measured.
+      "pictures": their paths.
 
     Raises:
-      UserError: there is nothing finished to evaluate, or no such images; or a sweep is given what only a run can have.
+      UserError: there is nothing finished to evaluate, or no such images; or an argument is for runs only.
     """
     if split not in IMAGES:
         raise UserError(f"--split is {split!r}, but it must be one of {', '.join(IMAGES)}.")
@@ -67,7 +72,7 @@ def evaluate(
 
 
 def _errors_by_writer(judged: JudgedRun, notes: list[str]) -> dict[str, Any] | None:
-    """Counts errors by writer; None, with a note, where the file that lists the writers is missing."""
+    """Counts errors by writer; None, with a note, if the file that lists the writers is missing."""
     try:
         writers = judged.writers
     except UserError as error:
@@ -77,7 +82,7 @@ def _errors_by_writer(judged: JudgedRun, notes: list[str]) -> dict[str, Any] | N
 
 
 def _robustness(judged: JudgedRun, most: int) -> list[dict[str, Any]]:
-    """Measures robustness on at most so many images, with a progress bar."""
+    """Measures robustness on at most `most` images, with a progress bar."""
     images, labels = judged.examples
     some = robustness.spread(len(labels), most)
     rows = robustness.measure(judged.run.logits, images[some], labels[some])
@@ -87,15 +92,16 @@ def _robustness(judged: JudgedRun, most: int) -> list[dict[str, Any]]:
 def _write_pictures(
     judged: JudgedRun, figures: bool | str | os.PathLike, rows: list[dict[str, Any]] | None, notes: list[str]
 ) -> list[str]:
-    """Writes the run's pictures to where `evaluate` says; returns their paths."""
+    """Writes the run's pictures into the folder that `evaluate` describes; returns their paths."""
+    if importlib.util.find_spec("matplotlib") is None:
+        notes.append("there are no pictures, for matplotlib is not installed: pip install matplotlib")
+        return []
     own = judged.files.path / "figures" / ("" if judged.split == "test" else judged.split)
     folder = own if figures is True else pathlib.Path(figures).expanduser().absolute()
     try:
         return write_pictures(folder, judged.draw(rows))
-    except ImportError:
-        notes.append("there are no pictures, for matplotlib is not installed: pip install matplotlib")
     except UserError as error:
         if figures is not True:
             raise
-        notes.append(f"there are no pictures: {error}")  # Nobody asked for them in this folder, which may be read-only.
-    return []
+        notes.append(f"there are no pictures: {error}")  # The user named no folder, and the run's may be read-only.
+        return []

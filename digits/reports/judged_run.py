@@ -14,7 +14,6 @@ import numpy as np
 
 from digits import data, models
 from digits.analysis import classification, statistics
-from digits.analysis.figures import classes
 from digits.config import numbers as config_numbers
 from digits.config.values import config_from_json
 from digits.errors import UserError
@@ -24,7 +23,6 @@ from digits.runs.sweep_folder import VALIDATED_ON_TEST
 from digits.runs.workdir import Workdir
 from digits.runtime import environment
 
-_FIGURES = ("test_loss", "test_accuracy", "tested_epoch")  # Every result.json has these.
 _SECTIONS = ("data", "model", "augment", "documented")
 
 
@@ -36,17 +34,17 @@ class Examples(NamedTuple):
 
 
 class SharedByRuns:
-    """Keeps what several judged runs share: datasets, the latest split, and compiled evaluations.
+    """Shares datasets, the latest split and compiled evaluations among judged runs.
 
     Attributes:
-      datasets: those that were read, by name.
+      datasets: the datasets that were read, by name.
     """
 
     def __init__(self, data_dir: str | None = None):
-        """Keeps nothing yet; `data_dir` is as of `data.load`."""
+        """Starts empty; for `data_dir` see `data.load`."""
         self.datasets: dict[str, data.Dataset] = {}
         self._data_dir, self._evaluations = data_dir, {}
-        self._split_of, self._split = None, None  # A fold is a copy of the training set: only one is kept.
+        self._split_of, self._split = None, None  # Only the latest, because a fold is a copy of the training set.
 
     def dataset(self, name: str) -> data.Dataset:
         """Reads a dataset, once."""
@@ -55,9 +53,9 @@ class SharedByRuns:
         return self.datasets[name]
 
     def examples(self, config: ConfigDict, split: str) -> Examples | None:
-        """Splits the dataset of a `config.data`; returns "train", "validation" or "test", or None if there is none."""
+        """Returns the "train", "validation" or "test" images of a `config.data`; None if there are none."""
         dataset = self.dataset(config.name)
-        if split == "test":  # Without splitting, which is impossible where the list of writers is missing.
+        if split == "test":  # Splitting may need the file that lists the writers, which test images do not.
             return Examples(dataset.test_images, dataset.test_labels)
         wanted = config.name, config.validation, config.fold, split
         if self._split_of != wanted:
@@ -68,19 +66,23 @@ class SharedByRuns:
         """Compiles the evaluation of a network as training does, once for all configs that share a program."""
         key = config_numbers.structure(config), class_count
         if key not in self._evaluations:
-            make = inference.make_evaluate
-            self._evaluations[key] = make(graphdef, config.data.normalization, config.eval_batch_size)
+            self._evaluations[key] = inference.make_evaluate(
+                graphdef, config.data.normalization, config.eval_batch_size
+            )
         return self._evaluations[key]
 
 
 class JudgedRun:
-    """A run, read when it is asked for: `JudgedRun("runs/simple_cnn", SharedByRuns()).measures["confusion"]`.
+    """A run whose properties are read or computed once, on first use.
 
-    Whatever a property needs and finds missing or damaged is a UserError.
+        JudgedRun("runs/simple_cnn", SharedByRuns()).measures["confusion"]
+
+    A property raises UserError if something that it needs is missing or damaged.
 
     Attributes:
-      files: its folder; `name` is the folder's.
-      split: the images that it is judged on: "test", "validation" or "train".
+      files: the run's folder.
+      name: the folder's name.
+      split: the images that the run is judged on: "test", "validation" or "train".
     """
 
     def __init__(self, path: str | os.PathLike, shared: SharedByRuns, split: str = "test"):
@@ -95,7 +97,7 @@ class JudgedRun:
 
     @functools.cached_property
     def about(self) -> dict[str, Any]:
-        """The content of config.json: where the config came from, the changed fields, the data, the config."""
+        """The content of config.json: "config_file", "overrides", "data" and "config"."""
         path = self.files.path / "config.json"
         if not path.exists():
             if self.failure:
@@ -104,11 +106,9 @@ class JudgedRun:
             if there:
                 raise self._incomplete("config.json")
             raise UserError(f"{path.parent} is no run, for it holds no config.json: name the --workdir of a training.")
-        about = files.read_json(path)
-        config = about.get("config") if isinstance(about, dict) else None
-        valid = isinstance(config, dict) and all(isinstance(config.get(name), dict) for name in _SECTIONS)
-        counts = about.get("data") if valid else None
-        if not isinstance(counts, dict) or not {"digest", "train", "validation", "test"} <= set(counts):
+        about = files.read_object(path, config=dict, data=dict)
+        counted = {"digest", "train", "validation", "test"} <= set(about["data"])
+        if not counted or not all(isinstance(about["config"].get(name), dict) for name in _SECTIONS):
             raise UserError(f"{path} is damaged: it holds no config and data of a run.")
         return {"config_file": None, "overrides": {}} | about
 
@@ -119,7 +119,7 @@ class JudgedRun:
 
     @functools.cached_property
     def history(self) -> list[dict[str, Any]]:
-        """One dict an epoch, see `record.METRICS`."""
+        """A dict for each epoch, with "epoch" and the keys of `workdir.METRICS`."""
         return self.files.history()
 
     @functools.cached_property
@@ -129,8 +129,8 @@ class JudgedRun:
         if result is None:
             return None
         path = self.files.path
-        if not isinstance(result, dict) or not all(isinstance(result.get(name), (int, float)) for name in _FIGURES):
-            raise UserError(f"{path / 'result.json'} is damaged: it has no {', '.join(_FIGURES)}.")
+        if "tested_epoch" not in result:
+            raise UserError(f"{path / 'result.json'} is damaged: it has no tested_epoch.")
         for name in ("metrics.jsonl", "checkpoints"):
             if not (path / name).exists():
                 raise self._incomplete(name)
@@ -145,23 +145,23 @@ class JudgedRun:
 
     @property
     def tested(self) -> dict[str, Any]:
-        """The line of `history` of the tested epoch; of the last epoch where nothing was tested yet."""
+        """The record of the tested epoch; that of the last epoch if nothing was tested yet."""
         epoch = self.result["tested_epoch"] if self.result else None
         return next((line for line in self.history if line["epoch"] == epoch), self.history[-1] if self.history else {})
 
     @property
     def validated_on_test(self) -> bool:
-        """Whether validation was the test set."""
+        """Whether the run was validated on the test set."""
         return self.config.data.validation == "test"
 
     @property
     def dataset(self) -> data.Dataset:
-        """The dataset of the run's config, as it is here."""
+        """The dataset of the run's config, as it is on this machine."""
         return self._shared.dataset(self.config.data.name)
 
     @property
     def other_data(self) -> str | None:
-        """The sentence for a dataset that is not what the run was trained on; None where it is the same."""
+        """Says that the dataset differs from the one that the run was trained on; None if it is the same."""
         if self.about["data"]["digest"] == self.dataset.digest():
             return None
         return f"{self.config.data.name} is not what it was when the run was trained on it (its SHA-256 digest differs)"
@@ -176,11 +176,11 @@ class JudgedRun:
 
     @functools.cached_property
     def run(self) -> loading.Run:
-        """The run with its tested weights; the latest weights where it is not finished."""
-        run = loading.load(self.files.path)
+        """The run with its tested weights; with the latest if it is not finished."""
+        run: loading.Run = loading.load(self.files.path)
         environment.prepare_jax(self.config)
         here, trained = len(self.dataset.class_names), len(run.class_names)
-        if here != trained:  # Their names may differ: they depend on the source that the dataset was read from.
+        if here != trained:  # The names of the classes may differ: they depend on the source of the dataset.
             name = self.config.data.name
             raise UserError(
                 f"{name} has {here} classes here, but the run was trained on {trained} ({self.files.path})."
@@ -189,7 +189,7 @@ class JudgedRun:
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """The names that the run was trained with; those of the dataset where it is not finished."""
+        """The class names that the run was trained with; those of the dataset if it is not finished."""
         return self.run.class_names if self.result else self.dataset.class_names
 
     @property
@@ -203,11 +203,7 @@ class JudgedRun:
 
     @property
     def writers(self) -> np.ndarray | None:
-        """NIST's number of the writer of each of the split's images; None for datasets other than MNIST.
-
-        Raises:
-          UserError: the file that lists the writers is missing.
-        """
+        """NIST's number of the writer of each image of the split; None for datasets other than MNIST."""
         config = self.config.data
         if config.name != "mnist":
             return None
@@ -218,7 +214,7 @@ class JudgedRun:
 
     @functools.cached_property
     def figures(self) -> dict[str, Any]:
-        """Exact figures, see `with_interval`, by the program of result.json's: the same bits on the same machine."""
+        """Exact figures, see `with_interval`, by the program that computed those of result.json: the same bits."""
         examples = self.examples
         graphdef, params, stats = families.split(self.run.model)
         evaluate = self._shared.evaluation(self.config, len(self.run.class_names), graphdef)
@@ -228,32 +224,34 @@ class JudgedRun:
 
     @functools.cached_property
     def logits(self) -> np.ndarray:
-        """Of all the split's images, NxK."""
+        """The logits of the split's images, NxK."""
         return self.run.logits(self.examples.images)
 
     @functools.cached_property
     def right(self) -> np.ndarray:
-        """Whether each of the split's images is classified rightly."""
+        """Whether each image of the split is classified rightly."""
         return self.logits.argmax(-1) == self.examples.labels
 
     @functools.cached_property
     def measures(self) -> dict[str, Any]:
-        """What `classification.measure` says of the split's images."""
+        """The measures of the split's images, see `classification.measure`."""
         return classification.measure(self.logits, self.examples.labels, self.run.class_names)
 
     def draw(self, robustness_rows: list[dict[str, Any]] | None = None) -> dict[str, bytes]:
-        """Draws the measures, see `class_figures.draw`."""
+        """Draws the measures, see `classes.draw`."""
+        from digits.analysis.figures import classes  # Imports matplotlib, without which a run can be evaluated.
+
         return classes.draw(self.measures, self.examples.images, robustness_rows)
 
     @functools.cached_property
     def layers(self) -> list[summary.Layer]:
         """The network's layers, see `summary.describe`."""
-        classes = len(self.class_names)  # Not within the function that is traced: it may load the run.
+        classes = len(self.class_names)  # Outside of the traced function, because this may load the run.
         return summary.describe(nnx.eval_shape(lambda: models.build(self.config.model, classes, jax.random.key(0))))
 
     @functools.cached_property
     def documented(self) -> dict[str, list[float | None]] | None:
-        """The epochs that the experiment's notebook printed, see `documented.curves`."""
+        """The figures that the experiment's notebook printed for each epoch, see `documented.curves`."""
         return documented.curves(self.about["config_file"] or self.name, self.config.documented.source)
 
 
@@ -265,12 +263,11 @@ def with_interval(loss: float, correct: int, n: int) -> dict[str, Any]:
 def write_pictures(folder: pathlib.Path, pictures: Mapping[str, bytes]) -> list[str]:
     """Writes a run's pictures as FOLDER/NAME.png and returns their paths.
 
-    Where there are no mistakes, or nothing is right, an older picture of these is removed.
+    If there are no mistakes now, or no right predictions, the picture that an earlier call drew of them is removed.
     """
     for name in {"mistakes", "doubtful"} - set(pictures):
         with contextlib.suppress(OSError):
             (folder / f"{name}.png").unlink()
-    paths = {name: folder / f"{name}.png" for name in pictures}
-    for name, path in paths.items():
-        files.write(path, pictures[name])
-    return [str(path) for path in paths.values()]
+    for name, content in pictures.items():
+        files.write(folder / f"{name}.png", content)
+    return [str(folder / f"{name}.png") for name in pictures]

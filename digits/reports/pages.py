@@ -1,4 +1,4 @@
-"""Writes reports on runs: pages that explain themselves and need no other file, made from templates/*.html.j2."""
+"""Writes reports on runs: pages that explain themselves and need no other file, from templates/*.html.j2."""
 
 import base64
 from collections.abc import Sequence
@@ -12,7 +12,6 @@ from typing import Any
 import jinja2
 
 from digits.errors import UserError
-from digits.reports import comparison_page, run_page
 from digits.reports.judged_run import JudgedRun, SharedByRuns, write_pictures
 from digits.runs import files
 
@@ -24,16 +23,18 @@ def write(
 
         write("runs/simple_cnn")
 
-    A run that is not finished gets a report on what is there; its test images are left alone.
+    The report on an unfinished run shows its training so far and evaluates no test images.
 
     Returns:
       The page's path.
 
     Raises:
-      UserError: there is no run, something of it is missing or damaged, its data cannot be read, or the files cannot
-        be written.
+      UserError: there is no run, a part of it is missing or damaged, its data cannot be read, or the files cannot be
+        written.
     """
     _require_libraries()
+    from digits.reports import run_page
+
     content, pictures = run_page.content(JudgedRun(workdir, SharedByRuns(data_dir)))
     page = render("run.html.j2", content)
     if output is not None:
@@ -51,7 +52,7 @@ def compare(
         compare(["runs/dense_32_32", "runs/dense_64_64"], "dense.html")
 
     Args:
-      workdirs: of runs and of sweeps; a sweep takes part with its best point.
+      workdirs: the folders of runs and sweeps; a sweep takes part with its best point.
       output: the page's path.
       data_dir: see `data.load`.
 
@@ -62,12 +63,14 @@ def compare(
       UserError: as `write`; also for another number of runs.
     """
     _require_libraries()
+    from digits.reports import comparison_page
+
     content = comparison_page.content(workdirs, SharedByRuns(data_dir))
     return _write_page(pathlib.Path(output), render("comparison.html.j2", content))
 
 
 def _require_libraries() -> None:
-    """Raises UserError for a library that draws and is not installed."""
+    """Raises UserError if a library that the modules of pages import is not installed."""
     for name, package in (("matplotlib", "matplotlib"), ("PIL", "pillow")):
         if importlib.util.find_spec(name) is None:
             raise UserError(f"A report needs {package}, which is not installed: pip install {package}.")
@@ -80,16 +83,16 @@ def _write_page(path: pathlib.Path, page: bytes) -> pathlib.Path:
 
 
 def render(template: str, content: dict[str, Any]) -> bytes:
-    """Renders a template with its variables. Whatever a name or a config holds is escaped."""
+    """Renders a template with its variables, which are escaped."""
     text = _templates.get_template(template).render(content, contents=Contents())
-    return text.encode("utf-8", "xmlcharrefreplace")  # A file's name may hold what UTF-8 cannot.
+    return text.encode("utf-8", "xmlcharrefreplace")  # A file's name may have characters that UTF-8 has not.
 
 
 class Contents(list):
     """The sections of a page, (id, heading), in order."""
 
     def add(self, heading: str) -> str:
-        """Adds a section; returns its id, which no other has: headings may differ in characters that no id has."""
+        """Adds a section and returns an id for it that no other section has."""
         id = re.sub(r"\W+", "-", heading.lower()).strip("-")
         if not id or id in dict(self):
             id = f"{id}-{len(self) + 1}".strip("-")
@@ -98,24 +101,24 @@ class Contents(list):
 
 
 def _columns(rows: Sequence[dict[str, str]]) -> list[tuple[str, dict[str, str]]]:
-    """The columns of a table that are not empty, each with its attributes: numbers are aligned right."""
+    """Lists the columns of a table that are not empty, each with its HTML attributes: numbers are aligned right."""
     names = [name for name in rows[0] if any(row[name] for row in rows)]
     numbers = [name for name in names[1:] if all(_is_number(row[name]) for row in rows)]
     return [(name, {"class": "number"} if name in numbers else {}) for name in names]
 
 
 def _is_number(cell: str) -> bool:
-    """Whether a cell is empty or begins with a number, which a unit of a few characters may follow."""
+    """Whether a cell is empty or a number, perhaps with a unit of a few characters."""
     return not cell or bool(re.fullmatch(r"[-+−]?[\d.,]+(e[-+]?\d+)?( .{1,24})?", cell))
 
 
 def _pairs(values: dict[str, str]) -> list[dict[str, str]]:
-    """The rows of a table of names and values, without those that are empty."""
+    """Makes the rows of a table of names and values, without empty values."""
     return [{"name": name, "value": value} for name, value in values.items() if value]
 
 
 def _png_size(png: bytes) -> tuple[int, int]:
-    """Width and height in pixels, which stand at the beginning of every PNG file."""
+    """Reads width and height in pixels from the beginning of a PNG file."""
     return struct.unpack(">II", png[16:24])
 
 

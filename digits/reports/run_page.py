@@ -1,4 +1,4 @@
-"""Computes what the page on one run shows: templates/run.html.j2 says how."""
+"""Computes the content of the page on one run; templates/run.html.j2 lays it out."""
 
 import shlex
 from typing import Any
@@ -18,7 +18,7 @@ from digits.runs.workdir import resuming_command
 def content(run: JudgedRun) -> tuple[dict[str, Any], dict[str, bytes]]:
     """Computes the template's variables, and draws the page's pictures, PNG files by name.
 
-    A run that is not finished gets what is there; its test images are left alone.
+    An unfinished run lacks the results; its test images are not evaluated.
     """
     result, pictures = run.result, _pictures(run)
     shown = {
@@ -39,9 +39,7 @@ def content(run: JudgedRun) -> tuple[dict[str, Any], dict[str, bytes]]:
             for layer in run.layers
         ],
         "layer_totals": summary.totals(run.layers),
-        "augmentation_ranges": ", ".join(
-            f"{name.replace('_', ' ')} {value:g}" for name, value in _augmentation(run).items()
-        ),
+        "augmentation_ranges": ", ".join(f"{name.replace('_', ' ')} {of:g}" for name, of in _augmentation(run).items()),
     }
     if result:
         shown |= _tested(run)
@@ -70,11 +68,11 @@ def _pictures(run: JudgedRun) -> dict[str, bytes]:
 
 def _first_layer(run: JudgedRun) -> str:
     """The name of the first layer that has weights."""
-    return next(name for name in run.run.model.names if name.startswith(("conv", "dense")))
+    return next(layer.name for layer in run.layers if layer.name.startswith(("conv", "dense")))
 
 
 def _augmentation(run: JudgedRun) -> dict[str, float]:
-    """The augmentations that are on, with their ranges."""
+    """The ranges of the augmentations that are on, by name."""
     return {name: run.config.augment[name] for name in AugmentNumbers._fields if run.config.augment[name]}
 
 
@@ -120,12 +118,12 @@ def _command(run: JudgedRun) -> str | None:
     if not run.about["config_file"]:
         return None
     command = resuming_command(run.about, run.files)
-    # Again in a folder of its own: in this one the run is finished.
+    # Without the last argument, --workdir: in this folder the run is finished.
     return shlex.join(shlex.split(command)[:-1]) if run.result else command
 
 
 def _data(run: JudgedRun) -> dict[str, str]:
-    """The dataset and its split, for a table."""
+    """Describes the dataset and its split, for a table."""
     config, counts = run.config.data, run.about["data"]
     if run.validated_on_test:
         validation = f"the {counts['test']:,} test images themselves"
@@ -144,7 +142,7 @@ def _data(run: JudgedRun) -> dict[str, str]:
 
 
 def _environment(result: dict[str, Any]) -> dict[str, str]:
-    """Where and how the run was trained, for a table; "" where an older run did not record it."""
+    """Describes where and how the run was trained, for a table; a value that an older run did not record is ""."""
 
     def amount(name, form, divisor=1):
         return form.format(result[name] / divisor) if result.get(name) is not None else ""

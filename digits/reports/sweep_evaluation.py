@@ -20,18 +20,18 @@ def evaluate(path: pathlib.Path, split: str, shared: SharedByRuns) -> dict[str, 
     """Evaluates the sweep in a folder on "test", "validation" or "train" images.
 
     Returns:
-      "config_file"; what "chooses"; "data", the names of the datasets; "notes", sentences; and "points", best first.
-      Each point has its "values"; "accuracy" and "loss" over its members, as "n" (members), "mean" and "std"; the
-      figures of their "ensemble", or None and the reason for "no_ensemble"; and its "members" with name, state and, if
-      finished, epoch and figures, see `judged_run.with_interval`.
+      "config_file"; "chooses", the figure that orders the points; "data", names of datasets; "notes", sentences; and
+      "points", best first. Each point has its "values"; "accuracy" and "loss" over its members, as "n" (members),
+      "mean" and "std"; the figures of their "ensemble", or None and the reason for "no_ensemble"; its "members" with
+      name, state and, if finished, epoch and figures, see `judged_run.with_interval`.
 
     Raises:
-      UserError: no member is finished, or something of the sweep is missing or damaged.
+      UserError: no member is finished, or a part of the sweep is missing or damaged.
     """
     sweep = read_sweep(path)
     if not any(member.state == "finished" for member in sweep.members):
         raise loading.no_finished_member(sweep)
-    notes: dict[str, None] = {}  # Each sentence once, in the order of the members.
+    notes: dict[str, None] = {}  # A dict keeps each sentence once, in order.
     points = [_of_point(sweep, point, split, shared, notes) for point in sweep.points]
     chosen_here = {"test": sweep.chosen_by_test, "validation": True, "train": False}[split]
     if len(points) > 1 and chosen_here:
@@ -72,9 +72,9 @@ def _over(members: Sequence[dict[str, Any]], figure: str) -> dict[str, Any]:
 
 
 def ensemble(runs: Sequence[JudgedRun]) -> dict[str, Any]:
-    """The figures of the mean of the runs' probabilities, on the images of the first run's split.
+    """Computes the figures of the mean of the runs' probabilities, on the images of the first run's split.
 
-    The loss is computed from logarithms of probabilities, in float64, so that no probability is too small for it.
+    The loss comes from logarithms of probabilities, so that it is finite for a probability that rounds to zero.
     """
     images, labels = runs[0].examples
     logits_MxNxK = np.stack([judged.run.logits(images) for judged in runs])

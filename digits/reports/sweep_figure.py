@@ -1,7 +1,7 @@
 """Draws a sweep: the figure that chooses the best point against the swept fields.
 
-One field is a panel. Two are a heat map with a panel for each field beside it. More are a panel each. Seeds or folds
-alone are a strip of the members.
+One field gets a panel; two get a heat map with a panel each beside it; more get a panel each. If only seeds or folds
+were swept, all members are drawn on one line.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -9,7 +9,10 @@ import math
 import textwrap
 from typing import Any
 
-from digits.analysis.figures.style import BLUE, DPI, SKY, VERMILLION, png, styled
+from matplotlib import colors, patches, ticker
+import numpy as np
+
+from digits.analysis.figures.style import BLUE, SKY, VERMILLION, new_figure, png, styled, text_colour
 from digits.analysis.statistics import summarize
 from digits.runs.sweep_folder import Sweep, SweptRun
 
@@ -56,13 +59,7 @@ def axis_kind(values: Sequence[Any]) -> str:
 
 @styled
 def draw(sweep: Sweep) -> bytes | None:
-    """Draws a sweep as a PNG file, 1200 pixels wide; None if nothing varies or no member has finished.
-
-    Raises:
-      ImportError: matplotlib is not installed.
-    """
-    from matplotlib.figure import Figure
-
+    """Draws a sweep as a PNG file, 1200 pixels wide; None if nothing varies or no member has finished."""
     if len(sweep.members) < 2 or not _figures(sweep.members, sweep.chooses):
         return None
     fields = [field for field in sweep.point_fields if len(values_of(sweep, field)) > 1]
@@ -72,7 +69,7 @@ def draw(sweep: Sweep) -> bytes | None:
     rows = math.ceil(len(fields) / PANELS_A_ROW)
     columns = math.ceil(len(fields) / max(rows, 1))
     height = {0: 3.0, 1: 5.0, 2: 7.0}.get(len(fields), 1.0 + 3.4 * rows)
-    figure = Figure(figsize=(10, height), dpi=DPI, layout="constrained")
+    figure = new_figure(10, height)
     figure.suptitle(textwrap.fill(title, 110))
     if not fields:
         _strip(figure.subplots(), sweep)
@@ -116,8 +113,6 @@ def _stretch(sweep: Sweep) -> tuple[tuple[Callable, Callable], list[float]] | No
     On a linear scale, one learning rate that is too high would press all other points into a line. A loss goes by its
     logarithm, an accuracy by that of its distance from 1. Both are increased by 1e-4, so that zero stays finite.
     """
-    import numpy as np
-
     least, is_loss = 1e-4, sweep.chooses.endswith("loss")
     distances = [figure if is_loss else 1 - figure for figure in _figures(sweep.members, sweep.chooses)]
     low, high = min(distances), max(distances)
@@ -133,8 +128,6 @@ def _stretch(sweep: Sweep) -> tuple[tuple[Callable, Callable], list[float]] | No
 
 def _set_figure_axis(axes: Any, xy: str, sweep: Sweep) -> None:
     """Sets name, scale and ticks of the "x" or "y" axis that shows the choosing figure."""
-    from matplotlib import ticker
-
     stretch = _stretch(sweep)
     log = "\nlog scale" if stretch else ""
     axes.set(**{f"{xy}label": _label(sweep.chooses) + log})
@@ -147,14 +140,17 @@ def _set_figure_axis(axes: Any, xy: str, sweep: Sweep) -> None:
 
 
 def _set_field_axis(axes: Any, field: str, values: list[Any], room: int) -> dict[Any, float]:
-    """Sets name, scale and ticks of an x axis, `room` characters wide, for a swept field; returns each value's place."""
+    """Sets name, scale and ticks of the x axis of a swept field; returns each value's place.
+
+    The axis is `room` characters wide.
+    """
     kind = axis_kind(values)
     along = list(range(len(values))) if kind == "categorical" else values
     if kind == "log":
         axes.set_xscale("log")
     shown_at = [math.log(place) for place in along] if kind == "log" else along
     apart = 0.09 * (shown_at[-1] - shown_at[0])
-    ticks = [0]  # Numbers too close to the one before go without a label.
+    ticks = [0]  # A number too close to the one before gets no label.
     for i in range(1, len(values)):
         if kind == "categorical" or shown_at[i] - shown_at[ticks[-1]] > apart:
             ticks.append(i)
@@ -175,7 +171,7 @@ def _set_ticks(axes: Any, places: Sequence[float], values: Sequence[Any], room: 
 
 def _panels(places: Sequence[Any], sweep: Sweep, fields: list[str], room: int) -> None:
     """Draws the choosing figure against each field: all members, and for every value their mean."""
-    # Members of a value differ in the other fields too, where there are others: no interval of their mean then.
+    # With other fields, the members of a value differ in these too, and their mean has no interval.
     alone = len(fields) == 1
     ends = []
     for axes, field in zip(places, fields):
@@ -216,7 +212,7 @@ def _panels(places: Sequence[Any], sweep: Sweep, fields: list[str], room: int) -
 def _set_limits(axes: Any, sweep: Sweep, ends: list[float]) -> None:
     """Sets the limits of the shared y axis to all members and bars, with room for the failures at the foot."""
     stretch, shown = _stretch(sweep), _figures(sweep.members, sweep.chooses)
-    if stretch:  # Where a bar may reach beyond what the scale can show, and is cut off.
+    if stretch:  # A bar may reach beyond the values that this scale can show: it is cut off.
         to, back = stretch[0]
     else:
         to = back = float
@@ -229,9 +225,6 @@ def _set_limits(axes: Any, sweep: Sweep, ends: list[float]) -> None:
 
 def _heat_map(axes: Any, sweep: Sweep, down: str, across: str) -> None:
     """Draws the mean of every point into its cell; points without a finished member are hatched, the best is framed."""
-    from matplotlib import colors, patches
-    import numpy as np
-
     rows, columns = values_of(sweep, down), values_of(sweep, across)
     cells = {(rows.index(p.values[down]), columns.index(p.values[across])): p for p in sweep.points}
     means = np.full((len(rows), len(columns)), np.nan)
@@ -242,18 +235,17 @@ def _heat_map(axes: Any, sweep: Sweep, down: str, across: str) -> None:
     better_is_lighter = "cividis_r" if sweep.chooses.endswith("loss") else "cividis"
     image = axes.imshow(means, cmap=better_is_lighter, norm=norm, aspect="auto", origin="lower")
     for (row, column), point in cells.items():
-        known = not np.isnan(means[row, column])
-        if not known:
-            box = (column - 0.5, row - 0.5), 1, 1
-            axes.add_patch(patches.Rectangle(*box, fc="#EEEEEE", ec="#CCCCCC", hatch="///", lw=0))
         lines = point.rest().split(", ")
-        if known:
+        if np.isnan(means[row, column]):
+            box, colour = ((column - 0.5, row - 0.5), 1, 1), "black"
+            axes.add_patch(patches.Rectangle(*box, fc="#EEEEEE", ec="#CCCCCC", hatch="///", lw=0))
+        else:
             lines = str(point.summary(sweep.chooses)).replace(" ±", "\n±").split("\n") + lines
-        dark = known and np.dot(image.cmap(image.norm(means[row, column]))[:3], (0.3, 0.6, 0.1)) < 0.5
-        # As large as the cell allows; in very small ones the colours alone have to do.
+            colour = text_colour(image, means[row, column])
+        # As large as the cell allows. Very small cells have no text, only colours.
         size = min(10, 540 / len(columns) / max(map(len, lines)), 100 / len(rows))
         if size > 4:
-            style = {"ha": "center", "va": "center", "fontsize": size, "color": "white" if dark else "black"}
+            style = {"ha": "center", "va": "center", "fontsize": size, "color": colour}
             axes.text(column, row, "\n".join(filter(None, lines)), **style)
     best = next(place for place, point in cells.items() if point is sweep.points[0])
     axes.add_patch(patches.Rectangle((best[1] - 0.48, best[0] - 0.48), 0.96, 0.96, fill=False, ec=_LOST, lw=2.5))

@@ -1,6 +1,7 @@
 """Writes a sweep as tables: CSV for programs, Markdown for people."""
 
 import csv
+import importlib.util
 import io
 import os
 from typing import Any
@@ -10,29 +11,32 @@ from digits.runs.sweep_folder import FIGURES, REPETITIONS, VALIDATED_ON_TEST, Sw
 
 
 def headline(sweep: Sweep) -> str:
-    """Says which figure chose the best point, and whether that figure is biased for it."""
+    """Says which figure chose the best point, and whether the choice makes that figure too good."""
     if sweep.chosen_by_test:
         holds_out = '`--config.data.validation="last(10000)"` holds out a validation set'
         return f"chosen by the test set: its figures are too good; {holds_out}"
     if len(sweep.points) > 1:
         return f"chosen by {sweep.chooses}, reported on the test set"
-    repetitions = [name for field, name in REPETITIONS.items() if field in sweep.fields]
-    alone = "one point" if sweep.point_fields or not repetitions else " and ".join(repetitions)
-    verb = "chooses" if alone == "one point" else "choose"
-    unseen = f"; {VALIDATED_ON_TEST}" if sweep.validation_is_test else ""
-    return f"{alone} alone {verb} nothing{unseen}"
+    repetitions = _repetitions(sweep)
+    alone = "one point alone chooses" if sweep.point_fields or not repetitions else f"{repetitions} alone choose"
+    return f"{alone} nothing" + (f"; {VALIDATED_ON_TEST}" if sweep.validation_is_test else "")
+
+
+def _repetitions(sweep: Sweep) -> str:
+    """The swept fields that repeat a point: "seeds", "folds", "seeds and folds" or ""."""
+    return " and ".join(name for field, name in REPETITIONS.items() if field in sweep.fields)
 
 
 def sweep_markdown(sweep: Sweep) -> str:
     """Writes the headline and the table of points, with mean ± standard deviation over their n finished members."""
-    repetitions = [name for field, name in REPETITIONS.items() if field in sweep.fields]
-    over = f"mean ± std over n {' and '.join(repetitions)}" if repetitions else "one member a point"
+    repetitions = _repetitions(sweep)
+    over = f"mean ± std over n {repetitions}" if repetitions else "one member a point"
     lines = [headline(sweep), "", f"`{sweep.config_file}`, {over}:", "", *table(points(sweep))]
     return "\n".join(lines) + "\n"
 
 
 def points(sweep: Sweep) -> list[dict[str, str]]:
-    """Makes a row a point, best first, by column: values, n, each figure's mean ± standard deviation, one interval."""
+    """Makes a row for each point, best first: by column its values, n, each figure's mean ± std, an interval."""
     interval_name = f"95% interval of {sweep.chooses}"
     rows = []
     for point in sweep.points:
@@ -45,7 +49,7 @@ def points(sweep: Sweep) -> list[dict[str, str]]:
 
 
 def table(rows: list[dict[str, str]]) -> list[str]:
-    """Writes the lines of a Markdown table, without its empty columns.
+    """Writes the lines of a Markdown table, without empty columns.
 
     table([{"n": "1", "loss": ""}]) == ["| n |", "| --- |", "| 1 |"]
     """
@@ -79,9 +83,9 @@ def _member_rows(sweep: Sweep) -> list[dict[str, Any]]:
 
 
 def write_sweep(folder: str | os.PathLike) -> Sweep:
-    """Writes sweep.csv (a row a point, best first), members.csv, sweep.md and figures/sweep.png into a sweep's folder.
+    """Writes sweep.csv (a row for each point, best first), members.csv, sweep.md and figures/sweep.png.
 
-    There is no figure before two values have been swept and a member has finished, nor without matplotlib.
+    The figure needs matplotlib, two swept values and a finished member.
 
     Raises:
       UserError: the folder is no sweep, one of its files is damaged, or it cannot be written.
@@ -89,18 +93,18 @@ def write_sweep(folder: str | os.PathLike) -> Sweep:
     sweep = read_sweep(folder)
     text = sweep_markdown(sweep)
     for name, rows in (("sweep.csv", _point_rows(sweep)), ("members.csv", _member_rows(sweep))):
-        table = io.StringIO()
-        writer = csv.DictWriter(table, rows[0], lineterminator="\n")
+        content = io.StringIO()
+        writer = csv.DictWriter(content, rows[0], lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
-        write(sweep.folder / name, table.getvalue().encode())
-    try:
-        from digits.reports import sweep_figure
+        write(sweep.folder / name, content.getvalue().encode())
+    if importlib.util.find_spec("matplotlib") is None:
+        text += "\nNo figure, for matplotlib is not installed: `pip install matplotlib`.\n"
+    else:
+        from digits.reports import sweep_figure  # Imports matplotlib.
 
         if picture := sweep_figure.draw(sweep):
             write(sweep.folder / "figures" / "sweep.png", picture)
             text += f"\n![{sweep.chooses} against what was swept](figures/sweep.png)\n"
-    except ImportError:
-        text += "\nNo figure, for matplotlib is not installed: `pip install matplotlib`.\n"
     write(sweep.folder / "sweep.md", text.encode())
     return sweep

@@ -15,7 +15,8 @@ import webbrowser
 
 import flask
 import numpy as np
-import werkzeug.serving
+from werkzeug.exceptions import HTTPException
+from werkzeug.serving import BaseWSGIServer, make_server
 
 from digits.analysis import statistics
 from digits.analysis.figures import sheet
@@ -26,32 +27,32 @@ from digits.runtime import environment
 from digits.serving import reading
 
 MOST_BYTES = 25 * 2**20  # Of a picture: the cameras of phones write smaller ones.
-_BATCH = 8  # Images are padded to this number, because each number of images is compiled for itself.
+_BATCH = 8  # Images are padded to a multiple of this, so that the network is compiled for one number of images.
+_REFUSALS = {
+    404: "There is nothing here: the page is at /.",
+    405: "Only GET / and POST /read are answered.",
+    413: f"The picture is too large: it may have {MOST_BYTES // 2**20} MiB.",
+    500: "The server made a mistake: its terminal says which.",
+}
 
 
 def make_app(
     run: loading.Run | loading.Ensemble, name: str = "a network", loopback: bool = True, ancestors: str = "'none'"
-) -> "flask.Flask":
-    """Makes a Flask application of the page, at GET /, and its question, at POST /read; compiles the network.
+) -> flask.Flask:
+    """Makes a Flask application that answers GET / with the page and POST /read with readings; compiles the network.
 
-    POST /read takes an image file's bytes and answers with JSON: {"digits": [...]} in the order of `digitize.read`,
+    POST /read takes the bytes of an image file and answers with JSON: {"digits": [...]} in the order of `segment.read`,
     each with its "box" (left, top, right, bottom in the picture's pixels), "pixels" (28 rows of 28, 0 to 255, white on
-    black), "prediction" (a class's name) and "probabilities" (one a class). A mistake is {"error": a sentence} with a
-    status of 4xx.
+    black), "prediction" (a class's name) and "probabilities" (one a class). A mistake is answered with {"error": a
+    sentence} and a status of 4xx.
 
     Args:
-      run: what `digits.load` returns.
+      run: a run or an ensemble, as `digits.load` returns it.
       name: the page's name for a run that does not record the name of its config.
-      loopback: refuse requests to another host than this one. This keeps out a stranger's page whose name is made to
-        mean this machine (DNS rebinding).
-      ancestors: the origins of pages that may show this one within themselves, as frame-ancestors takes them.
-
-    Raises:
-      UserError: Flask is not installed.
+      loopback: refuse requests whose Host is not this machine. A stranger's page cannot ask then by a name that it lets
+        point to this machine (DNS rebinding).
+      ancestors: the origins whose pages may show this one in a frame, in the syntax of frame-ancestors.
     """
-    flask = _flask()
-    from werkzeug.exceptions import HTTPException
-
     answer = _answerer(run)
     about = {"facts": _facts(run, name), "classNames": run.class_names, "mostBytes": MOST_BYTES}
     app = flask.Flask(__name__, template_folder=pathlib.Path(__file__).parent, static_folder=None)
@@ -63,7 +64,7 @@ def make_app(
         host = urllib.parse.urlsplit(flask.request.host_url).hostname
         if loopback and not _is_loopback(host):
             flask.abort(403, f"This page is for its own machine, not for {host or 'a request without a host'}.")
-        # Other sites may not have pictures decoded here either. Browsers say who asks, and let no page change it.
+        # Pages of other sites must not have pictures decoded here. No page can change this header of its browser's.
         asker = flask.request.headers.get("Sec-Fetch-Site")
         if flask.request.method == "POST" and asker in ("cross-site", "same-site"):
             flask.abort(403, "Only this page itself may ask, not another site.")
@@ -88,13 +89,7 @@ def make_app(
 
     @app.errorhandler(HTTPException)
     def refuse(error):
-        sentences = {
-            404: "There is nothing here: the page is at /.",
-            405: "Only GET / and POST /read are answered.",
-            413: f"The picture is too large: it may have {MOST_BYTES // 2**20} MiB.",
-            500: "The server made a mistake: its terminal says which.",
-        }
-        return {"error": sentences.get(error.code, error.description)}, error.code
+        return {"error": _REFUSALS.get(error.code, error.description)}, error.code
 
     @app.after_request
     def add_headers(response):
@@ -107,8 +102,8 @@ def make_app(
 
 
 def _answerer(run: loading.Run | loading.Ensemble) -> Callable[[bytes], dict[str, Any]]:
-    """Makes the function behind POST /read, compiled; it raises UserError if the picture cannot be read."""
-    one_at_a_time = threading.Lock()  # Requests come in threads; a large picture takes half a gigabyte to read.
+    """Makes and compiles the function behind POST /read; it raises UserError if the picture cannot be read."""
+    one_at_a_time = threading.Lock()  # Each request has a thread, and reading a large picture takes half a gigabyte.
 
     def answer(content: bytes) -> dict[str, Any]:
         with one_at_a_time:
@@ -129,17 +124,8 @@ def _answerer(run: loading.Run | loading.Ensemble) -> Callable[[bytes], dict[str
         }
 
     one = np.pad(np.zeros((40, 8), np.uint8), 20, constant_values=255)
-    answer(sheet.png(one))  # Imports and compiles, so that the first drawing does not wait.
+    answer(sheet.png(one))  # Compiles, so that the first drawing does not wait.
     return answer
-
-
-def _flask():
-    """Imports Flask; UserError, which says how to get it, if it is not installed."""
-    try:
-        import flask
-    except ImportError as error:
-        raise UserError('The demo needs Flask, which is not installed: pip install "flask>=3.1".') from error
-    return flask
 
 
 def _is_loopback(host: str | None) -> bool:
@@ -151,7 +137,7 @@ def _is_loopback(host: str | None) -> bool:
 
 def _facts(run: loading.Run | loading.Ensemble, name: str) -> list[str]:
     """Lists the loaded run's config, test accuracy and seed, for the page."""
-    runs = run.runs if isinstance(run, loading.Ensemble) else [run]
+    runs = reading.members(run)
     results = [one.result or {} for one in runs]
     names = {pathlib.PurePath(result["config_file"]).stem for result in results if result.get("config_file")}
     accuracies = [result["test_accuracy"] for result in results if result]
@@ -167,9 +153,9 @@ def _facts(run: loading.Run | loading.Ensemble, name: str) -> list[str]:
 
 
 def _listen(host: str, port: int) -> socket.socket:
-    """Opens a listening socket; UserError if it cannot be had."""
+    """Opens a listening socket; UserError if the address is wrong or taken."""
     try:
-        if not host:  # It would mean every address.
+        if not host:  # An empty name would mean every address.
             raise socket.gaierror
         family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
     except (socket.gaierror, UnicodeError) as error:
@@ -182,24 +168,22 @@ def _listen(host: str, port: int) -> socket.socket:
 
 
 def show(run: loading.Run | loading.Ensemble, height: int = 900) -> Any:
-    """Shows the page in a notebook, `height` pixels high, served by the kernel until that ends.
+    """Shows the page in a notebook, `height` pixels high. The kernel serves it until the kernel ends.
 
         demo_server.show(digits.load("runs/simple_cnn"))
 
     The kernel must run in Colab or on the machine of the browser.
 
     Returns:
-      An object that a notebook shows as the page; in Colab, which is told to show it, None.
+      An object that a notebook shows as the page; None in Colab, which shows the page itself.
     """
     colab = "google.colab" in sys.modules
-    # Colab passes requests on from an address of its own.
-    ancestors = (
-        "https://*.google.com https://*.googleusercontent.com" if colab else "http://localhost:* http://127.0.0.1:*"
-    )
-    app = make_app(run, loopback=not colab, ancestors=ancestors)
-    listening = _listen("127.0.0.1", 0)
-    port = listening.getsockname()[1]
-    threading.Thread(target=_server(app, listening).serve_forever, daemon=True).start()
+    ancestors = "http://localhost:* http://127.0.0.1:*"
+    if colab:  # Its page is on Google's hosts, and it passes requests on with an address of its own as the Host.
+        ancestors = "https://*.google.com https://*.googleusercontent.com"
+    server = _server(make_app(run, loopback=not colab, ancestors=ancestors), _listen("127.0.0.1", 0))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    port = server.server_port
     if colab:
         from google.colab import output
 
@@ -209,25 +193,22 @@ def show(run: loading.Run | loading.Ensemble, height: int = 900) -> Any:
     return IFrame(f"http://127.0.0.1:{port}/", "100%", height)
 
 
-def _server(app: "flask.Flask", listening: socket.socket) -> "werkzeug.serving.BaseWSGIServer":
+def _server(app: flask.Flask, listening: socket.socket) -> BaseWSGIServer:
     """Makes the server of the page at a listening socket; it logs errors only."""
-    from werkzeug.serving import make_server
-
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)  # Otherwise a line for every moment of drawing.
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)  # Otherwise drawing prints a line for every request.
     host, port = listening.getsockname()[:2]
     return make_server(host, port, app, threaded=True, fd=listening.fileno())
 
 
 def serve(folder: str, host: str, port: int, open_browser: bool) -> None:
-    """Serves the page for a run or a sweep until Ctrl-C, and says where it is.
+    """Serves the page for a run or a sweep until Ctrl-C, and prints its address.
 
     Raises:
-      UserError: Flask is not installed, the address cannot be had, or the folder holds nothing to load.
+      UserError: the address is wrong or taken, or the folder holds nothing to load.
     """
-    _flask()
-    with contextlib.closing(_listen(host, port)) as listening:  # Before anything slow is done.
+    with contextlib.closing(_listen(host, port)) as listening:  # First, because loading takes seconds.
         run = loading.load(folder)
-        environment.prepare_jax((run.runs[0] if isinstance(run, loading.Ensemble) else run).config)
+        environment.prepare_jax(reading.members(run)[0].config)
         host, port = listening.getsockname()[:2]
         name = pathlib.Path(folder).expanduser().absolute().name
         server = _server(make_app(run, name, loopback=_is_loopback(host)), listening)
@@ -236,7 +217,7 @@ def serve(folder: str, host: str, port: int, open_browser: bool) -> None:
         if warning := reading.other_form(run):
             print(warning)
         print(f"{', '.join(_facts(run, name))}\nDraw at {address}  (Ctrl-C ends it.)", flush=True)
-        # On a Linux without a screen, a browser of text would take over the terminal.
+        # On a Linux without a screen, a text browser would take over the terminal.
         if open_browser and (sys.platform != "linux" or {"DISPLAY", "WAYLAND_DISPLAY"} & set(os.environ)):
             webbrowser.open(address)
         server.serve_forever()

@@ -1,7 +1,7 @@
 """The formats of an export: how a run is written, loaded again and described in each.
 
 All but onnx begin with `probabilities`, one function of JAX with the weights as constants. Its convolutions are XLA's
-own: those that digits/models/ops/native.py compiles exist on the machine that compiled them alone.
+own, because those of digits/models/ops/native.py exist only on the machine that compiled them.
 """
 
 from collections.abc import Callable
@@ -13,50 +13,38 @@ from typing import Any, NamedTuple
 import warnings
 import zipfile
 
+from flax import nnx
 import jax
+from jax import export
 import numpy as np
 
+from digits import models
 from digits.config.values import with_values
+from digits.models import families, inference
 from digits.runs import loading
 from digits.runtime.tensorflow_extra import import_tensorflow
 
-Predict = Callable[["np.ndarray"], "np.ndarray"]  # Images, uint8 Nx28x28, to probabilities, float32 NxK.
+Predict = Callable[[np.ndarray], np.ndarray]  # Images, uint8 Nx28x28, to probabilities, float32 NxK.
 
 _METADATA = "metadata.json"
 _EXTRA = "assets.extra"  # The place in a SavedModel for its owner's files; TensorFlow ignores it.
 
 
-def probabilities(run: loading.Run) -> Callable[["jax.Array"], "jax.Array"]:
+def probabilities(run: loading.Run) -> Callable[[jax.Array], jax.Array]:
     """Makes a run a function of images, uint8 Nx28x28, to probabilities, float32 NxK; N may be symbolic."""
-    from flax import nnx
-    import jax
-
-    from digits import models
-    from digits.models import families, inference
-
     config = with_values(run.config, {"model.convolution": "stock"})
     network = nnx.eval_shape(lambda: models.build(config.model, len(run.class_names), jax.random.key(0)))
     graphdef, _, _ = families.split(families.for_evaluation(network))
-
-    config = with_values(run.config, {"model.convolution": "stock"})
-
-    def build():
-        return models.build(config.model, len(run.class_names), jax.random.key(0))
-
-    graphdef, _, _ = families.split(families.for_evaluation(nnx.eval_shape(build)))
-    weights = jax.device_get(families.split(families.for_evaluation(run.model))[1:])
+    params, stats = jax.device_get(families.split(families.for_evaluation(run.model))[1:])
     logits = inference.make_predict(graphdef, config.data.normalization)
 
     def predict(images):
-        return jax.nn.softmax(logits(*weights, images))
+        return jax.nn.softmax(logits(params, stats, images))
 
     return predict
 
 
 def _write_jax(run: loading.Run, path: pathlib.Path, metadata: dict[str, Any]) -> None:
-    import jax
-    from jax import export
-
     shape = *export.symbolic_shape("n"), 28, 28
     exported = export.export(jax.jit(probabilities(run)), platforms=("cpu", "cuda", "tpu"))(
         jax.ShapeDtypeStruct(shape, jax.numpy.uint8)
@@ -67,9 +55,6 @@ def _write_jax(run: loading.Run, path: pathlib.Path, metadata: dict[str, Any]) -
 
 
 def _load_jax(path: pathlib.Path) -> Predict:
-    from jax import export
-    import numpy as np
-
     with zipfile.ZipFile(path) as file:
         exported = export.deserialize(bytearray(file.read("model.jaxexport")))
     return lambda images: np.asarray(exported.call(images))
@@ -109,7 +94,7 @@ def _savedmodel_metadata(path: pathlib.Path) -> dict[str, Any]:
 def _write_tflite(run: loading.Run, path: pathlib.Path, metadata: dict[str, Any]) -> None:
     """Converts the SavedModel to built-in operations alone, and appends a zip file with the metadata.
 
-    TensorFlow Lite's tools append the files of a model so; `unzip` and the standard library open it.
+    TensorFlow Lite's own tools append files to a model in this way; `unzip` and Python's zipfile open it.
     """
     tf = import_tensorflow()
     with tempfile.TemporaryDirectory() as folder:
@@ -122,7 +107,7 @@ def _write_tflite(run: loading.Run, path: pathlib.Path, metadata: dict[str, Any]
 
 def _load_tflite(path: pathlib.Path) -> Predict:
     tf = import_tensorflow()
-    with warnings.catch_warnings(action="ignore"):  # That it will move to a package of its own.
+    with warnings.catch_warnings(action="ignore"):  # The interpreter will move to a package of its own.
         predict = tf.lite.Interpreter(model_content=path.read_bytes()).get_signature_runner()
     return lambda images: predict(images=images)["probabilities"]
 
@@ -154,12 +139,12 @@ class Format(NamedTuple):
     """How a run is written, loaded and recognised in one format.
 
     Attributes:
-      file: its name where none is given.
-      packages: what must be installed.
+      file: the default name.
+      packages: the packages that must be installed.
       usage: lines of Python that turn `path` and `images` into `probabilities`, for the metadata.
       write: writes a run and its metadata to a path.
       load: makes a written file a function again, by the format's own runtime.
-      metadata: what `write` was given; raises what the format's library raises for other files.
+      metadata: reads the metadata of a written file; for any other file it raises some error of the format's library.
     """
 
     file: str

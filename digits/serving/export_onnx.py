@@ -1,7 +1,7 @@
 """Writes a run as an ONNX model, layer by layer, with the `onnx` package alone.
 
-Converters from JAX give every shape that depends on the batch size a chain of operations of its own; written from the
-layers, a model is what a person would draw, and all runtimes know its operations.
+Converters from JAX compute every shape that depends on the batch size by a chain of operations. A model written from
+the layers has one or a few operations for each, and all runtimes know them.
 """
 
 from flax import nnx
@@ -20,7 +20,7 @@ _ACTIVATIONS = {"relu": "Relu", "tanh": "Tanh", "sigmoid": "Sigmoid", "elu": "El
 
 
 class _Graph:
-    """Collects nodes and constants, in order. Values are named by their nodes."""
+    """Collects nodes and constants, in order. The output of a node has the node's name."""
 
     def __init__(self):
         self.nodes, self.constants = [], []
@@ -41,9 +41,10 @@ def model(run: loading.Run) -> onnx.ModelProto:
     """Builds the model: images, uint8 Nx28x28 with pixels of 0 to 255, to probabilities, float32 NxK.
 
     Raises:
-      UserError: the network has a layer that is not known here.
+      UserError: the network has a layer that has no rule here.
     """
-    graph, network = _Graph(), families.for_evaluation(run.model)
+    graph = _Graph()
+    network: families.Dense | families.CNN = families.for_evaluation(run.model)
     x = _normalize(graph, run.config.data.normalization)
     for name in network.names:
         x = _layer(graph, name, getattr(network, name), x)
@@ -56,7 +57,7 @@ def model(run: loading.Run) -> onnx.ModelProto:
         graph.constants,
     )  # fmt: skip
     opset = helper.make_opsetid("", OPSET)
-    # The oldest version of the format that has this opset: runtimes refuse those that are newer than they are.
+    # The oldest version of the format that has this opset: runtimes refuse versions that are newer than themselves.
     return helper.make_model(
         whole, opset_imports=[opset], ir_version=helper.find_min_ir_version_for([opset]),
         producer_name="digits", producer_version=digits.__version__,
@@ -64,7 +65,7 @@ def model(run: loading.Run) -> onnx.ModelProto:
 
 
 def _normalize(graph: _Graph, kind: str) -> str:
-    """Adds the nodes of `data.normalize`; the result is NxCxHxW, as ONNX's convolutions take it."""
+    """Adds the nodes of `transforms.normalize`; the result is NxCxHxW, the order of ONNX's convolutions."""
     x = graph.add("Cast", "pixels", "images", to=onnx.TensorProto.FLOAT)
     if kind == "unit":
         norm = np.float32(255)
@@ -78,7 +79,7 @@ def _normalize(graph: _Graph, kind: str) -> str:
 def _layer(graph: _Graph, name: str, layer: nnx.Module, x: str) -> str:
     if isinstance(layer, layers.ConvBlock):
         kernel, bias = _arrays(layer.kernel, layer.bias)
-        # SAME_UPPER puts the extra row and column of an even kernel below and to the right, as layers.conv does.
+        # For an even kernel SAME_UPPER puts the extra row below and the extra column to the right, as ConvBlock does.
         pad = {"same": "SAME_UPPER", "valid": "VALID"}[layer.padding]
         x = graph.add("Conv", name, x, kernel.transpose(3, 2, 0, 1), bias, auto_pad=pad)
         x = _activate(graph, name, layer, x)
@@ -90,7 +91,7 @@ def _layer(graph: _Graph, name: str, layer: nnx.Module, x: str) -> str:
     if isinstance(layer, nnx.BatchNorm):
         of = _arrays(layer.scale, layer.bias, layer.mean, layer.var)
         return graph.add("BatchNormalization", name, x, *of, epsilon=layer.epsilon)
-    if isinstance(layer, layers.Flatten):  # The weights that follow are in the order of NxHxWxC.
+    if isinstance(layer, layers.Flatten):  # The next layer has its weights in the order NxHxWxC.
         last = graph.add("Transpose", f"{name}.channels_last", x, perm=[0, 2, 3, 1])
         return graph.add("Flatten", name, last)
     raise UserError(f"--format is 'onnx', which has no rule for the layer {name}: name another.")

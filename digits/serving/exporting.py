@@ -22,7 +22,13 @@ _TEST_IMAGES = 256
 
 
 class Exported(NamedTuple):
-    """The written export, and the largest difference of a probability from the run's on so many test images."""
+    """A written export.
+
+    Attributes:
+      path: the file or folder.
+      difference: the largest difference of a probability from the run's.
+      images: the number of test images that were compared.
+    """
 
     path: pathlib.Path
     difference: float
@@ -43,20 +49,19 @@ def export(
       run: a run, as `digits.load` returns it, or its folder, for the weights it was tested with.
       format: "jax", "savedmodel", "tflite" or "onnx".
       output: the file, or the folder of a SavedModel. Default: a file in the run's folder.
-      data_dir: where the run's dataset is, as of `data.load`: the export is compared with the run on its test images.
+      data_dir: the folder of the run's dataset, see `data.load`: export and run are compared on its test images.
 
     Raises:
-      UserError: there is no such format, or no library for it; no run; no test images; `output` is something else or
-        cannot be written; or the export predicts otherwise than the run.
+      UserError: there is no such format, or no library for it; no run; no test images; `output` is no earlier export or
+        cannot be written; or the predictions of the export differ from the run's.
     """
     if format not in export_formats.FORMATS:
         raise UserError(f"--format is {format!r}, but it must be one of {', '.join(export_formats.FORMATS)}.")
     kind = export_formats.FORMATS[format]
     missing = [name for name in kind.packages if importlib.util.find_spec(name) is None]
     if missing:
-        raise UserError(
-            f"--format is {format!r}, which needs {' and '.join(missing)}: pip install {' '.join(missing)}."
-        )
+        needs = f"needs {' and '.join(missing)}: pip install {' '.join(missing)}"
+        raise UserError(f"--format is {format!r}, which {needs}.")
     run, folder = _open(run)
     if output is None and folder is None:
         raise UserError("output is missing: a run that is already loaded does not say where its folder is.")
@@ -64,32 +69,35 @@ def export(
     if path.exists() and not _is_export(path, format):
         raise UserError(f"--output is {path}, which exists and is no earlier export to {format}: name another.")
     images = _test_images(run, data_dir)
-    # Not TF32 or bfloat16, to which accelerators round by default: the file gives the same numbers everywhere.
+    # Accelerators round to TF32 or bfloat16 by default. In float32 the file gives the same numbers everywhere.
     with _scratch(path) as scratch, jax.default_matmul_precision("highest"):
         written = pathlib.Path(scratch) / path.name
         with _without_paths():
             kind.write(run, written, metadata(run, format))
         difference = _difference(kind.load(written), run, images)
-        if not difference <= TOLERANCE:  # Nor NaN.
+        if not difference <= TOLERANCE:  # NaN is refused too.
             raise UserError(
                 f"The export to {format} was not kept: on {len(images)} test images its probabilities differ from the "
                 f"run's by up to {difference:.1e}, more than {TOLERANCE:.0e}."
             )
-        if path.is_dir():  # A folder takes no other's name while that is not empty.
+        if path.is_dir():  # A folder cannot replace one that is not empty.
             os.rename(path, pathlib.Path(scratch) / "before")
         os.replace(written, path)
     return Exported(path, difference, len(images))
 
 
 def _open(run: loading.Run | str | os.PathLike) -> tuple[loading.Run, pathlib.Path | None]:
-    """The run, and its folder where that is known; UserError for several at once."""
-    folder = pathlib.Path(run).expanduser().absolute() if isinstance(run, (str, os.PathLike)) else None
-    if folder and (folder / "sweep.json").exists():
-        raise UserError(f"{folder} is a sweep, but one run is exported at a time: name one of the folders in it.")
-    run = loading.load(folder) if folder else run
-    if isinstance(run, loading.Ensemble):
-        raise UserError(f"An ensemble of {len(run.runs)} runs was given, but one run is exported at a time.")
-    return run, folder
+    """Returns the run, and its folder where that is known; UserError for several at once."""
+    if isinstance(run, (str, os.PathLike)):
+        folder = pathlib.Path(run).expanduser().absolute()
+        if (folder / "sweep.json").exists():
+            raise UserError(f"{folder} is a sweep, but one run is exported at a time: name one of the folders in it.")
+        loaded = loading.load(folder)
+    else:
+        loaded, folder = run, None
+    if isinstance(loaded, loading.Ensemble):
+        raise UserError(f"An ensemble of {len(loaded.runs)} runs was given, but one run is exported at a time.")
+    return loaded, folder
 
 
 def metadata(run: loading.Run, format: str) -> dict[str, Any]:
@@ -117,7 +125,7 @@ def metadata(run: loading.Run, format: str) -> dict[str, Any]:
 def _is_export(path: pathlib.Path, format: str) -> bool:
     try:
         return export_formats.FORMATS[format].metadata(path)["format"] == format
-    except Exception:  # Whatever a library raises for a file that is something else.
+    except Exception:  # Each library has errors of its own for files that are something else.
         return False
 
 
@@ -131,7 +139,7 @@ def _test_images(run: loading.Run, data_dir: str | None) -> np.ndarray:
 
 
 def _scratch(path: pathlib.Path) -> tempfile.TemporaryDirectory:
-    """A hidden folder beside `path`, from which a file needs only a new name."""
+    """Makes a hidden folder beside `path`: renaming moves a file from there to `path`, whole or not at all."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         return tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent)
@@ -141,8 +149,8 @@ def _scratch(path: pathlib.Path) -> tempfile.TemporaryDirectory:
 
 @contextlib.contextmanager
 def _without_paths():
-    """Keeps JAX from writing where this machine's source files lie into what it exports."""
-    before = jax.config.jax_traceback_in_locations_limit
+    """Keeps JAX from writing the paths of this machine's source files into an export."""
+    before = jax.config.jax_traceback_in_locations_limit  # type: ignore[attr-defined]
     jax.config.update("jax_traceback_in_locations_limit", 0)
     try:
         yield
@@ -151,12 +159,12 @@ def _without_paths():
 
 
 def _difference(predict: export_formats.Predict, run: loading.Run, images: np.ndarray) -> float:
-    """The largest difference of a probability from the run's. The export gets the images in batches of two sizes."""
+    """Computes the largest difference of a probability from the run's, with batches of two sizes."""
     found = np.concatenate([predict(batch) for batch in (images[:1], images[1:]) if len(batch)])
     return float(np.abs(found - run.predict(images)).max())
 
 
 def size(path: pathlib.Path) -> int:
-    """The bytes of a file, or of all files in a folder."""
+    """Counts the bytes of a file, or of all files in a folder."""
     files = path.rglob("*") if path.is_dir() else [path]
     return sum(file.stat().st_size for file in files if file.is_file())

@@ -12,7 +12,7 @@ from digits.errors import UserError
 from digits.runs import loading
 
 BLOCKS, ASCII = " ▀▄█", " '.#"  # Neither, the upper, the lower, both of two pixels.
-_SHOWN, _LONGEST_BAR, _LONGEST_NAME = 10, 20, 16  # They and a drawing fit into 80 columns.
+_SHOWN, _LONGEST_BAR, _LONGEST_NAME = 10, 20, 16  # Beside a drawing of 28 columns they fit into 80.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -21,10 +21,10 @@ class Reading:
 
     Attributes:
       file: the file's path, as it was given.
-      number: its place among the file's digits, from 1.
+      number: the digit's place among those of the file, from 1.
       digit: its 28x28 image, as the network saw it, and its box in the picture.
       class_names: the name of each class.
-      probabilities: of each class, float32 K.
+      probabilities: float32 K, one for each class.
     """
 
     file: str
@@ -42,12 +42,12 @@ class Reading:
 def read_files(
     run: loading.Run | loading.Ensemble, files: Iterable[str | os.PathLike]
 ) -> tuple[list[Reading], list[UserError]]:
-    """Reads all digits of image files, as `digitize.read` finds them, in one go.
+    """Reads all digits of image files, as `segment.read` finds them, with one call of the network.
 
         readings, problems = read_files(digits.load("runs/simple_cnn"), ["photo.png"])
 
     Args:
-      run: what `digits.load` returns.
+      run: a run or an ensemble, as `digits.load` returns it.
       files: paths.
 
     Returns:
@@ -66,15 +66,19 @@ def read_files(
     return [Reading(*of, run.class_names, p) for of, p in zip(found, probabilities_NxK)], problems
 
 
+def members(run: loading.Run | loading.Ensemble) -> tuple[loading.Run, ...]:
+    """The runs of an ensemble, or the run alone."""
+    return run.runs if isinstance(run, loading.Ensemble) else (run,)
+
+
 def other_form(run: loading.Run | loading.Ensemble) -> str:
-    """The note for networks that were trained on images of another form than pictures are brought to; "" for others."""
-    runs = run.runs if isinstance(run, loading.Ensemble) else [run]
-    names = sorted({one.config.data.name for one in runs} - {"mnist", "optdigits"})
+    """Warns of networks whose training images had another form than pictures are brought to; "" for others."""
+    names = sorted({one.config.data.name for one in members(run)} - {"mnist", "optdigits"})
     if not names:
         return ""
     return (
-        f"note: trained on {', '.join(names)}; every picture is brought to the form of MNIST's images, light on dark and a "
-        "digit of 20x20 pixels in 28x28, and where the training images have another form it is often misread."
+        f"note: trained on {', '.join(names)}; every picture is brought to the form of MNIST's images, light on dark "
+        "and a digit of 20x20 pixels in 28x28, and where the training images have another form it is often misread."
     )
 
 
@@ -83,7 +87,7 @@ def text(reading: Reading, characters: str = BLOCKS) -> str:
 
     Args:
       reading: the ten most probable of its classes are shown.
-      characters: for neither, the upper, the lower and both of two pixels that lie over each other.
+      characters: four, each for two pixels, one above the other: none is ink, the upper, the lower, both.
     """
     p, names, best = reading.probabilities, reading.class_names, reading.prediction
     ink = reading.digit.image >= 128
@@ -105,7 +109,7 @@ def text(reading: Reading, characters: str = BLOCKS) -> str:
 
 
 def record(reading: Reading) -> dict[str, Any]:
-    """Makes a reading an object of JSON, with rows of pixels from the top, from 0 (black) to 255."""
+    """Makes a reading an object for JSON, with rows of pixels from the top, from 0 (black) to 255 (white)."""
     return {
         "file": reading.file,
         "digit": reading.number,
@@ -118,7 +122,7 @@ def record(reading: Reading) -> dict[str, Any]:
 
 
 def rows(readings: Iterable[Reading], class_names: Sequence[str]) -> Iterator[list[Any]]:
-    """Yields the rows of a CSV file: a header, and a row a reading."""
+    """Yields the rows of a CSV file: a header, and a row for each reading."""
     sides = ["left", "top", "right", "bottom"]
     yield ["file", "digit", *sides, "prediction", "class_name", *(f"probability_{name}" for name in class_names)]
     for reading in readings:

@@ -183,8 +183,12 @@ def test_an_unfinished_run_has_no_test_accuracy(runs):
 def test_what_predicts_otherwise_is_refused_and_leaves_what_was_there(exports, runs, tmp_path, monkeypatch):
     before = shutil.copy(exports("jax")["dense"], tmp_path / "before.zip")
     content, right = before.read_bytes(), export_formats.probabilities
+
+    def off_by(offset):
+        return lambda run: lambda images: right(run)(images) + np.float32(offset)
+
     for offset, difference in ((2e-4, "2.0e-04"), (np.nan, "nan")):
-        monkeypatch.setattr(export_formats, "probabilities", lambda run: lambda x: right(run)(x) + np.float32(offset))
+        monkeypatch.setattr(export_formats, "probabilities", off_by(offset))
         for output in (before, tmp_path / "new.zip"):
             with pytest.raises(errors.UserError, match=f"256 test images .* by up to {difference}, more than 1e-04"):
                 exporting.export(runs["dense"], "jax", output)

@@ -4,29 +4,27 @@ from collections.abc import Sequence
 import math
 from typing import Any
 
+from matplotlib import colors, patches
 from matplotlib.figure import Figure
 import numpy as np
 
 from digits.analysis import statistics
 from digits.analysis.figures import sheet
-from digits.analysis.figures.style import BLUE, DPI, VERMILLION, png, styled
+from digits.analysis.figures.style import BLUE, VERMILLION, new_figure, png, styled, text_colour
 
 _PANELS_A_ROW = 4
 
 
 @styled
-def confusion(matrix: Sequence[Sequence[int]], class_names: Sequence[str]) -> "Figure":
+def confusion(matrix: Sequence[Sequence[int]], class_names: Sequence[str]) -> Figure:
     """Draws the confusion matrix: counts, and errors coloured by their share of the true class's images.
 
-    The diagonal has no colour of the scale: beside it a good network's errors would all look like none.
+    The diagonal is grey: on its scale the few errors of a good network would all look like none.
 
     Args:
       matrix: KxK numbers of images; rows are true classes, columns predicted ones.
       class_names: K names.
     """
-    from matplotlib import colors, patches
-    from matplotlib.figure import Figure
-
     counts, k = np.asarray(matrix), len(class_names)
     support = counts.sum(axis=1, keepdims=True)
     percent = 100 * counts / np.maximum(support, 1)
@@ -34,10 +32,10 @@ def confusion(matrix: Sequence[Sequence[int]], class_names: Sequence[str]) -> "F
     shown = np.ma.masked_where((counts == 0) | ~off_diagonal, percent)
     errors, n = int(counts[off_diagonal].sum()), int(counts.sum())
     side = min(max(5.5, 0.62 * k), 16)
-    figure = Figure(figsize=(side + 1.6, side + 0.6), dpi=DPI, layout="constrained")
+    figure = new_figure(side + 1.6, side + 0.6)
     axes = figure.subplots()
     axes.grid(False)
-    # From a colour that can be told from white on: a single error must be seen.
+    # The palest colour differs from white, so that a single error is seen.
     colours = colors.LinearSegmentedColormap.from_list("errors", ["#FDF0E0", "#F0A050", VERMILLION, "#7A2E00"])
     image = axes.imshow(shown, cmap=colours, vmin=0, vmax=shown.max() if errors else 1)
     size = min(11, 60 * side / k / max(len(f"{counts.max():,}"), 3))
@@ -46,8 +44,7 @@ def confusion(matrix: Sequence[Sequence[int]], class_names: Sequence[str]) -> "F
             axes.add_patch(patches.Rectangle((j - 0.5, i - 0.5), 1, 1, fc="#E8EEF2", ec="none"))
         if size < 4 or not counts[i, j] and i != j:
             continue
-        dark = i != j and np.dot(image.cmap(image.norm(percent[i, j]))[:3], (0.3, 0.6, 0.1)) < 0.5
-        colour = "white" if dark else "black" if i != j else "#446"
+        colour = "#446" if i == j else text_colour(image, percent[i, j])
         axes.text(j, i, f"{counts[i, j]:,}", ha="center", va="center", fontsize=size, color=colour)
     overlap = max(map(len, class_names)) * 0.085 > side / k  # A character is that many inches wide.
     turned = {"rotation": 40, "ha": "right", "rotation_mode": "anchor"} if overlap else {}
@@ -65,17 +62,15 @@ def confusion(matrix: Sequence[Sequence[int]], class_names: Sequence[str]) -> "F
 
 
 @styled
-def reliability(calibration: dict[str, Any]) -> "Figure":
+def reliability(calibration: dict[str, Any]) -> Figure:
     """Draws accuracy against confidence, over the number of images of each confidence.
 
     Args:
       calibration: the "calibration" of `classification.measure`.
     """
-    from matplotlib.figure import Figure
-
     bins = [b for b in calibration["bins"] if b["n"]]
     n = sum(b["n"] for b in calibration["bins"])
-    figure = Figure(figsize=(6, 6.4), dpi=DPI, layout="constrained")
+    figure = new_figure(6, 6.4)
     above, below = figure.subplots(2, sharex=True, height_ratios=(3, 1))
     above.plot([0, 1], [0, 1], "--", color=VERMILLION, lw=1.2, label="as accurate as confident")
     x, y = [b["confidence"] for b in bins], [b["accuracy"] for b in bins]
@@ -86,7 +81,7 @@ def reliability(calibration: dict[str, Any]) -> "Figure":
     lows, widths = [b["low"] for b in bins], [b["high"] - b["low"] for b in bins]
     below.bar(lows, [b["n"] for b in bins], widths, align="edge", color=BLUE, ec="white", lw=0.5)
     below.set_yscale("log")
-    # Bars start where one image is still seen.
+    # From 0.5, so that the bar of a single image is seen.
     below.set_ylim(0.5, 2 * max(b["n"] for b in bins))
     below.yaxis.set_major_formatter("{x:,.0f}")
     below.set(xlabel="confidence: the predicted class's probability", ylabel="images\nlog scale")
@@ -94,15 +89,13 @@ def reliability(calibration: dict[str, Any]) -> "Figure":
 
 
 @styled
-def robustness(rows: Sequence[dict[str, Any]]) -> "Figure":
+def robustness(rows: Sequence[dict[str, Any]]) -> Figure:
     """Draws accuracy against the amount of each change, a panel a change, from the rows of `robustness.measure`."""
-    from matplotlib.figure import Figure
-
     unchanged = next(row for row in rows if row["change"] == "none")
     names = list(dict.fromkeys(row["change"] for row in rows if row is not unchanged))
     columns = min(_PANELS_A_ROW, len(names))
     lines = math.ceil(len(names) / columns)
-    figure = Figure(figsize=(2.6 * columns + 0.6, 2.7 * lines + 0.7), dpi=DPI, layout="constrained")
+    figure = new_figure(2.6 * columns + 0.6, 2.7 * lines + 0.7)
     places = figure.subplots(lines, columns, sharey=True, squeeze=False).flatten()
     for axes, name in zip(places, names):
         of = [row for row in rows if row["change"] == name]
@@ -110,7 +103,7 @@ def robustness(rows: Sequence[dict[str, Any]]) -> "Figure":
         axes.axhline(unchanged["accuracy"], ls="--", color=VERMILLION, lw=1.2, label="unchanged images")
         _error_bars(axes, x, y, [row["accuracy_interval"] for row in of], line="-")
         axes.set(xlabel=of[0]["unit"], title=name, ylim=(0, 1.02))
-        if x[0] > x[-1]:  # More change lies on the right.
+        if x[0] > x[-1]:  # The stronger change lies on the right.
             axes.invert_xaxis()
     for i, axes in enumerate(places):
         if i % columns == 0:
@@ -125,7 +118,7 @@ def robustness(rows: Sequence[dict[str, Any]]) -> "Figure":
 
 def _error_bars(axes: Any, x: Sequence[float], y: Sequence[float], intervals: Sequence[tuple[float, float]], line=""):
     """Draws points with their 95% intervals."""
-    # Wilson's interval holds its proportion but for the last bit.
+    # Rounding may put a proportion outside its Wilson interval by the last bit.
     down = [max(0.0, middle - low) for middle, (low, _) in zip(y, intervals)]
     up = [max(0.0, high - middle) for middle, (_, high) in zip(y, intervals)]
     label = "accuracy and its 95% interval"
@@ -135,18 +128,15 @@ def _error_bars(axes: Any, x: Sequence[float], y: Sequence[float], intervals: Se
 def draw(
     measured: dict[str, Any], images: np.ndarray, robustness_rows: Sequence[dict[str, Any]] | None = None
 ) -> dict[str, bytes]:
-    """Draws the pictures of what was measured of a classifier, as PNG files by name.
+    """Draws the pictures of a classifier, PNG files by name.
 
     Args:
-      measured: what `classification.measure` returned.
+      measured: the result of `classification.measure`.
       images: NxHxW, the images that were measured.
-      robustness_rows: the rows of `robustness.measure`, if it was measured.
+      robustness_rows: the rows of `robustness.measure`, if robustness was measured.
 
     Returns:
       "confusion" and "reliability"; "mistakes" and "doubtful", unless there are none; and "robustness" if measured.
-
-    Raises:
-      ImportError: matplotlib is not installed.
     """
     class_names = [of["name"] for of in measured["per_class"]]
     pictures = {

@@ -5,9 +5,11 @@ import math
 import textwrap
 from typing import Any
 
+from matplotlib import ticker
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
-from digits.analysis.figures.style import COLOURS, DARK, DPI, colours, styled
+from digits.analysis.figures.style import COLOURS, DARK, colours, new_figure, styled
 
 # Title, name of the axis, and the columns that are drawn dashed (training) and solid (validation).
 _PANELS = {
@@ -18,22 +20,20 @@ _PANELS = {
 
 
 @styled
-def curves(runs: Sequence[Any] | Mapping[str, Any], documented: Mapping[str, Sequence] | None = None) -> "Figure":
+def curves(runs: Sequence[Any] | Mapping[str, Any], documented: Mapping[str, Sequence] | None = None) -> Figure:
     """Draws loss, accuracy and, where it varies, learning rate over the epochs.
 
     curves([digits.load("runs/simple_cnn")]).savefig("curves.png")
 
     Args:
-      runs: objects with a `history` (a table or a list of dicts, as of `loading.Run`), or a dict of them by name, for
+      runs: objects with a `history` (a table, as of `loading.Run`, or a list of dicts), or a dict of them by name, for
         the legend. A list in the place of one run, such as the members of a sweep, is drawn as its mean and range.
-      documented: the epochs that a notebook printed, drawn as marks: columns named as those of `history`, with None
-        where the notebook lost an epoch.
+      documented: the epochs that a notebook printed, drawn as marks: columns named as in `history`, with None where the
+        notebook lost an epoch.
 
     Returns:
       A matplotlib figure with two or three panels.
     """
-    from matplotlib.figure import Figure
-
     named = runs if isinstance(runs, Mapping) else dict(zip(_default_names(len(runs)), runs))
     groups = {
         name: [_by_epoch(run.history) for run in (group if isinstance(group, (list, tuple)) else [group])]
@@ -41,15 +41,15 @@ def curves(runs: Sequence[Any] | Mapping[str, Any], documented: Mapping[str, Seq
     }
     records = [record for group in groups.values() for history in group for record in history.values()]
     panels = list(_PANELS)[: 3 if _rate_varies(groups) else 2]
-    figure = Figure(figsize=(10 if len(panels) == 2 else 12.5, 4.2), dpi=DPI, layout="constrained")
+    figure = new_figure(10 if len(panels) == 2 else 12.5, 4.2)
     for axes, title in zip(figure.subplots(1, len(panels)), panels):
         label, *columns = _PANELS[title]
         shown = [v for column in columns if column for record in records if _number(v := record.get(column))]
         shown += [v for column in columns for v in (documented or {}).get(column, ()) if _number(v)]
-        # A rate that a schedule takes to nearly nothing would press all others together.
+        # Not beyond 1e5: a schedule that ends near zero would press all other rates together.
         spread = max(shown) / min(shown) if shown and min(shown) > 0 else 1
         logarithmic = title != "Accuracy" and 10 <= spread <= 1e5
-        for (name, group), colour in zip(groups.items(), colours(groups).values()):
+        for group, colour in zip(groups.values(), colours(groups).values()):
             for column, style in zip(columns, ({"ls": "--", "lw": 1.2}, {"ls": "-", "lw": 1.8})):
                 _line(axes, group, column, color=colour, **style)
         for column, mark in zip(columns, "xo"):
@@ -106,8 +106,6 @@ def _line(axes: Any, group: list[dict], column: str | None, color: str, **style:
 
 def _set_log_axis(axes: Any, shown: list[float]) -> None:
     """Makes the y axis logarithmic, with ticks written as plain numbers."""
-    from matplotlib import ticker
-
     axes.set_yscale("log")
     steps = (1, 2, 5) if max(shown) < 300 * min(shown) else (1,)
     axes.yaxis.set_major_locator(ticker.LogLocator(subs=steps, numticks=12))
@@ -116,18 +114,14 @@ def _set_log_axis(axes: Any, shown: list[float]) -> None:
 
 
 def _set_epoch_axis(axes: Any) -> None:
-    from matplotlib import ticker
-
     axes.xaxis.set_major_locator(ticker.MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
     left, right = axes.get_xlim()
     if right - left < 1:  # A single epoch.
         axes.set_xlim(round(left) - 0.5, round(right) + 0.5)
 
 
-def _legend(figure: "Figure", groups: Mapping, records: list[dict], documented: Mapping[str, Sequence] | None) -> None:
+def _legend(figure: Figure, groups: Mapping, records: list[dict], documented: Mapping[str, Sequence] | None) -> None:
     """Draws the legend: colours are runs, lines are splits, marks are documented figures."""
-    from matplotlib.lines import Line2D
-
     several = len(groups) > 1
     handles = []
     for (name, group), colour in zip(groups.items(), colours(groups).values()):
@@ -142,4 +136,4 @@ def _legend(figure: "Figure", groups: Mapping, records: list[dict], documented: 
         if any(map(_number, (documented or {}).get(column, ()))):
             style = {"ls": "", "color": DARK, "mfc": "none", "ms": 4, "mew": 0.8}
             handles.append(Line2D([], [], marker=mark, label=f"documented, {name}", **style))
-    figure.legend(handles=handles, loc="outside lower center", ncols=4 if not several else 3, frameon=False)
+    figure.legend(handles=handles, loc="outside lower center", ncols=3 if several else 4, frameon=False)

@@ -9,37 +9,36 @@ from ml_collections import ConfigDict
 import numpy as np
 
 from digits.analysis.figures import sheet
-from digits.analysis.figures.style import DPI, styled
+from digits.analysis.figures.style import new_figure, styled
 from digits.data import transforms
 
 
 @styled
-def filters(kernel: np.ndarray, most: int = 64) -> "Figure":
-    """Draws the weights of a first layer, each unit's as a picture of the pixels that it sees.
+def filters(kernel: np.ndarray, most: int = 64) -> Figure:
+    """Draws the weights of a first layer: for each unit a picture of the pixels that it sees.
 
     Args:
-      kernel: of a convolution, HxWx1xC, or of a dense layer, (H*H)xC, on images of one channel.
-      most: units shown, the first ones.
+      kernel: HxWx1xC of a convolution, or (H*H)xC of a dense layer, on images of one channel.
+      most: the number of units shown.
 
     Returns:
-      A matplotlib figure: negative weights blue, positive ones red, zero white, one scale for all.
+      A figure: negative weights blue, positive ones red, zero white, on one scale for all units.
     """
-    from matplotlib.figure import Figure
-
     kernel = np.asarray(kernel)
     units = kernel.shape[-1]
     side = math.isqrt(kernel.shape[0]) if kernel.ndim == 2 else kernel.shape[0]
     pictures = np.moveaxis(kernel.reshape(side, -1, units), -1, 0)[:most]
-    columns = min(len(pictures), 16 if side < 10 else 8)
+    most_columns = 16 if side < 10 else 8
+    columns = min(len(pictures), most_columns)
     rows = math.ceil(len(pictures) / columns)
     gap = max(1, side // 10)
     wall = np.full((rows * (side + gap) - gap, columns * (side + gap) - gap), np.nan)
     for i, picture in enumerate(pictures):
         top, left = i // columns * (side + gap), i % columns * (side + gap)
         wall[top : top + side, left : left + side] = picture
-    width = 1.2 + 7.6 * columns / (16 if side < 10 else 8)
-    height = 0.9 + 7.6 * rows / (16 if side < 10 else 8)
-    figure = Figure(figsize=(max(width, 4), height), dpi=DPI, layout="constrained")
+    width = 1.2 + 7.6 * columns / most_columns
+    height = 0.9 + 7.6 * rows / most_columns
+    figure = new_figure(max(width, 4), height)
     axes, largest = figure.subplots(), float(np.abs(pictures).max()) or 1.0
     image = axes.imshow(wall, cmap="RdBu_r", vmin=-largest, vmax=largest, interpolation="nearest")
     axes.set_axis_off()
@@ -66,14 +65,14 @@ def first_of_each(labels: np.ndarray, classes: int, times: int = 1) -> list[int]
     return [int(of[i]) for i in range(times) for of in first if i < len(of)]
 
 
-def augmentation(images: np.ndarray, config: "ConfigDict", draws: int = 4, seed: int = 0) -> np.ndarray:
-    """Draws augmented images as training sees them: a row of originals over rows of draws. A picture, HxWx3, uint8.
+def augmentation(images: np.ndarray, config: ConfigDict, draws: int = 4, seed: int = 0) -> np.ndarray:
+    """Draws augmented images as training sees them: a row of originals over rows of draws; a picture, HxWx3, uint8.
 
     Args:
       images: Nx28x28, uint8.
-      config: `config.augment`, with a range that is on.
-      draws: rows of draws.
-      seed: of the draws.
+      config: `config.augment`, with at least one range above 0.
+      draws: the number of rows of draws.
+      seed: seeds the draws.
     """
     transform = jax.jit(lambda key, images: transforms.random_affine(key, images, config))
     many = np.tile(np.asarray(images, np.float32), (draws, 1, 1))[..., None]

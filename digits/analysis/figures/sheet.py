@@ -25,10 +25,10 @@ def sheet(
 
     Args:
       images: NxHxW, white on black like MNIST: whole numbers from 0 to 255, or floats from 0 to 1.
-      captions: one an image, of one or several lines, such as the labels; none by default.
+      captions: one for each image, such as its label, of one or several lines; none by default.
       columns: images a row; by default about as many as rows, and at most 10.
-      scale: pixels a side of an image's pixel.
-      colormap: the name of a colour map of matplotlib's to draw them in instead.
+      scale: the side in pixels of the square that shows a pixel.
+      colormap: the name of a colour map of matplotlib's, instead of dark on white.
 
     Returns:
       HxWx3, uint8.
@@ -36,7 +36,7 @@ def sheet(
     Raises:
       UserError: there are no images, not as many captions, or no such colour map.
     """
-    from PIL import Image, ImageDraw, ImageFont
+    from PIL import Image, ImageDraw, ImageFont  # Training imports this module, and needs no Pillow.
 
     images, captions = np.asarray(images), [str(caption) for caption in captions]
     if not len(images):

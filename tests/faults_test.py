@@ -224,10 +224,14 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
 
 # Company
 
-HOLD = (
-    "import pathlib, sys, time; from digits.runs import files; lock = files.Lock(pathlib.Path(sys.argv[1])); lock.acquire();"
-    "print('held', flush=True); time.sleep(100)"
-)
+HOLD = """
+import pathlib, sys, time
+from digits.runs import files
+lock = files.Lock(pathlib.Path(sys.argv[1]))
+lock.acquire()
+print("held", flush=True)
+time.sleep(100)
+"""
 
 
 def test_a_second_process_is_refused_and_a_dead_one_is_no_obstacle(copy, whole):

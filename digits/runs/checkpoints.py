@@ -205,17 +205,17 @@ def latest(
             if recorded[: about["epoch"]] != list(range(1, about["epoch"] + 1)):
                 raise Damaged(f"metrics.jsonl has no record of some of its {about['epoch']} epochs")
         except Damaged as error:
-            damaged[step] = error
+            damaged[step] = str(error)
             continue
-        for newer, error in damaged.items():
-            say(f"the checkpoint {workdir.checkpoints / str(newer)} was damaged, and is removed ({error})")
+        for newer, reason in damaged.items():
+            say(f"the checkpoint {workdir.checkpoints / str(newer)} was damaged, and is removed ({reason})")
             checkpoints.remove(newer)
         return state, about
     if not damaged:
         return None
-    step, error = next(iter(damaged.items()))
+    step, reason = next(iter(damaged.items()))
     raise UserError(
-        f"{workdir.path} has no checkpoint that is whole (that of step {step}: {error}): give another --workdir, or "
+        f"{workdir.path} has no checkpoint that is whole (that of step {step}: {reason}): give another --workdir, or "
         "remove this one to train from the beginning."
     )
 
@@ -290,7 +290,7 @@ def _import_orbax():
 
 async def _all(reads: Sequence[Awaitable[Sequence[Any]]]) -> list[Any]:
     """Waits for reads of one array each, for all of them even if one fails; then raises the first error."""
-    found = await asyncio.gather(*reads, return_exceptions=True)
+    found: list[Any] = await asyncio.gather(*reads, return_exceptions=True)
     for error in found:
         if isinstance(error, BaseException):
             raise error

@@ -1,14 +1,12 @@
-"""Many runs as few programs: members that differ in seed, fold and numbers are trained by one compiled program.
+"""Trains many runs with few programs: one compiled program trains all members that differ in seed, fold and numbers.
 
 Every member is a run like any other: a folder with its own records, checkpoints, plateau and early-stopping rules.
-There are two ways to share a device (`config.population.sharing`):
+Members share a device in one of two ways (`config.population.sharing`):
 
-mapped (digits/sweeps/mapped.py): the members call the single run's own program, several at a time in threads. Their
-results
-    have the same bits as single runs.
-batched (digits/sweeps/batched.py): the members are a leading axis of one program. Their results are those of single
-runs up to
-    rounding, which training in float32 enlarges as it does between two kinds of device.
+- mapped (digits/sweeps/mapped.py): they call the single run's own program, several at a time in threads. Their results
+  have the same bits as single runs.
+- batched (digits/sweeps/batched.py): they are the leading axis of one program. Their results are those of single runs
+  up to rounding, which training in float32 enlarges as it does between two kinds of device.
 """
 
 import collections
@@ -53,9 +51,9 @@ def workers(config: ConfigDict) -> int:
 
 
 def groups(members: Sequence[Member]) -> list[list[Member]]:
-    """The members by structure, in the order of each structure's first member: those of a group share a program.
+    """Groups members by structure, in the order of each structure's first member.
 
-    Folds of different sizes still need a program each.
+    The members of a group share a program, or one for each size of their folds.
     """
     by_structure = collections.defaultdict(list)
     for member in members:
@@ -69,9 +67,9 @@ def train(
     """Trains a member for each of `values`: `train(config, [{"seed": 0}, {"seed": 1}], "runs/seeds")`.
 
     Args:
-      config: what the members have in common.
-      values: the fields, and their values, by which each member differs.
-      workdir: each member has a folder in it, named after its values.
+      config: the config that the members change.
+      values: the changed fields of each member.
+      workdir: the folder with a folder for each member, named after its values.
       data_dir: see `data.load`.
 
     Returns and raises as `train_members`.
@@ -91,20 +89,20 @@ def train_members(
 ) -> list[dict[str, Any] | None]:
     """Trains every member, or goes on with it.
 
-    A member that fails does not stop the others: it leaves a failure.json. One that diverged is not tried again.
+    A member that fails leaves a failure.json and does not stop the others. One that diverged is not tried again.
 
     Args:
       members: all on the same dataset (`config.data.name`).
       data_dir, start: see `train.train_and_evaluate`.
-      watcher: is told how it goes.
-      listener: listens for signals already; without, this call does.
+      watcher: receives the progress.
+      listener: listens for signals; by default this call makes one.
       command: the command or call that goes on with an interrupted population.
 
     Returns:
       The content of each member's result.json; None for one that failed.
 
     Raises:
-      UserError: a config, the data or a folder does not allow it; nothing was trained.
+      UserError: a config, the data or a folder is wrong; nothing was trained.
       Interrupted: SIGINT or SIGTERM; every member was saved.
     """
     start = start or Start(members[0].config.data.name, data_dir)
@@ -125,8 +123,9 @@ def _train(members: Sequence[Member], company: Company) -> None:
     """Trains unfinished members on the devices of this process: first the batched ones, then the mapped ones."""
     shared = Shared(functools.partial(company.start.dataset, keep=True))
     by_sharing = {"batched": [], "mapped": []}
-    for member in (member for group in groups(members) for member in group):
-        by_sharing[sharing(member.config)].append(member)
+    for group in groups(members):
+        for member in group:
+            by_sharing[sharing(member.config)].append(member)
     for group in groups(by_sharing["batched"]):
         batched.train(group, shared, company)
     if alone := by_sharing["mapped"]:

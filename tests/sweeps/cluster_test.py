@@ -1,4 +1,4 @@
-"""A sweep on a Ray cluster of this machine: the table of a local sweep, also when processes die and the user stops it."""
+"""A sweep on a Ray cluster of this machine gives the table of a local one, also when it is killed or stopped."""
 
 import csv
 import importlib.util
@@ -24,8 +24,9 @@ EPOCHS = 20
 # Two programs of two members each, one of which diverges.
 SWEEP = (
     f"--config={ROOT}/configs/quickstart.py", "--config.model.family=dense", "--config.model.blocks=()",
-    "--config.model.block_dropout=0.0", "--config.tensorboard=False", "--config.batch_size=100", f"--config.epochs={EPOCHS}",
-    "--config.optimizer.name=sgd", "--sweep.model.hidden=(16,),(24,)", "--sweep.optimizer.learning_rate=0.03,1e30",
+    "--config.model.block_dropout=0.0", "--config.tensorboard=False", "--config.batch_size=100",
+    f"--config.epochs={EPOCHS}", "--config.optimizer.name=sgd", "--sweep.model.hidden=(16,),(24,)",
+    "--sweep.optimizer.learning_rate=0.03,1e30",
 )  # fmt: skip
 # What `python -m digits.sweep` does, and a look at what it has started.
 SWEEP_WITHOUT_JAX = """

@@ -46,7 +46,7 @@ def code_for_users():
     given = {option: True} if option in os.environ.get("XLA_FLAGS", "") else {}  # Another XLA may not know it.
     with pytest.MonkeyPatch.context() as patch:
         for module in ("step", "program"):
-            patch.setattr(f"digits.{module}.compiler_options", lambda config: given)
+            patch.setattr(f"digits.training.{module}.compiler_options", lambda config: given)
         yield
 
 
@@ -275,28 +275,40 @@ def test_a_full_device_is_the_failure_of_the_members_on_it(folds, tmp_path, monk
     assert failure["kind"] == "out of memory" and "try a config.batch_size below 50" in failure["message"]
 
 
-def test_several_devices_share_the_members(folds, single, tmp_path):
+# Trains the members on the devices of its process, and notes on which device each of their epochs runs.
+SHARING = """
+import json, pathlib, sys
+from digits.config.values import config_from_json
+from digits.sweeps import population
+from digits.training.loop import Loop
+from tests.sweeps import population_test
+
+called, places = Loop._call, set()
+def call(self):
+    places.add((*self._order.devices(), *self._run.state.train.step.devices()))
+    return called(self)
+Loop._call = call
+config = config_from_json(json.loads(sys.argv[1]))
+for sharing in ("mapped", "batched"):
+    everyone = population_test.members(config, pathlib.Path(sys.argv[2]) / sharing, sharing=sharing)
+    with population_test.code_for_users():
+        assert all(population.train_members(everyone))
+assert len(places) == 2 and all(order == state for order, state in places), places
+"""
+
+
+def test_several_devices_share_the_members(folds, tmp_path):
     """Two simulated devices, in a process of their own: two members each, one of them a copy."""
-    code = (
-        "import sys; from tests.sweeps import population_test as t; from digits.sweeps import population; from digits.runs import workdir as record; import json, pathlib\n"
-        "from digits.training.loop import Loop; called, places = Loop._call, set()\n"
-        "def call(self):\n"
-        "    places.add((*self._order.devices(), *self._run.state.train.step.devices()))\n"
-        "    return called(self)\n"
-        "Loop._call = call\n"
-        "config = config_from_json(json.loads(sys.argv[1]))\n"
-        "for sharing in ('mapped', 'batched'):\n"
-        "    everyone = t.members(config, pathlib.Path(sys.argv[2]) / sharing, sharing=sharing)\n"
-        "    with t.code_for_users():\n"
-        "        assert all(population.train_members(everyone))\n"
-        "assert len(places) == 2 and all(order == state for order, state in places), places\n"
-    )
-    devices = {"JAX_NUM_CPU_DEVICES": "2"}
-    command = [sys.executable, "-c", code, json.dumps(config_to_json(folds)), str(tmp_path)]
-    subprocess.run(command, cwd=ROOT, env=os.environ | devices, check=True, timeout=300)
+    folds.epochs = 1
+    command = [sys.executable, "-c", SHARING, json.dumps(config_to_json(folds)), str(tmp_path)]
+    with subprocess.Popen(command, cwd=ROOT, env=os.environ | {"JAX_NUM_CPU_DEVICES": "2"}) as process:
+        for index, values in enumerate(VALUES):  # Meanwhile, each as a run of its own.
+            train.train_and_evaluate(with_values(folds, values), tmp_path / "single" / str(index))
+    assert process.returncode == 0
     for sharing in ("mapped", "batched"):
         for index in range(3):
-            for a, b in zip(arrays(single / str(index)), arrays(tmp_path / sharing / str(index)), strict=True):
+            alone, ours = (arrays(tmp_path / kind / str(index)) for kind in ("single", sharing))
+            for a, b in zip(alone, ours, strict=True):
                 close(a, b)
 
 

@@ -172,8 +172,7 @@ def _load(workdir: str | os.PathLike | Sequence[str | os.PathLike], which: str) 
 
 def no_finished_member(sweep: sweep_folder.Sweep) -> UserError:
     """The error of a sweep that has nothing to load."""
-    rest = sweep_folder.Point({}, sweep.members).rest()
-    return UserError(f"{sweep.folder} has no finished run: its members are {rest}.")
+    return UserError(f"{sweep.folder} has no finished run: its members are {sweep_folder.rest(sweep.members)}.")
 
 
 def _no_run(path: pathlib.Path) -> UserError:

@@ -6,6 +6,7 @@ A *member* is one run of a sweep; a *point* is a combination of the swept values
 """
 
 import collections
+from collections.abc import Iterable
 import dataclasses
 import functools
 import math
@@ -55,9 +56,14 @@ class Point:
         return sum(member.state in states for member in self.members)
 
     def rest(self) -> str:
-        """Counts the members that are not finished, by state: "1 diverged, 2 unfinished"."""
-        states = collections.Counter(member.state for member in self.members if member.state != "finished")
-        return ", ".join(f"{n} {state}" for state, n in sorted(states.items()))
+        """Counts the members that are not finished, see `rest`."""
+        return rest(self.members)
+
+
+def rest(members: Iterable[SweptRun]) -> str:
+    """Counts the members that are not finished, by state: "1 diverged, 2 unfinished"; empty if all are."""
+    states = collections.Counter(member.state for member in members if member.state != "finished")
+    return ", ".join(f"{n} {state}" for state, n in sorted(states.items()))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,6 +1,5 @@
 """Trains the members of a planned sweep, here or on a Ray cluster, and writes its tables."""
 
-import collections
 import shlex
 import sys
 from typing import Any, NamedTuple
@@ -127,9 +126,8 @@ def run(plan: Plan, starts: dict[str, Start], data_dir: str | None, command: lis
     say("\n" + tables.sweep_markdown(sweep))
     names = ("sweep.md", "sweep.csv", "members.csv", "figures/sweep.png")
     say(f"{plan.workdir}: {', '.join(name for name in names if (plan.workdir / name).exists())}")
-    failed = collections.Counter(member.state for member in sweep.members if member.state != "finished")
+    failed = sum(member.state != "finished" for member in sweep.members)
     if failed:
-        how = ", ".join(f"{count} {state}" for state, count in failed.items())
-        runs = f"{failed.total()} of {len(sweep.members)} runs failed ({how})"
+        runs = f"{failed} of {len(sweep.members)} runs failed ({sweep_folder.rest(sweep.members)})"
         print(f"error: {runs}; members.csv says why, the others are complete.", file=sys.stderr)
     return 1 if failed else 0

@@ -4,6 +4,7 @@ import csv
 import importlib.util
 import os
 import pathlib
+import re
 import signal
 import subprocess
 import sys
@@ -95,7 +96,9 @@ def test_table_on_ray_is_that_of_a_local_sweep_also_when_a_process_is_killed_and
     assert (local / "sweep.csv").read_bytes() == (ray / "sweep.csv").read_bytes()
 
     def members(folder):
-        rows = csv.DictReader((folder / "members.csv").read_text().replace(str(folder), "").splitlines())
+        text = (folder / "members.csv").read_text().replace(str(folder), "")
+        # The clock decides how many steps a call makes, and so whether the lost sum of losses is inf or already nan.
+        rows = csv.DictReader(re.sub("became (inf|nan)", "became", text).splitlines())
         return [{key: value for key, value in row.items() if key != "seconds"} for row in rows]
 
     assert members(local) == members(ray)

@@ -66,11 +66,14 @@ def test_the_module_gives_logits(workdir):
 TRAIN_ON_EIGHT = """
 import jax
 jax.config.update("jax_num_cpu_devices", 8)
+import pathlib
+from digits.config.values import with_values
 from digits.sweeps import population
 from tests.conftest import tiny_config
-config = tiny_config()
+config, folder = tiny_config(), pathlib.Path(FOLDER)
 config.epochs, config.augment.rotation, config.population.sharing = 1, 0.0, "batched"
-population.train(config, [{"seed": seed} for seed in range(8)], FOLDER)
+members = [population.Member(with_values(config, {"seed": seed}), folder / str(seed)) for seed in range(8)]
+population.train_members(members)
 """
 LOAD = """
 import importlib.util, json, numpy as np, digits
@@ -94,7 +97,7 @@ def test_a_run_of_eight_devices_loads_elsewhere_without_tensorflow_tfds_clu_and_
         path.write_text(content.replace("FOLDER", repr(str(folder))))
     trained = run_module("train_it", env={"PYTHONPATH": f"{tmp_path}/train_it_modules:."})
     assert trained.returncode == 0, trained.stderr
-    shutil.copytree(tmp_path / "here" / "seed=3", tmp_path / "elsewhere")
+    shutil.copytree(tmp_path / "here" / "3", tmp_path / "elsewhere")
     shutil.rmtree(tmp_path / "here")
     modules = f"{tmp_path}/use_it_modules:{tmp_path}/sitecustomize_modules:."
     done = run_module("use_it", env={"PYTHONPATH": modules})

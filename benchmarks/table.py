@@ -4,6 +4,8 @@
 
 The README.md of the folder above gets the short table, where it has a place for one.
 """
+# Lines of the text that this module writes are up to 120 characters wide without their quotes.
+# ruff: noqa: E501
 
 import json
 import pathlib

@@ -42,7 +42,7 @@ def _train(workdir, output):
 
 
 def strays(workdir):
-    """What lies in a run's directory that no run is to leave there."""
+    """The files in a run's folder that no run should leave there."""
     known = {"config.json", "metrics.jsonl", "result.json", "checkpoints", ".lock"}
     found = [path.name for path in workdir.iterdir() if path.name not in known]
     return found + [path.name for path in (workdir / "checkpoints").iterdir() if not path.name.isdigit()]
@@ -110,7 +110,7 @@ def interrupted(workdir: pathlib.Path) -> None:
 
 
 def damage(workdir: pathlib.Path, rng: np.random.Generator) -> str:
-    """Flips a bit of a file, cuts it or removes it, at random; returns what was done."""
+    """Flips a bit of a file, cuts it or removes it, at random; returns a description."""
     files = [path for path in sorted(workdir.rglob("*")) if path.is_file() and path.name != ".lock"]
     path = files[rng.integers(len(files))]
     content, kind = bytearray(path.read_bytes()), rng.random()
@@ -129,7 +129,7 @@ def damage(workdir: pathlib.Path, rng: np.random.Generator) -> str:
 
 
 def outcome(workdir: pathlib.Path, whole: pathlib.Path) -> str:
-    """What comes of a damaged run: "refused" in a sentence, or "same", to the last bit; anything else is an error."""
+    """Goes on with a damaged run, or opens it: "refused" in one sentence, or the "same" bits; otherwise an error."""
     try:
         if Workdir(workdir).result() is None:
             train.train_and_evaluate(config(), workdir)

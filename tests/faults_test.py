@@ -1,4 +1,4 @@
-"""Nothing that happens to a run loses work or corrupts a result: kills, damage, full and vanished disks, company."""
+"""No kill, damage, full or vanished disk and no second process loses work of a run or corrupts its result."""
 
 import errno
 import json
@@ -82,7 +82,7 @@ def test_without_a_whole_checkpoint_it_stops(copy):
 
 
 def test_records_that_are_gone_take_no_checkpoint_with_them(whole, copy):
-    """What was lost may be found again, and then the run goes on."""
+    """The user may find the lost file, and then the run goes on."""
     records = (copy / "metrics.jsonl").rename(copy.parent / "aside")
     with pytest.raises(
         UserError, match="has no checkpoint that is whole .* metrics.jsonl has no record of some of its"
@@ -224,10 +224,14 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
 
 # Company
 
-HOLD = (
-    "import pathlib, sys, time; from digits.runs import files; lock = files.Lock(pathlib.Path(sys.argv[1])); lock.acquire();"
-    "print('held', flush=True); time.sleep(100)"
-)
+HOLD = """
+import pathlib, sys, time
+from digits.runs import files
+lock = files.Lock(pathlib.Path(sys.argv[1]))
+lock.acquire()
+print("held", flush=True)
+time.sleep(100)
+"""
 
 
 def test_a_second_process_is_refused_and_a_dead_one_is_no_obstacle(copy, whole):
@@ -256,7 +260,7 @@ def test_the_loss_that_is_no_number_is_named_with_its_step_and_rate(tiny, tmp_pa
 
 
 def test_a_last_step_that_destroys_the_weights_is_no_result(tiny, tmp_path):
-    """Its own loss was that before it; only what comes after shows it."""
+    """The loss of a step is computed before its update: only the evaluation after the last one shows the damage."""
     tiny.optimizer.name, tiny.optimizer.learning_rate, tiny.augment.rotation = "sgd", 1e36, 0.0
     tiny.model.hidden_batch_norm, tiny.epochs, tiny.monitor = False, 1, "loss"
     for validation, what, images in (("last(100)", "validation", 1337), ("none", "test", 1437)):

@@ -1,6 +1,6 @@
-"""Hostile files: whatever is in them, the readers give a dataset or digits, or refuse them in a sentence, and soon.
+"""Hostile files: the readers return a dataset or digits, or refuse the file in one sentence, within seconds.
 
-The files of a few bytes are what the fuzzers of tests/fuzz found.
+The fuzzers of tests/fuzz found the files of a few bytes.
 """
 
 import gzip
@@ -99,7 +99,7 @@ def test_ten_gib_of_zeros_in_a_small_gzip_are_not_inflated(folder, start, word):
 
 
 @pytest.mark.parametrize("suffix", ["", ".gz"])
-def test_room_is_made_for_what_is_there_not_for_what_is_claimed(folder, suffix):
+def test_memory_is_taken_for_the_bytes_of_a_file_not_for_those_it_declares(folder, suffix):
     claim = idx(X)[:4] + struct.pack(">3I", 2**30 // 784, 28, 28) + bytes(1000)
     (folder / IMAGES).unlink()
     (folder / f"{IMAGES}{suffix}").write_bytes(gzip.compress(claim) if suffix else claim)
@@ -274,7 +274,7 @@ def test_link_to_an_image_elsewhere_is_that_image(classes):
     assert (folders.read_folder(classes)[0][0] == 99).all((1, 2)).sum() == 1
 
 
-def test_what_is_transparent_is_white(classes):
+def test_transparent_pixels_are_white(classes):
     """Black ink on nothing would be black on black."""
     drawing = np.zeros((28, 28, 4), np.uint8)
     drawing[10:20, 10:20, 3] = 255
@@ -284,7 +284,7 @@ def test_what_is_transparent_is_white(classes):
     assert found[0, 0] == 255 and found[15, 15] == 0
 
 
-def test_what_is_no_file_is_left_out(classes):
+def test_pipes_devices_and_folders_are_left_out(classes):
     os.mkfifo(classes / "a" / "pipe.png")
     (classes / "a" / "endless.png").symlink_to("/dev/zero")
     (classes / "a" / "itself.png").symlink_to(classes / "a" / "itself.png")
@@ -332,7 +332,8 @@ PICTURES = {
     "as many as can be": png(png_header(2**31 - 1, 2**31 - 1), (b"IDAT", b""), (b"IEND", b"")),
     "no pixels": png(png_header(0, 28), (b"IDAT", zlib.compress(b"")), (b"IEND", b"")),
     "text of ten GiB": png((b"zTXt", b"a\0\0x" + deflated(bytes(2**24), TEN_GIB)[: 10**6]), (b"IEND", b"")),
-    "PostScript": b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 28 28\n%%EndComments\n(%pipe%touch executed) (w) file\n",
+    "PostScript": b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 28 28\n%%EndComments\n"
+    b"(%pipe%touch executed) (w) file\n",
 }
 
 
@@ -352,5 +353,5 @@ def test_jpeg_that_is_to_be_gone_over_many_times_is_refused():
     assert "no digit" in refusal(segment.read, jpeg)  # As it is, its ten scans are no reason.
     scan = jpeg[jpeg.rfind(b"\xff\xc4") : -2]
     assert "JPEG of 10,0" in refusal(segment.read, jpeg[:-2] + scan * 10_000 + jpeg[-2:])
-    # What is behind the image's end is not decoded.
+    # Bytes behind the image's end are not decoded.
     assert "no digit" in refusal(segment.read, jpeg + scan * 100)

@@ -104,12 +104,14 @@ BAD = {
     "unknown field": (["--sweep.optimizer.learning_rat=1"], "did you mean optimizer.learning_rate?"),
     "empty list": (["--sweep.seed="], "--sweep.seed is '', but it must be a list such as"),
     "no values": (["--sweep.seed"], "--sweep.seed has no values"),
-    "wrong type": (["--sweep.optimizer.learning_rate=1e-3,fast"], "has the value 'fast', but it must be a finite number"),
+    "wrong type": (["--sweep.optimizer.learning_rate=1e-3,fast"], "has the value 'fast', but it must be a finite"),
     "range without draws": (["--sweep.optimizer.learning_rate=log(1e-4,1e-1)"], "--sample=50"),
     "nothing swept": ([], "Nothing is swept"),
     "a flag of one run": (["--sweep.seed=0:2", "--profile"], "--profile is for one run"),
     "given twice": (["--sweep.seed=1", "--sweep.seed=2"], "given twice"),
-    "a batch too large": (["--sweep.batch_size=50,5000"], "batch_size=5000 cannot be trained: config.batch_size is 5000"),
+    "a batch too large": (
+        ["--sweep.batch_size=50,5000"], "batch_size=5000 cannot be trained: config.batch_size is 5000"
+    ),
     "a kernel too large": (
         ["--config.model.family=cnn", "--config.model.blocks=((4,),)", "--sweep.model.kernel_size=3,40"],
         "model.kernel_size=40 cannot be trained: config.model.kernel_size is 40, but nothing is left of a 28x28 image",

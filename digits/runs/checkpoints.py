@@ -1,13 +1,12 @@
-"""Orbax checkpoints of a run: saving them, restoring them, and choosing the one to go back to.
+"""Saves the checkpoints of a run with Orbax, restores them, and chooses the one that the run goes on from.
 
-A checkpoint carries a digest of its arrays and a check of the JSON beside them. One whose content has another digest is
-damaged: a few wrong bits would otherwise go on training, or become a reported accuracy.
+A checkpoint carries a digest of its arrays and a check of the JSON beside them. If its content has another digest, it
+is damaged: otherwise a few wrong bits would be trained further, or become a reported accuracy.
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 import concurrent.futures
-import contextlib
 import dataclasses
 import errno
 import functools
@@ -16,7 +15,6 @@ import logging
 import math
 import pathlib
 import shutil
-import threading
 from typing import Any
 
 import jax
@@ -25,12 +23,11 @@ import numpy as np
 from digits.errors import UserError
 from digits.runs import files
 from digits.runs.workdir import Workdir
-from digits.runtime import processes
 
-# Files of a few bytes may declare arrays of terabytes: more than this, and a hundred times the files' size, is refused.
+# Files of a few bytes may declare arrays of terabytes. Arrays are refused if they are larger than this and than a
+# hundred times their files.
 _MOST_BYTES = 2**30
-_LATEST = 2  # Checkpoints kept beside that of the best epoch: the latest, and one to go back to.
-# Errors of the machine, with which an intact file can fail now and be read the next time.
+# Errors of the machine: an intact file may fail with them now, and can be read the next time.
 _OF_THE_MACHINE = {errno.EACCES, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ESTALE, errno.ETIMEDOUT}
 
 
@@ -39,10 +36,14 @@ class Damaged(Exception):
 
 
 class Checkpoints:
-    """The checkpoints of a run: the latest two, and that of the best epoch. A thread writes them behind the training.
+    """The checkpoints of a run: the latest two, and that of the best epoch. A thread writes them beside the training.
 
-    Orbax can save in the background itself, but takes 10 to 20 ms in the foreground. Here the training waits for a copy
-    of the arrays alone, and for the save before if that has not ended.
+        checkpoints = Checkpoints(folder)
+        checkpoints.save(100, {"weights": weights}, {"epoch": 1})
+        state, about = checkpoints.restore(100)
+
+    Orbax can save in the background itself, but takes 10 to 20 ms in the foreground. Here the training waits only for a
+    copy of the arrays, and for the previous save if that has not ended.
     """
 
     def __init__(self, folder: pathlib.Path, read_only: bool = False):
@@ -56,13 +57,11 @@ class Checkpoints:
             self._folder.mkdir(exist_ok=True)
             for unfinished in self._folder.glob("*.orbax-checkpoint-tmp*"):  # Of a process that was killed.
                 shutil.rmtree(unfinished, ignore_errors=True)
-        alone = ocp.options.MultiprocessingOptions()
-        if processes.several():  # Only the first process has checkpoints: Orbax must not wait for the others.
-            alone = ocp.options.MultiprocessingOptions(
-                primary_host=jax.process_index(),
-                active_processes={jax.process_index()},
-                barrier_sync_key_prefix="digits",
-            )
+        # Only the first of several processes has checkpoints: Orbax must not wait for the others.
+        this = jax.process_index()
+        alone = ocp.options.MultiprocessingOptions(
+            primary_host=this, active_processes={this}, barrier_sync_key_prefix="digits"
+        )
         options = ocp.CheckpointManagerOptions(
             preservation_policy=self._kept, create=False, read_only=self._read_only,
             enable_async_checkpointing=False, multiprocessing_options=alone,
@@ -79,17 +78,17 @@ class Checkpoints:
         self._saving = self._saving or self._thread.submit(lambda: self._orbax)
 
     def save(self, step: int, state: Any, about: dict[str, Any], best: int = 0) -> None:
-        """Saves in the background, after `step` updates; waits for the save before, whose errors it raises.
+        """Saves a tree of arrays in the background. Waits for the previous save, and raises its errors.
 
         Args:
           step: updates so far.
-          state: a tree of arrays, of which a copy is saved.
+          state: the arrays.
           about: JSON, kept beside the arrays.
           best: the step of the best epoch, whose checkpoint is kept as well.
         """
         self._wait()
-        # A copy, because the next step writes into the buffers of `state`. Orbax writes arrays of NumPy in half the
-        # time, and they do not name a device, which may be absent where they are restored.
+        # The next step writes into the buffers of `state`: the thread needs a copy. Orbax writes NumPy's arrays in half
+        # the time, and they name no device, which might be absent where they are restored.
         copy = jax.tree.map(np.array, jax.device_get(state))
         self._saving = self._thread.submit(self._write, step, copy, about, best)
 
@@ -101,7 +100,7 @@ class Checkpoints:
             try:
                 self._kept.best = best
                 self._orbax.save(step, args=items)
-            except Exception as error:  # A dozen types, for a full disk as for a missing one.
+            except Exception as error:  # Orbax raises a dozen types, for a full disk as for a missing one.
                 raise OSError(str(error).strip().splitlines()[0][:200]) from error
 
     def _wait(self) -> None:
@@ -111,7 +110,7 @@ class Checkpoints:
             saving.result()
 
     def steps(self) -> list[int]:
-        """The updates after which there is a checkpoint, the latest first."""
+        """The numbers of updates after which there are checkpoints, the latest first."""
         self._wait()
         return sorted(self._orbax.all_steps(), reverse=True)
 
@@ -120,24 +119,22 @@ class Checkpoints:
 
         Args:
           step: one of `steps()`.
-          like: a state with the structure, shapes and types that it must have; without, they are as saved, in dicts.
+          like: a state with the wanted structure, shapes and types; without it, the arrays come as saved, in dicts.
 
         Raises:
-          Damaged: it is not what was saved, or not like `like`.
+          Damaged: the content is not what was saved, or not like `like`.
           OSError, MemoryError: the machine could not read it this time.
         """
         self._wait()
         try:
-            # In the thread, which has no event loop yet, as that of a notebook has: see `_reads_end`.
-            with _reads_end():
-                return self._thread.submit(self._restore, step, like).result()
+            # Orbax starts an event loop, which this thread cannot if it has one already, as that of a notebook has.
+            return self._thread.submit(self._restore, step, like).result()
         except (Damaged, MemoryError):
             raise
         except Exception as error:  # Many types, for files that are missing, cut or nonsense.
             if isinstance(error, OSError) and error.errno in _OF_THE_MACHINE:
                 raise
-            lines = str(error).strip().splitlines()
-            raise Damaged(f"{type(error).__name__}: {lines[0][:200]}" if lines else type(error).__name__) from error
+            raise Damaged(first_line(error)) from error
 
     def _restore(self, step: int, like: Any) -> tuple[Any, dict[str, Any]]:
         args = _import_orbax().args
@@ -168,7 +165,7 @@ class Checkpoints:
 
 @dataclasses.dataclass
 class _Kept:
-    """Orbax's preservation policy: keeps the latest checkpoints and that of the step `best`.
+    """Tells Orbax to keep the latest checkpoints and that of the step `best`.
 
     Orbax's own policy for the best reads a metrics file in each checkpoint, and fails on a damaged one.
     """
@@ -176,29 +173,25 @@ class _Kept:
     best: int = 0
 
     def should_preserve(self, checkpoints: Sequence[Any], *, context: Any) -> list[bool]:
-        latest = [checkpoint.step for checkpoint in checkpoints][-_LATEST:]
+        latest = [checkpoint.step for checkpoint in checkpoints][-2:]  # One is to go back to.
         return [checkpoint.step in (*latest, self.best) for checkpoint in checkpoints]
 
 
 def latest(
-    checkpoints: Checkpoints,
-    workdir: Workdir,
-    like: Any,
-    required: Iterable[str],
-    say: Callable[[str], None],
+    checkpoints: Checkpoints, workdir: Workdir, like: Any, required: Iterable[str], say: Callable[[str], None]
 ) -> tuple[Any, dict[str, Any]] | None:
-    """Returns state and `about` of the latest intact checkpoint whose epochs are recorded; None if there is none yet.
+    """Returns state and `about` of the latest intact checkpoint whose epochs are recorded; None if there is none.
 
     Deletes damaged newer checkpoints, with a message, but only after an intact older one was found. If none is intact,
     nothing is deleted.
 
     Args:
-      like: the state that it must resemble; see `Checkpoints.restore`.
-      required: keys that its `about` must have.
+      like: see `Checkpoints.restore`.
+      required: keys that `about` must have.
 
     Raises:
-      UserError: there are checkpoints, and none is intact.
-      OSError, MemoryError: the machine could not read one this time, which does not make it a damaged one.
+      UserError: there are checkpoints, but none is intact.
+      OSError, MemoryError: the machine could not read one this time; it may be intact.
     """
     if not workdir.checkpoints.is_dir():
         return None
@@ -212,19 +205,19 @@ def latest(
             if recorded[: about["epoch"]] != list(range(1, about["epoch"] + 1)):
                 raise Damaged(f"metrics.jsonl has no record of some of its {about['epoch']} epochs")
         except Damaged as error:
-            damaged[step] = error
+            damaged[step] = str(error)
             continue
-        for newer, error in damaged.items():
-            say(f"the checkpoint {workdir.checkpoints / str(newer)} was damaged, and is removed ({error})")
+        for newer, reason in damaged.items():
+            say(f"the checkpoint {workdir.checkpoints / str(newer)} was damaged, and is removed ({reason})")
             checkpoints.remove(newer)
         return state, about
-    if damaged:
-        step, error = next(iter(damaged.items()))
-        raise UserError(
-            f"{workdir.path} has no checkpoint that is whole (that of step {step}: {error}): give another --workdir, "
-            "or remove this one to train from the beginning."
-        )
-    return None
+    if not damaged:
+        return None
+    step, reason = next(iter(damaged.items()))
+    raise UserError(
+        f"{workdir.path} has no checkpoint that is whole (that of step {step}: {reason}): give another --workdir, or "
+        "remove this one to train from the beginning."
+    )
 
 
 def best(checkpoints: Checkpoints, workdir: Workdir, like: Any, step: int) -> tuple[Any, dict[str, Any]]:
@@ -240,15 +233,12 @@ def best(checkpoints: Checkpoints, workdir: Workdir, like: Any, step: int) -> tu
 
 def digest(state: Any) -> str:
     """SHA-256 over the arrays of a state, with their names, types and shapes."""
-
-    def word(key: Any) -> str:
-        # Orbax gives named tuples back as dicts, and other tuples as lists.
-        return str(getattr(key, "name", getattr(key, "key", getattr(key, "idx", key))))
-
     sha = hashlib.sha256()
     leaves = jax.tree_util.tree_flatten_with_path(state)[0]
-    named = {"/".join(map(word, path)): np.asarray(leaf) for path, leaf in leaves}
-    for name, array in sorted(named.items(), key=lambda item: item[0]):
+    # Orbax gives named tuples back as dicts, and other tuples as lists: "a/0" names an entry of either.
+    named = {jax.tree_util.keystr(path, simple=True, separator="/"): np.asarray(leaf) for path, leaf in leaves}
+    for name in sorted(named):
+        array = named[name]
         sha.update(f"{name} {array.dtype.str} {array.shape}\n".encode())
         sha.update(np.ascontiguousarray(array).data)
     return sha.hexdigest()
@@ -258,45 +248,50 @@ def _kinds(tree: Any) -> list[tuple]:
     return [(array.shape, array.dtype) for array in jax.tree.leaves(tree)]
 
 
-def _check_size(declared: Any, folder: pathlib.Path) -> None:
+def _check_size(arrays: Any, folder: pathlib.Path) -> None:
     """Raises Damaged if a checkpoint declares far larger arrays than its files can hold."""
-    declared = sum(math.prod(array.shape) * array.dtype.itemsize for array in jax.tree.leaves(declared))
+    declared = sum(math.prod(array.shape) * array.dtype.itemsize for array in jax.tree.leaves(arrays))
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     if declared > max(_MOST_BYTES, 100 * size):
         raise Damaged(f"it declares arrays of {declared:,} bytes, in files of {size:,}")
 
 
+def first_line(error: Exception) -> str:
+    """An error's type and the first line of its message, shortened: "ValueError: no such array"."""
+    lines = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {lines[0][:200]}" if lines else type(error).__name__
+
+
+@functools.cache
 def _import_orbax():
     """Imports Orbax, which takes a second: only where a checkpoint is written or read."""
     import orbax.checkpoint as ocp
 
-    # It warns of its own defaults and reports every step of a save.
+    # Orbax warns of its own defaults and reports every step of a save.
     logging.getLogger("absl").setLevel(logging.ERROR)
+
+    class Reader(ocp.type_handlers.NumpyHandler):
+        """Reads all arrays to their ends before it raises the first error.
+
+        Orbax's own handler raises at once. The other reads then end in a closed event loop and print a traceback each.
+        """
+
+        async def deserialize(self, infos, args=None):
+            read, args = super().deserialize, args or [ocp.RestoreArgs()] * len(infos)
+            return await _all([read([info], [arg]) for info, arg in zip(infos, args)])
+
+        async def metadata(self, infos):
+            read = super().metadata
+            return await _all([read([info]) for info in infos])
+
+    ocp.type_handlers.register_type_handler(np.ndarray, Reader(), override=True)
     return ocp
 
 
-class _Loop(asyncio.SelectorEventLoop):
-    """An event loop that ends what was begun in it before it closes."""
-
-    def close(self) -> None:
-        if not self.is_closed() and (tasks := asyncio.all_tasks(self)):
-            self.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
-        super().close()
-
-
-_reading = threading.Lock()
-
-
-@contextlib.contextmanager
-def _reads_end() -> Iterator[None]:
-    """Within it, Orbax reads arrays in event loops that wait for all reads, also when one has failed.
-
-    Orbax reads arrays concurrently, and closes its event loop on the first error. The other reads then end in a closed
-    loop and print a traceback each, which would bury the one sentence that the user needs.
-    """
-    with _reading:
-        before, asyncio.new_event_loop = asyncio.new_event_loop, _Loop
-        try:
-            yield
-        finally:
-            asyncio.new_event_loop = before
+async def _all(reads: Sequence[Awaitable[Sequence[Any]]]) -> list[Any]:
+    """Waits for reads of one array each, for all of them even if one fails; then raises the first error."""
+    found: list[Any] = await asyncio.gather(*reads, return_exceptions=True)
+    for error in found:
+        if isinstance(error, BaseException):
+            raise error
+    return [array for (array,) in found]

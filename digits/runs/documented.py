@@ -12,13 +12,10 @@ def curves(config_file: str, source: str) -> dict[str, list[float | None]] | Non
 
         curves("configs/simple_cnn.py", "notebook 004, lines 1519-1524")["val_accuracy"][-1]
 
-    An epoch that the notebook lost is None.
-
     Args:
-      config_file: of the experiment, whose name without folder and ending is the experiment's.
-      source: `config.documented.source`. It must name the experiment's notebook: a user's own config may have the name
-      of
-        one of the project's.
+      config_file: the file of the experiment's config, named as the experiment.
+      source: `config.documented.source`. It must name the experiment's notebook, because a user's own config may have
+        the name of one of the project's.
     """
     ours = reported().get(pathlib.PurePath(config_file).stem, {})
     return ours.get("history") if f"notebook {ours.get('notebook')}," in str(source) else None
@@ -28,8 +25,8 @@ def curves(config_file: str, source: str) -> dict[str, list[float | None]] | Non
 def reported() -> dict[str, Any]:
     """Reads the notebooks' figures and histories by experiment; an epoch that a notebook lost is None.
 
-    Reads the file of `experiments` without importing that package. Runs do not carry these figures, which belong to
-    the experiment: a run of an earlier version has them too.
+    Reads the file in `experiments` without importing that package. These figures belong to the experiment, not to the
+    run: a run of an earlier version has them too.
     """
     found = importlib.util.find_spec("experiments")
     for folder in (found and found.submodule_search_locations) or ():

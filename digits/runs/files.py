@@ -1,8 +1,11 @@
-"""Files of runs: written whole or not at all, sealed against damage, and read with suspicion. Needs no JAX.
+"""Writes the files of runs whole or not at all, seals them against damage, and reads them with suspicion. Needs no JAX.
 
-A JSON object is sealed by a CRC-32 of its content under the key "check", which finds whatever a few wrong bits change;
-a file without it, of an older run or written by hand, is believed. Nothing is ever read through a link that lies in a
-run's folder, nor read whole when it is larger than any file of its kind.
+    write_json(path, {"epochs": 3})
+    read_object(path, epochs=int)
+
+The seal of a JSON object is the CRC-32 of its content, under the key "check": it finds a few wrong bits. A file without
+one, from an older run or written by hand, is believed. Links in a run's folder are not followed, and a file that is
+larger than any of its kind is not read.
 """
 
 from collections.abc import Iterable
@@ -41,7 +44,7 @@ def replace(path: pathlib.Path, content: bytes) -> None:
 
 
 def write(path: pathlib.Path, content: bytes) -> None:
-    """`replace`, in a folder that is made if it is missing; UserError if it cannot be written."""
+    """Writes a file as `replace` does, and makes its folder; UserError if it cannot be written."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         replace(path, content)
@@ -50,19 +53,19 @@ def write(path: pathlib.Path, content: bytes) -> None:
 
 
 def remove_temporaries(folder: pathlib.Path, names: Iterable[str]) -> None:
-    """Removes what `replace` left of these files where it was killed. Nobody else may be writing them."""
+    """Removes the temporary files that a killed `replace` left. No other process may be writing these files."""
     for name in names:
         for path in folder.glob(f".{name}.[0-9]*"):
             path.unlink(missing_ok=True)
 
 
 def seal(content: dict[str, Any]) -> dict[str, Any]:
-    """A JSON object with its check."""
+    """Adds the check to a JSON object."""
     return content | {_CHECK: _crc(content)}
 
 
 def unseal(content: Any) -> Any:
-    """What `seal` was given; ValueError if it is something else by now."""
+    """Removes the check from a JSON object; ValueError if the content does not fit it."""
     if not isinstance(content, dict) or _CHECK not in content:
         return content
     content = dict(content)
@@ -81,15 +84,21 @@ def write_json(path: pathlib.Path, content: dict[str, Any]) -> None:
 
 
 def read_json(path: pathlib.Path) -> Any:
-    """The content of a JSON file; UserError if it cannot be read or is damaged."""
+    """Reads a JSON file; UserError if it cannot be read or is damaged."""
     try:
         return unseal(json.loads(read_text(path)))
-    except (OSError, ValueError, RecursionError) as error:
-        raise UserError(f"{path} cannot be read as JSON: {_said(error)}.") from error
+    except RecursionError as error:
+        raise UserError(f"{path} cannot be read as JSON: it is nested too deeply.") from error
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} cannot be read as JSON: {error}.") from error
 
 
 def read_object(path: pathlib.Path, **types: type | tuple[type, ...]) -> dict[str, Any]:
-    """A JSON file that must be an object with these keys, each of its type; UserError otherwise."""
+    """Reads a JSON file, which must be an object with these keys and types: read_object(path, epochs=int).
+
+    Raises:
+      UserError: the file cannot be read, is damaged, or holds something else.
+    """
     content = read_json(path)
     for key, type_ in types.items():
         if not isinstance(content, dict) or not is_a(content.get(key), type_):
@@ -98,35 +107,31 @@ def read_object(path: pathlib.Path, **types: type | tuple[type, ...]) -> dict[st
 
 
 def is_a(value: Any, types: type | tuple[type, ...]) -> bool:
-    """`isinstance`, but that True and False are no numbers."""
+    """Like `isinstance`, but True and False are not numbers."""
     return isinstance(value, types) and (not isinstance(value, bool) or types is bool)
 
 
 def read_text(path: pathlib.Path) -> str:
-    """The content of a regular UTF-8 file; OSError or ValueError otherwise."""
+    """Reads a regular UTF-8 file; OSError or ValueError if it is none."""
     if path.is_symlink():
         raise ValueError("it is a link, and what it names may be anything")
-    if path.exists() and not path.is_file():  # To open a pipe would wait for ever.
+    if path.exists() and not path.is_file():  # Opening a pipe would wait for ever.
         raise ValueError("it is no file")
     if path.stat().st_size > _MOST_BYTES:
         raise ValueError(f"it has {path.stat().st_size:,} bytes, and may have {_MOST_BYTES:,}")
     return path.read_text(encoding="utf-8")
 
 
-def _said(error: Exception) -> str:
-    return "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
-
-
 def line(record: dict[str, Any]) -> str:
-    """A sealed record as a line."""
+    """A record of metrics.jsonl as a sealed line."""
     return json.dumps(seal(record)) + "\n"
 
 
 def read_records(path: pathlib.Path) -> dict[int, dict[str, Any]]:
-    """The records of metrics.jsonl by epoch, without a line that a kill has torn or that is still being written.
+    """Reads the records of metrics.jsonl by epoch. Ignores a last line that is torn or still being written.
 
     Raises:
-      UserError: another line is no record of an epoch, or is damaged.
+      UserError: another line is damaged or no record of an epoch.
     """
     if not path.exists() and not path.is_symlink():
         return {}
@@ -143,7 +148,7 @@ def read_records(path: pathlib.Path) -> dict[int, dict[str, Any]]:
 
 
 def refuse_links(folder: pathlib.Path) -> None:
-    """Raises UserError if anything below a folder is a link: a copied run must read nothing but its own files."""
+    """Raises UserError if a folder holds a link: a copied run must read only its own files."""
     for parent, folders, names in os.walk(folder):
         for name in (*folders, *names):
             if os.path.islink(path := os.path.join(parent, name)):
@@ -153,15 +158,14 @@ def refuse_links(folder: pathlib.Path) -> None:
 
 
 class Lock:
-    """Lets one process at a time train in a folder. The system releases the lock when the process ends, however it
-    ends.
+    """Lets one process at a time train in a folder; any end of the process releases the lock.
 
-    Where the file system knows no such locks, nothing is refused.
+    On a file system without such locks, nothing is refused.
     """
 
     def __init__(self, folder: pathlib.Path):
         self._folder = folder
-        # The lock stays in the folder, and holds the name of its holder.
+        # The file stays in the folder and names the holder of the lock.
         self._lock = filelock.FileLock(
             folder / ".lock",
             blocking=False,
@@ -189,12 +193,12 @@ class Lock:
                 raise
 
     def release(self) -> None:
-        """Gives the lock back, if this object has it."""
+        """Releases the lock, if this object holds it."""
         self._lock.release(force=True)
 
 
 def _write_holder(descriptor: int) -> None:
-    """Writes who has just taken a lock into its file."""
+    """Writes into a lock's file which process has taken it."""
     started = time.strftime("%Y-%m-%d %H:%M:%S")
     os.ftruncate(descriptor, 0)
     os.write(descriptor, f"process {os.getpid()} on {platform.node()} since {started}\n".encode())

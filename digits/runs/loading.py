@@ -1,4 +1,4 @@
-"""Opens what was trained, a run or several as an ensemble, on any machine: `digits.load`."""
+"""Opens a trained run, or several as an ensemble, on any machine: `digits.load`."""
 
 from collections.abc import Sequence
 import dataclasses
@@ -11,10 +11,8 @@ from typing import Any
 from flax import nnx
 import jax
 import jax.numpy as jnp
-import matplotlib.figure
 from ml_collections import ConfigDict
 import numpy as np
-import pandas
 
 from digits import models
 from digits.config.values import config_from_json
@@ -22,9 +20,11 @@ from digits.errors import UserError, paths
 from digits.models import families, inference
 from digits.models.ops import native
 from digits.runs import documented, sweep_folder
-from digits.runs.checkpoints import Checkpoints
+from digits.runs.checkpoints import Checkpoints, first_line
 from digits.runs.files import is_a, refuse_links
 from digits.runs.workdir import METRICS, Workdir
+
+_ONE_IMAGE = ((28, 28), (28, 28, 1))  # The shapes of a single image.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,8 +35,8 @@ class Run:
       config: its config, locked.
       model: the NNX module; call it with normalised images, Nx28x28x1, for logits in evaluation mode.
       class_names: the name of each class.
-      epoch: the epoch (from 1) that the weights are from the end of.
-      records: one dict an epoch, what `history` is made of.
+      epoch: the epoch (from 1) after which the weights were saved.
+      records: one dict an epoch, with the keys of METRICS.
       result: the content of result.json; None for a run that is not finished.
     """
 
@@ -48,19 +48,18 @@ class Run:
     result: dict[str, Any] | None
 
     @functools.cached_property
-    def history(self) -> "pandas.DataFrame":
-        """A row an epoch (its number is the index) of record.METRICS: loss, accuracy, val_loss and so on."""
-        import pandas as pd  # Takes half a second: only for those who look.
+    def history(self) -> Any:
+        """The records as a pandas.DataFrame: a row an epoch, whose number is the index, and the columns METRICS."""
+        import pandas as pd  # Takes half a second.
 
         columns = ["epoch", *METRICS]
-        return pd.DataFrame([[line.get(name) for name in columns] for line in self.records], columns=columns).set_index(
-            "epoch"
-        )
+        rows = [[record.get(name) for name in columns] for record in self.records]
+        return pd.DataFrame(rows, columns=columns).set_index("epoch")
 
-    def plot(self) -> "matplotlib.figure.Figure":
+    def plot(self) -> Any:
         """Draws loss, accuracy and learning rate over the epochs, with the epochs that the notebook printed as marks.
 
-        A Jupyter or Colab notebook shows the figure; `.savefig("curves.png")` keeps it.
+        Returns a matplotlib Figure: Jupyter and Colab show it; `.savefig("curves.png")` keeps it.
         """
         from digits.analysis.figures import curves, style  # Imports matplotlib, which takes half a second.
 
@@ -74,29 +73,9 @@ class Run:
 
     def logits(self, images: np.ndarray, batch_size: int = 1000) -> np.ndarray:
         """Computes logits; arguments, shapes and errors are those of `predict`."""
-        try:
-            images = np.asarray(images)
-        except ValueError as error:  # Lists of different lengths.
-            raise UserError("images are no array, but must have the shape (28, 28) or (N, 28, 28).") from error
-        single = images.shape in ((28, 28), (28, 28, 1))
-        if not images.size or (not single and images.shape[1:] not in ((28, 28), (28, 28, 1))):
-            raise UserError(f"images have the shape {images.shape}, but it must be (28, 28) or (N, 28, 28).")
-        floats = np.issubdtype(images.dtype, np.floating)
-        if not floats and images.dtype != bool and not np.issubdtype(images.dtype, np.integer):
-            raise UserError(
-                f"images are of type {images.dtype}, but must be whole numbers from 0 to 255 or floats from 0 to 1."
-            )
-        low, high = images.min(), images.max()
-        slack = 1e-3 if floats else 0  # What arithmetic leaves of a 1.
-        if not -slack <= low <= high <= (1 if floats else 255) + slack:
-            accepted = "floats must be from 0 to 1" if floats else "whole numbers must be from 0 to 255"
-            raise UserError(f"images have values from {low:g} to {high:g}, but {accepted}.")
-        pixels = images * 255.0 if floats or images.dtype == bool else images
-        pixels = pixels.reshape(-1, 28, 28)
-        # Bytes become float32 on the device: a quarter to copy.
-        pixels = pixels if pixels.dtype == np.uint8 else pixels.astype(np.float32)
+        pixels = _pixels(images)
         logits = inference.logits(self._network, self.config.data.normalization, pixels, batch_size)
-        return logits[0] if single else logits
+        return logits[0] if np.shape(images) in _ONE_IMAGE else logits
 
     def predict(self, images: np.ndarray, batch_size: int = 1000) -> np.ndarray:
         """Computes class probabilities.
@@ -114,7 +93,7 @@ class Run:
         Raises:
           UserError: the images have another shape, type or range.
         """
-        from scipy.special import softmax  # Takes 0.3 s to import: only for those who predict.
+        from scipy.special import softmax  # Takes 0.3 s.
 
         return softmax(self.logits(images, batch_size), axis=-1)
 
@@ -146,7 +125,8 @@ class Ensemble:
 
     def predict(self, images: np.ndarray, batch_size: int = 1000) -> np.ndarray:
         """Computes the mean of the members' probabilities; arguments, shapes and errors are those of `Run.predict`."""
-        return sum(run.predict(images, batch_size) for run in self.runs) / np.float32(len(self.runs))
+        first, *others = [run.predict(images, batch_size) for run in self.runs]
+        return sum(others, first) / np.float32(len(self.runs))
 
 
 def load(workdir: str | os.PathLike | Sequence[str | os.PathLike], which: str = "best") -> Run | Ensemble:
@@ -169,62 +149,54 @@ def load(workdir: str | os.PathLike | Sequence[str | os.PathLike], which: str = 
 
 
 def _load(workdir: str | os.PathLike | Sequence[str | os.PathLike], which: str) -> Run | Ensemble:
-    if not isinstance(workdir, (str, os.PathLike)):
+    if isinstance(workdir, (str, os.PathLike)):
+        files = Workdir(workdir)
+        if not (files.path / "sweep.json").exists():
+            return _load_run(files, which)
+        sweep = sweep_folder.read_sweep(files.path)
+        finished = [Workdir(files.path / member.name) for member in sweep.members if member.state == "finished"]
+        if not finished:
+            raise no_finished_member(sweep)
+    else:
         if not isinstance(workdir, Sequence) or not all(isinstance(path, (str, os.PathLike)) for path in workdir):
             raise UserError(f"workdir is {workdir!r}, but it must be a run's or a sweep's folder, or a list of runs'.")
         several = [Workdir(path) for path in workdir]
         for files in several:
             if not (files.path / "config.json").exists() and files.failure() is None:
-                raise _no_run(files)
+                raise _no_run(files.path)
         finished = [files for files in several if files.result() is not None]
         if not finished:
             raise UserError(f"An ensemble needs a finished run, but none of the {len(several)} given is finished.")
-        return Ensemble(tuple(_load_run(files, which) for files in finished))
-    files = Workdir(workdir)
-    if not (files.path / "sweep.json").exists():
-        return _load_run(files, which)
-    sweep = sweep_folder.read_sweep(files.path)
-    finished = [member.name for member in sweep.members if member.state == "finished"]
-    if not finished:
-        raise no_finished_member(sweep)
-    return Ensemble(tuple(_load_run(Workdir(files.path / name), which) for name in finished))
+    return Ensemble(tuple(_load_run(files, which) for files in finished))
 
 
 def no_finished_member(sweep: sweep_folder.Sweep) -> UserError:
-    """The sentence for a sweep that has nothing to load."""
-    rest = sweep_folder.Point({}, sweep.members).rest()
-    return UserError(f"{sweep.folder} has no finished run: its members are {rest}.")
+    """The error of a sweep that has nothing to load."""
+    return UserError(f"{sweep.folder} has no finished run: its members are {sweep_folder.rest(sweep.members)}.")
 
 
-def _no_run(files: Workdir) -> UserError:
-    """The sentence for a folder without checkpoints: it says what the folder holds, and which runs lie below it."""
-    found = {name: {p.parent for p in files.path.glob(f"*/**/{name}.json")} for name in ("config", "sweep")}
-    runs = [path for path in found["config"] if path.parent not in found["sweep"]]
-    names = {path: str(path.relative_to(files.path)) for path in runs}
-    names |= {path: f"{path.relative_to(files.path)} (a sweep)" for path in found["sweep"]}
-    hint = (
-        f"runs below it: {', '.join(sorted(names.values())[:10])}"
-        if names
-        else "it must be the --workdir of a training"
-    )
-    return UserError(f"{files.path} is no run with checkpoints: {_contents(files.path)}; {hint}.")
-
-
-def _contents(path: pathlib.Path) -> str:
-    if not path.exists():
+def _no_run(path: pathlib.Path) -> UserError:
+    """The error of a folder without checkpoints. It names the folder's content and the runs below it, or beside it."""
+    sweeps = {about.parent for about in path.glob("*/**/sweep.json")}
+    runs = {about.parent for about in path.glob("*/**/config.json")}
+    below = [f"{folder.relative_to(path)} (a sweep)" for folder in sweeps]
+    below += [str(run.relative_to(path)) for run in runs if run.parent not in sweeps]
+    hint = f"runs below it: {', '.join(sorted(below)[:10])}" if below else "it must be the --workdir of a training"
+    if path.is_dir():
+        entries = sorted(f"{entry.name}/" if entry.is_dir() else entry.name for entry in path.iterdir())
+        rest = f" and {len(entries) - 5} more" if len(entries) > 5 else ""
+        content = f"it holds {', '.join(entries[:5])}{rest}" if entries else "it is empty"
+    elif path.exists():
+        content = "it is a file"
+    else:
         there = sorted(run.parent.name for kind in ("config", "sweep") for run in path.parent.glob(f"*/{kind}.json"))
-        beside = f" beside {', '.join(there[:10])}" if there else ""
-        return f"there is nothing of that name{beside}"
-    if not path.is_dir():
-        return "it is a file"
-    entries = sorted(f"{entry.name}/" if entry.is_dir() else entry.name for entry in path.iterdir())
-    rest = f" and {len(entries) - 5} more" if len(entries) > 5 else ""
-    return f"it holds {', '.join(entries[:5])}{rest}" if entries else "it is empty"
+        content = "there is nothing of that name" + (f" beside {', '.join(there[:10])}" if there else "")
+    return UserError(f"{path} is no run with checkpoints: {content}; {hint}.")
 
 
 def _load_run(files: Workdir, which: str) -> Run:
     if not files.checkpoints.is_dir():
-        raise _no_run(files)
+        raise _no_run(files.path)
     refuse_links(files.path)
     try:
         checkpoints = Checkpoints(files.checkpoints, read_only=True)
@@ -244,22 +216,22 @@ def _load_run(files: Workdir, which: str) -> Run:
     except UserError:
         raise
     except Exception as error:  # Damaged, or nonsense in a checkpoint that nobody sealed.
-        raise UserError(
-            f"{files.checkpoints} is damaged, or only a part of it was copied ({_first_line(error)}): copy the "
-            "run's whole folder again."
-        ) from error
+        raise _partial(files.checkpoints, first_line(error)) from error
     records, result = files.history(), files.result()
     trained = result["epochs"] if result else about["epoch"]
     if [line["epoch"] for line in records[:trained]] != list(range(1, trained + 1)):
-        raise UserError(
-            f"{files.path / 'metrics.jsonl'} is damaged, or only a part of it was copied (it has not all of the "
-            f"{trained} epochs): copy the run's whole folder again."
-        )
+        raise _partial(files.path / "metrics.jsonl", f"it has not all of the {trained} epochs")
     return Run(config, model, class_names, epoch, records, result)
 
 
+def _partial(path: pathlib.Path, reason: str) -> UserError:
+    return UserError(
+        f"{path} is damaged, or only a part of it was copied ({reason}): copy the run's whole folder again."
+    )
+
+
 def _restore(checkpoints: Checkpoints, step: int) -> tuple[Any, dict[str, Any]]:
-    """Reads a checkpoint's state and `about`; ValueError if these hold impossible values, sealed or not."""
+    """Reads a checkpoint's state and `about`; ValueError if `about` holds impossible values, sealed or not."""
     state, about = checkpoints.restore(step)
     if not is_a(about["epoch"], int) or about["epoch"] < 0:
         raise ValueError(f"its epoch is {about['epoch']!r:.100}")
@@ -270,7 +242,7 @@ def _restore(checkpoints: Checkpoints, step: int) -> tuple[Any, dict[str, Any]]:
 
 
 def _network(about: dict[str, Any], saved: dict[str, Any]) -> nnx.Module:
-    """Builds the network of the config with the saved weights; ValueError if these belong to another network."""
+    """Builds the config's network with the saved weights; ValueError if these belong to another network."""
     graphdef, *expected = _structure(json.dumps(about["config"]["model"]), len(about["class_names"]))
     given = [saved["params"], saved.get("stats") or {}]
     kinds = [jax.tree.map(lambda a: (a.shape, a.dtype), trees) for trees in (given, expected)]
@@ -280,16 +252,35 @@ def _network(about: dict[str, Any], saved: dict[str, Any]) -> nnx.Module:
     return nnx.merge(graphdef, *jax.tree.map(jnp.asarray, given))
 
 
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0][:200]}" if lines else type(error).__name__
-
-
 @functools.lru_cache(maxsize=64)
 def _structure(model: str, classes: int) -> tuple[nnx.GraphDef, dict, dict]:
-    """Traces the network of a `config.model`, given as JSON. Kept, because tracing takes as long as reading weights."""
+    """Traces the network of a `config.model`, given as JSON. Cached: tracing takes as long as reading weights."""
     fields = json.loads(model)
     if fields.get("convolution") == "native" and not native.available():  # It was trained on another machine.
         fields["convolution"] = "auto"
     config = config_from_json(fields)
     return families.split(nnx.eval_shape(lambda: models.build(config, classes, jax.random.key(0))))
+
+
+def _pixels(images: Any) -> np.ndarray:
+    """Checks images as `Run.predict` takes them; returns Nx28x28 from 0 to 255, uint8 or float32."""
+    try:
+        images = np.asarray(images)
+    except ValueError as error:  # Lists of different lengths.
+        raise UserError("images are no array, but must have the shape (28, 28) or (N, 28, 28).") from error
+    if not images.size or (images.shape not in _ONE_IMAGE and images.shape[1:] not in _ONE_IMAGE):
+        raise UserError(f"images have the shape {images.shape}, but it must be (28, 28) or (N, 28, 28).")
+    floats = np.issubdtype(images.dtype, np.floating)
+    if not floats and images.dtype != bool and not np.issubdtype(images.dtype, np.integer):
+        raise UserError(
+            f"images are of type {images.dtype}, but must be whole numbers from 0 to 255 or floats from 0 to 1."
+        )
+    low, high = images.min(), images.max()
+    slack = 1e-3 if floats else 0  # Arithmetic may leave a little more than 1.
+    if not -slack <= low <= high <= (1 if floats else 255) + slack:
+        accepted = "floats must be from 0 to 1" if floats else "whole numbers must be from 0 to 255"
+        raise UserError(f"images have values from {low:g} to {high:g}, but {accepted}.")
+    pixels = images * 255.0 if floats or images.dtype == bool else images
+    pixels = pixels.reshape(-1, 28, 28)
+    # Bytes become float32 on the device: a quarter to copy.
+    return pixels if pixels.dtype == np.uint8 else pixels.astype(np.float32)

@@ -6,7 +6,9 @@ A *member* is one run of a sweep; a *point* is a combination of the swept values
 """
 
 import collections
+from collections.abc import Iterable
 import dataclasses
+import functools
 import math
 import os
 import pathlib
@@ -17,20 +19,20 @@ from digits.errors import UserError
 from digits.runs import files
 
 FIGURES = ("val_accuracy", "val_loss", "test_accuracy", "test_loss")
-# Fields whose values repeat a point instead of making another, and the words for several of their values.
+# Fields whose values repeat a point instead of making another one, and the plural of each.
 REPETITIONS = {"seed": "seeds", "data.fold": "folds"}
 
-# Said wherever figures of a run that was validated on the test set are shown.
+# Stands wherever figures of a run that was validated on the test set are shown.
 VALIDATED_ON_TEST = "validation was the test set: no figure here is of unseen images"
 
 
 @dataclasses.dataclass(frozen=True)
 class SweptRun:
-    """One member of a sweep, as far as it has come."""
+    """A run of a sweep, as its folder shows it; the run that trains is a `population.Member`."""
 
     name: str
     values: dict[str, Any]  # Of the swept fields.
-    state: str  # finished, unfinished, or how it failed: diverged, out of memory, error.
+    state: str  # "finished", "unfinished", or how it failed: "diverged", "out of memory", "error".
     message: str  # Of the failure.
     trained_epochs: int  # Recorded so far.
     tested_epoch: int | None
@@ -40,7 +42,7 @@ class SweptRun:
 
 @dataclasses.dataclass(frozen=True)
 class Point:
-    """The members that differ in seed and fold alone."""
+    """A combination of swept values; its members differ only in seed and fold."""
 
     values: dict[str, Any]
     members: tuple[SweptRun, ...]
@@ -54,27 +56,47 @@ class Point:
         return sum(member.state in states for member in self.members)
 
     def rest(self) -> str:
-        """Counts the members that are not finished, by state: "1 diverged, 2 unfinished"."""
-        states = collections.Counter(member.state for member in self.members if member.state != "finished")
-        return ", ".join(f"{n} {state}" for state, n in sorted(states.items()))
+        """Counts the members that are not finished, see `rest`."""
+        return rest(self.members)
+
+
+def rest(members: Iterable[SweptRun]) -> str:
+    """Counts the members that are not finished, by state: "1 diverged, 2 unfinished"; empty if all are."""
+    states = collections.Counter(member.state for member in members if member.state != "finished")
+    return ", ".join(f"{n} {state}" for state, n in sorted(states.items()))
 
 
 @dataclasses.dataclass(frozen=True)
 class Sweep:
-    """A sweep as far as it has come."""
+    """A sweep, finished or not."""
 
     folder: pathlib.Path
     config_file: str
     fields: tuple[str, ...]
-    chooses: str  # The one of FIGURES that orders the points.
+    chooses: str  # Which of FIGURES orders the points.
     validation_is_test: bool
     members: tuple[SweptRun, ...]
-    points: tuple[Point, ...]  # Best first; those without a finished member last.
 
     @property
     def point_fields(self) -> tuple[str, ...]:
         """The swept fields that tell points apart: all but seed and fold."""
         return tuple(field for field in self.fields if field not in REPETITIONS)
+
+    @functools.cached_property
+    def points(self) -> tuple[Point, ...]:
+        """The points, best first; those without a finished member last."""
+        groups = collections.defaultdict(list)
+        for member in self.members:
+            groups[tuple(member.values[field] for field in self.point_fields)].append(member)
+        points = [Point(dict(zip(self.point_fields, key)), tuple(members)) for key, members in groups.items()]
+
+        def rank(point: Point) -> tuple[bool, bool, float]:
+            mean = point.summary(self.chooses).mean
+            known = mean is not None and not math.isnan(mean)
+            sign = 1 if self.chooses.endswith("loss") else -1
+            return not point.count("finished"), not known, sign * mean if known else 0.0
+
+        return tuple(sorted(points, key=rank))
 
     @property
     def chosen_by_test(self) -> bool:
@@ -83,11 +105,7 @@ class Sweep:
 
 
 def read_sweep(folder: str | os.PathLike) -> Sweep:
-    """Reads a sweep, finished or not.
-
-    Raises:
-      UserError: the folder is no sweep, or one of its files is damaged.
-    """
+    """Reads a sweep, finished or not; UserError if the folder is no sweep, or one of its files is damaged."""
     folder = pathlib.Path(folder).expanduser()
     path = folder / "sweep.json"
     if not path.exists():
@@ -107,8 +125,7 @@ def read_sweep(folder: str | os.PathLike) -> Sweep:
                 f"{path} has a member without its name or a value for each swept field: {entry}."
             ) from error
         members.append(_read_member(folder / name, name, values))
-    sweep = Sweep(folder, about["config_file"], fields, chooses, about["validation_is_test"], tuple(members), ())
-    return dataclasses.replace(sweep, points=_points(sweep))
+    return Sweep(folder, about["config_file"], fields, chooses, about["validation_is_test"], tuple(members))
 
 
 def _read_member(path: pathlib.Path, name: str, values: dict[str, Any]) -> SweptRun:
@@ -132,18 +149,3 @@ def _read_member(path: pathlib.Path, name: str, values: dict[str, Any]) -> Swept
 
 def _with_tuples(value: Any) -> Any:
     return tuple(map(_with_tuples, value)) if isinstance(value, list) else value
-
-
-def _points(sweep: Sweep) -> tuple[Point, ...]:
-    groups = collections.defaultdict(list)
-    for member in sweep.members:
-        groups[tuple(member.values[field] for field in sweep.point_fields)].append(member)
-    points = [Point(dict(zip(sweep.point_fields, key)), tuple(members)) for key, members in groups.items()]
-
-    def rank(point: Point) -> tuple[bool, bool, float]:
-        mean = point.summary(sweep.chooses).mean
-        known = mean is not None and not math.isnan(mean)
-        sign = 1 if sweep.chooses.endswith("loss") else -1
-        return not point.count("finished"), not known, sign * mean if known else 0.0
-
-    return tuple(sorted(points, key=rank))

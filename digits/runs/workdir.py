@@ -1,6 +1,6 @@
-"""The folder of a run: config.json, metrics.jsonl, result.json, failure.json.
+"""Reads and writes the folder of a run: config.json, metrics.jsonl, result.json, failure.json.
 
-A file is written whole; metrics.jsonl grows by a line an epoch, and a line that a kill has torn is dropped when the run
+A file is written whole. metrics.jsonl grows by a line an epoch; a line that a kill has torn is dropped when the run
 goes on. Each file is sealed (digits/runs/files.py).
 """
 
@@ -19,6 +19,7 @@ from digits.config.values import config_to_json, flat
 from digits.errors import UserError
 from digits.runs import files
 
+# The keys of a record of metrics.jsonl, beside "epoch".
 METRICS = ("loss", "accuracy", "val_loss", "val_accuracy", "learning_rate", "seconds", "images_per_second")
 
 
@@ -38,15 +39,13 @@ class Workdir:
                 f"--workdir is {self.path}, which is a file: name a new or empty folder, or a run to go on with."
             )
         if not (self.path / "config.json").exists():
-            # A kill while config.json was written leaves a temporary file, a failure before that a failure.json.
+            # A kill while config.json is written leaves a temporary file; an earlier failure leaves failure.json.
             there = {entry.name for entry in self.path.iterdir()} if self.path.is_dir() else set()
             if any(not name.startswith(".") for name in there - {"failure.json"}):
                 raise UserError(f"--workdir is {self.path}, which holds files but no run: name a new or empty folder.")
             return
-        before, now = (
-            flat(files.read_object(self.path / "config.json", config=dict)["config"]),
-            flat(config_to_json(config)),
-        )
+        before = flat(files.read_object(self.path / "config.json", config=dict)["config"])
+        now = flat(config_to_json(config))
         # Two sections do not define a run: how it shares its device, and the documented figures.
         keys = [key for key in {**before, **now} if not key.startswith(("population.", "documented."))]
         differing = [key for key in keys if (key in before, before.get(key)) != (key in now, now.get(key))]
@@ -68,50 +67,45 @@ class Workdir:
 
         Args:
           config: as configs/base.py declares it.
-          about: JSON beside the config: "data", of which the "digest" must stay the same, and the config's origin.
+          about: JSON beside the config: "data", whose "digest" must stay the same, and the config's origin.
 
         Raises:
           UserError: the folder cannot be written, holds a run on other data, or another process trains in it.
         """
+        path = self.path / "config.json"
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             if not os.access(self.path, os.W_OK):
                 raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
             self._lock.acquire()
             files.remove_temporaries(self.path, ("config.json", "metrics.jsonl", "result.json", "failure.json"))
+            if not path.exists():
+                files.write_json(path, {"config": config_to_json(config), **about})
         except OSError as error:
-            raise self._cannot_be_written(error) from error
-        if (self.path / "config.json").exists():
-            before = files.read_object(self.path / "config.json", data=dict)["data"].get("digest")
-            now = about["data"]["digest"]
-            if before != now:
-                raise UserError(
-                    f"{self.path} holds a run on other data of the name {config.data.name!r} "
-                    f"(SHA-256 {before!s:.12}..., now {now[:12]}...): give another --workdir, or the same data."
-                )
-        try:
-            if not (self.path / "config.json").exists():
-                files.write_json(self.path / "config.json", {"config": config_to_json(config), **about})
-        except OSError as error:
-            raise self._cannot_be_written(error) from error
+            raise UserError(
+                f"--workdir is {self.path}, which cannot be written ({error.strerror}): name another."
+            ) from error
+        before, now = files.read_object(path, data=dict)["data"].get("digest"), about["data"]["digest"]
+        if before != now:
+            raise UserError(
+                f"{self.path} holds a run on other data of the name {config.data.name!r} "
+                f"(SHA-256 {before!s:.12}..., now {now[:12]}...): give another --workdir, or the same data."
+            )
 
     def release(self) -> None:
         """Unlocks the folder."""
         self._lock.release()
 
-    def _cannot_be_written(self, error: OSError) -> UserError:
-        return UserError(f"--workdir is {self.path}, which cannot be written ({error.strerror}): name another.")
-
     @contextlib.contextmanager
     def writing(self) -> Iterator[None]:
-        """Within it, an OSError becomes a UserError: in the middle of a run, the folder cannot be written any more."""
+        """Turns an OSError within it into a UserError: the folder cannot be written any more in the middle of a run."""
         try:
             yield
         except OSError as error:
             there, reason = "the last checkpoint is whole", error.strerror or error
             if not (self.path / "config.json").exists():
                 there, reason = "it is gone", os.strerror(errno.ENOENT)
-                # A save under way may have made the folders again.
+                # A save in the background may have made the folders again.
                 shutil.rmtree(self.checkpoints, ignore_errors=True)
                 with contextlib.suppress(OSError):
                     self.path.rmdir()
@@ -121,11 +115,11 @@ class Workdir:
             ) from error
 
     def history(self) -> list[dict[str, float]]:
-        """The records of metrics.jsonl, one an epoch, without a torn last line; UserError if one is damaged."""
+        """Reads the records of metrics.jsonl, one an epoch, without a torn last line; UserError if one is damaged."""
         return list(files.read_records(self._metrics).values())
 
     def truncate(self, epochs: int) -> None:
-        """Drops the records after the epoch `epochs`: no checkpoint has those epochs, which are trained again."""
+        """Drops the records after the epoch `epochs`: no checkpoint has them, and they are trained again."""
         if self._metrics.exists():
             kept = [files.line(record) for record in self.history() if record["epoch"] <= epochs]
             with self.writing():
@@ -137,19 +131,19 @@ class Workdir:
             file.write(files.line(record))
 
     def result(self) -> dict[str, Any] | None:
-        """The content of result.json; None before the run is finished; UserError if it is damaged."""
+        """Reads result.json; None before the run is finished; UserError if it is damaged."""
         path, number = self.path / "result.json", (int, float)
         if not path.exists():
             return None
         return files.read_object(path, epochs=int, test_loss=number, test_accuracy=number)
 
     def write_result(self, result: dict[str, Any]) -> None:
-        """Writes result.json, by which the run is finished."""
+        """Writes result.json, which marks the run as finished."""
         with self.writing():
             files.write_json(self.path / "result.json", result)
 
     def failure(self) -> dict[str, str] | None:
-        """The `kind` and `message` of failure.json, which a run of a sweep leaves if it fails; None without one."""
+        """Reads `kind` and `message` of failure.json, which a failed run of a sweep leaves; None without one."""
         path = self.path / "failure.json"
         return files.read_object(path, kind=str, message=str) if path.exists() else None
 
@@ -164,7 +158,7 @@ class Workdir:
 
 
 def resuming_command(about: dict[str, Any], workdir: Workdir) -> str:
-    """The command line that goes on with a run; `about` is what `Workdir.create` was given."""
+    """The command line that goes on with a run; `about` is that of `Workdir.create`."""
     if not about.get("config_file"):
         return f"train_and_evaluate with the same config and workdir {workdir.path}"
     overrides = [f"--config.{field}={value}" for field, value in about["overrides"].items()]

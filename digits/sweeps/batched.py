@@ -1,4 +1,4 @@
-"""Batched members: a leading axis of one program, which is the single run's epoch under `jax.vmap`.
+"""Trains batched members: they are the leading axis of one program, the single run's epoch under `jax.vmap`.
 
 The axis is sharded over the local devices. The results are those of single runs up to rounding.
 """
@@ -19,20 +19,19 @@ from digits import data
 from digits.runtime import memory
 from digits.runtime.memory import out_of_memory_named
 from digits.runtime.signals import Interrupted
-from digits.sweeps.members import Company, Member
+from digits.sweeps.members import SECONDS_BETWEEN_LOOKS, Company, Member
 from digits.training.loop import Loop
 from digits.training.program import Program, Shared
 from digits.training.run import Run, prepare
 from digits.training.step import compile_steps
-
-_SECONDS_BETWEEN_LOOKS = 1.0
 
 
 @dataclasses.dataclass
 class _Lane:
     """A member's place in a batched program.
 
-    A finished member keeps its place: its further updates are computed and ignored, for the program has a fixed size.
+    A finished member keeps its place: its further updates are computed and ignored, because the program's size is
+    fixed.
     """
 
     member: Member
@@ -41,7 +40,7 @@ class _Lane:
 
 
 def train(members: Sequence[Member], shared: Shared, company: Company) -> None:
-    """Trains members of one structure, as many at a time as fit in memory, until all ended or a signal is heard."""
+    """Trains members of one structure, as many at once as fit in memory, until all have ended or a signal is heard."""
     by_size = collections.defaultdict(list)
     for member in members:
         member.files.forget_failure()
@@ -63,10 +62,10 @@ def _train_part(program: "BatchedProgram", members: Sequence[Member], shared: Sh
                 prepared = prepare(member.config, member.files, shared, member.origin)
                 run = runs.enter_context(Run(prepared, alone=False))
                 if run.state.step_in_epoch:
-                    # Interrupted within an epoch when it ran by itself: all begin together with a first step.
+                    # It ran alone and was interrupted within an epoch, which it ends alone: members begin together.
                     prepared.program.compile(prepared.examples)
                     Loop(run, company.listener).train_epoch()
-                if run.done:  # It was killed between its last checkpoint and its result.
+                if run.done:  # It was killed after its last checkpoint, before its result.
                     company.watcher.finished(member, run.finish(), None)
                 else:
                     lanes.append(_Lane(member, run))
@@ -80,13 +79,13 @@ def _train_part(program: "BatchedProgram", members: Sequence[Member], shared: Sh
                 company.images(images * len(active))
                 if company.listener.heard:
                     for lane in active:
-                        lane.run.save()  # As it was before this epoch.
+                        lane.run.save()  # The state before this epoch.
                     return
             _end_epoch(program, lanes, (time.perf_counter() - began) / len(active), company)
 
 
 def _end_epoch(program: "BatchedProgram", lanes: list[_Lane], seconds: float, company: Company) -> None:
-    """Ends the epoch of every active lane as a single run does; each took `seconds` of the whole time."""
+    """Ends the epoch of every active lane as a single run does; `seconds` is the share of each in the epoch's time."""
     for index, lane in enumerate(lanes):
         if not lane.active:
             continue
@@ -102,20 +101,20 @@ def _end_epoch(program: "BatchedProgram", lanes: list[_Lane], seconds: float, co
 class BatchedProgram:
     """The program of `size` members at a time: the single run's epoch under `jax.vmap`, sharded over the devices.
 
-    All members gather from the whole training set; the order that each is given keeps to its fold.
+    All members gather from the whole training set; a member's order has only the images of its fold.
 
     Args:
-      config: of any of the members.
+      config: the config of any of the members.
       shared: the dataset and the single run's program.
-      members: how many are wanted at a time; `size` is smaller if they do not fit in memory.
-      say: is told if they do not.
+      members: the wanted number of members at a time; `size` is smaller if these do not fit in memory.
+      say: prints a message in that case.
     """
 
     def __init__(self, config: ConfigDict, shared: Shared, members: int, say: Callable[[str], None]):
         config = config.copy_and_resolve_references()
         if config.model.convolution == "auto" and jax.default_backend() != "cpu":
             # A vmapped stock convolution becomes a grouped one, whose gradient is slow on accelerators. On a CPU the
-            # compiled convolutions take the members one after another, with the arithmetic of single runs.
+            # compiled convolutions compute the members one after another, with the arithmetic of single runs.
             config.model.convolution = "dot"
         self.config, self.devices = config, jax.local_devices()
         self.program: Program = shared.program(config, shared.examples(config))
@@ -134,11 +133,12 @@ class BatchedProgram:
         )
         self.size, self.compiled = self._fit(min(members, config.population.size or members), say)
         self.seconds_per_step: float | None = None
-        self.state, self.totals = None, None  # Of all members, from `load` on.
+        self.state: Any = None  # Of all members, as `totals`, from `load` on.
+        self.totals: Any = None
         self._take = jax.jit(lambda tree, index: jax.tree.map(lambda a: a[index], tree))
 
     def _fit(self, wanted: int, say: Callable[[str], None]) -> tuple[int, jax.stages.Compiled]:
-        """Compiles for as many members as fit in memory; returns their number and the program."""
+        """Compiles the program of as many members as fit in memory; returns their number and the program."""
         count, members = len(self.devices), wanted
         while True:
             members = -(-members // count) * count
@@ -179,11 +179,11 @@ class BatchedProgram:
         return self.indices[key][order]
 
     def run(self, orders: list[jax.Array], last: int | None = None) -> Iterator[int]:
-        """Trains for an epoch, or its first `last` steps; yields about every second the images of each member since."""
+        """Trains an epoch, or its first `last` steps; yields about every second the new images of each member."""
         orders = self._stack(orders)
         start, last = 0, last or self.program.steps_per_epoch
         while start < last:
-            steps = max(1, round(_SECONDS_BETWEEN_LOOKS / self.seconds_per_step)) if self.seconds_per_step else 1
+            steps = max(1, round(SECONDS_BETWEEN_LOOKS / self.seconds_per_step)) if self.seconds_per_step else 1
             stop, before = min(start + steps, last), time.perf_counter()
             with out_of_memory_named(self.config.batch_size):
                 self.state, self.totals = self.compiled(
@@ -195,7 +195,7 @@ class BatchedProgram:
             yield min(stop * self.config.batch_size, self.program.examples) - done * self.config.batch_size
 
     def lane(self, index: int) -> tuple[Any, Any]:
-        """The state and the totals of the member in a place, on the first device."""
+        """The state and the totals of the member in a place, copied to the first device."""
         return jax.device_put(self._take((self.state, self.totals), index), self.devices[0])
 
     def begin_epoch(self, rates: list[jax.Array]) -> None:

@@ -1,9 +1,8 @@
-"""A sweep on a Ray cluster: every program is a task, in a process of its own on whichever node has room for it.
+"""Trains a sweep on a Ray cluster: every program is a task, in a process of its own on a node that has room for it.
 
-The process that calls `train_members` hands out the tasks and watches the members' directories, which must lie where
-every node sees them; it never starts JAX. A task trains its members as `population.train_members` does, and so with the
-same bits. When its process or its node dies Ray runs it again, elsewhere if need be, and it goes on from the
-checkpoints.
+The process that calls `train_members` hands out the tasks and watches the members' folders, which all nodes must see;
+it never starts JAX. A task trains its members with `population.train_members`, and so with the same bits. If its
+process or its node dies, Ray runs the task again, on another node if need be, and it goes on from the checkpoints.
 """
 
 from collections.abc import Sequence
@@ -23,24 +22,25 @@ from digits.errors import UserError
 from digits.runs import files
 from digits.runtime.signals import Interrupted, Listener
 from digits.sweeps import population
+from digits.sweeps.members import SECONDS_BETWEEN_LOOKS, Member, Watcher
 
 _RETRIES = 4  # Of a task whose process or node died.
-_SECONDS_BETWEEN_LOOKS = 1.0
 _SECONDS_TO_ANSWER = 5
-_SECONDS_TO_SAVE = 60.0  # A task that compiles hears of its end only afterwards.
-_SECONDS_TO_SHOW = 90.0  # That a network file system may take to show here what a task wrote.
-# What holds for this process holds for the tasks.
+_SECONDS_TO_SAVE = 60.0  # A task that compiles notices its cancellation only afterwards.
+_SECONDS_TO_SHOW = 90.0  # A network file system may take so long to show here what a task wrote.
+# Environment variables of this process that the tasks get too.
 _FOLDERS = ("DIGITS_DATA_DIR", "DIGITS_CACHE_DIR", "DIGITS_WRITERS_DIR", "TFDS_DATA_DIR")
 _SETTINGS = ("JAX_PLATFORMS", "XLA_FLAGS")
-_MEMORY_FRACTION = 0.75  # Of a GPU, that JAX takes for itself.
+_MEMORY_FRACTION = 0.75  # The part of a GPU's memory that JAX reserves.
 
 
 def check(cpus: float, gpus: float) -> None:
-    """Raises UserError if Ray is not installed, does not answer, or grants no such request; takes half a second."""
+    """Raises UserError if Ray is not installed, does not answer, or grants no such request. Takes half a second."""
     address = os.environ.get("RAY_ADDRESS", "")
+    # Ray reads these once.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     if address:
-        os.environ.setdefault("RAY_NUM_REDIS_GET_RETRIES", str(_SECONDS_TO_ANSWER))  # Of joining; Ray reads it once.
+        os.environ.setdefault("RAY_NUM_REDIS_GET_RETRIES", str(_SECONDS_TO_ANSWER))
     try:
         import ray  # noqa: F401
     except ImportError as error:
@@ -60,24 +60,24 @@ def check(cpus: float, gpus: float) -> None:
 
 
 def train_members(
-    members: Sequence[population.Member],
+    members: Sequence[Member],
     data_dir: str | None,
-    progress: population.Watcher,
+    progress: Watcher,
     cpus: float = 1,
     gpus: float = 0,
     command: str = "the same call",
 ) -> None:
-    """Trains, or goes on training, every member, on the cluster of RAY_ADDRESS or else on this machine.
+    """Trains every member, or goes on with it, on the cluster of RAY_ADDRESS or else on this machine.
 
-    A member, or a whole task, that fails does not stop the others: it leaves a failure.json.
+    A member or a task that fails leaves a failure.json and does not stop the others.
 
     Args:
-      members: their directories lie on storage that all nodes share.
-      data_dir: as of `data.load`.
-      progress: is told of every member that ends, once.
-      cpus, gpus: what a program asks for. It has as many members at a time as cores, unless `config.population.workers`
-        says otherwise or it has GPUs.
-      command: what goes on with an interrupted sweep.
+      members: their folders lie on storage that all nodes share.
+      data_dir: see `data.load`.
+      progress: receives every member that ends, once.
+      cpus, gpus: the cores and GPUs that a program asks for. Without GPUs it trains as many members at a time as it has
+        cores, unless `config.population.workers` says otherwise.
+      command: the command that goes on with an interrupted sweep.
 
     Raises:
       UserError: there is no such cluster, or this machine cannot grant the request; nothing was trained.
@@ -87,7 +87,7 @@ def train_members(
     if not left:
         return
     for member in left:
-        member.files.forget_failure()  # What is found from now on is of this call.
+        member.files.forget_failure()  # A failure that is found from now on is of this call.
     with _connected(progress, cpus, gpus) as ray, Listener() as listener:
         options = {"num_cpus": cpus, "num_gpus": gpus, "runtime_env": {"env_vars": _environment(gpus)}}
         task = ray.remote(**options, max_retries=_RETRIES, retry_exceptions=[InterruptedError])(_train)
@@ -97,7 +97,7 @@ def train_members(
             for group in population.groups(left)
         }
         while running:
-            ended, _ = ray.wait(list(running), timeout=_SECONDS_BETWEEN_LOOKS)
+            ended, _ = ray.wait(list(running), timeout=SECONDS_BETWEEN_LOOKS)
             if images := sum(watch.look() for watch in running.values()):
                 progress.images(images)
             if listener.heard:
@@ -112,8 +112,8 @@ def train_members(
 
 
 @contextlib.contextmanager
-def _connected(progress: population.Watcher, cpus: float, gpus: float):
-    """Ray, connected to the cluster of RAY_ADDRESS or to one that it starts here and ends afterwards."""
+def _connected(progress: Watcher, cpus: float, gpus: float):
+    """Gives Ray, connected to the cluster of RAY_ADDRESS or to one that it starts here and ends afterwards."""
     import ray
 
     # It prints pages of its logs otherwise, also without log_to_driver, whenever a process or a node dies.
@@ -123,13 +123,13 @@ def _connected(progress: population.Watcher, cpus: float, gpus: float):
         try:
             quiet = {"log_to_driver": False, "logging_level": logging.CRITICAL, "include_dashboard": False}
             ray.init(address=address or "local", **quiet)
-        except Exception as error:  # Whatever Ray stumbles over.
+        except Exception as error:  # Ray raises many types.
             reason = _sentence(error).rstrip(".")
             if not address:
                 raise UserError(f"Ray cannot be started here: {reason}.") from error
             raise UserError(
-                f"RAY_ADDRESS is {address!r}, but that cluster cannot be joined ({reason}): it must run the same Ray and "
-                "Python as this process, which needs RAY_AUTH_MODE=token if the cluster has a token."
+                f"RAY_ADDRESS is {address!r}, but that cluster cannot be joined ({reason}): it must run the same Ray "
+                "and Python as this process, which needs RAY_AUTH_MODE=token if the cluster has a token."
             ) from error
     try:
         sizes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
@@ -144,8 +144,8 @@ def _connected(progress: population.Watcher, cpus: float, gpus: float):
             ray.shutdown()
 
 
-def _tell(lines: list[str], progress: population.Watcher) -> None:
-    """Of what Ray reports, says what the user may want to know."""
+def _tell(lines: list[str], progress: Watcher) -> None:
+    """Reports the one message in Ray's logs that a user may want: a task is run again."""
     if left := re.search(r"There are (\d+) retries remaining", " ".join(lines)):
         progress.say(f"the process or the node of a program died: it is run again (retries left: {left[1]})")
 
@@ -156,14 +156,14 @@ def _environment(gpus: float) -> dict[str, str]:
     given = {name: os.environ[name] for name in _SETTINGS if os.environ.get(name)}
     given |= {name: os.path.abspath(os.environ[name]) for name in _FOLDERS if os.environ.get(name)}
     if not gpus:
-        given.setdefault("JAX_PLATFORMS", "cpu")  # It must not take the GPU of another.
+        given.setdefault("JAX_PLATFORMS", "cpu")  # It must not take the GPU of another task.
     elif gpus < 1:
         given["XLA_PYTHON_CLIENT_MEM_FRACTION"] = f"{_MEMORY_FRACTION * gpus:.3f}"
     return given | {"PYTHONPATH": os.pathsep.join(paths)}
 
 
-def _packed(member: population.Member, cpus: float, gpus: float) -> tuple[dict, str, dict[str, Any]]:
-    """A member as plain values: its config as JSON, its directory and its origin."""
+def _packed(member: Member, cpus: float, gpus: float) -> tuple[dict, str, dict[str, Any]]:
+    """A member as plain values: its config as JSON, its folder and its origin."""
     fields = config_to_json(member.config)
     if not gpus:
         fields["population"]["workers"] = fields["population"]["workers"] or max(1, int(cpus))
@@ -171,41 +171,41 @@ def _packed(member: population.Member, cpus: float, gpus: float) -> tuple[dict, 
 
 
 def _train(packed: list[tuple[dict, str, dict[str, Any]]], data_dir: str | None, folder: str) -> None:
-    """The task: trains the members on the node that it runs on. `folder` is what relative paths are relative to."""
+    """The task: trains the members on its node. Relative paths start at `folder`."""
     node = os.getppid()
     with contextlib.suppress(OSError):
         os.chdir(folder)
-    members = [population.Member(config_from_json(fields), *rest) for fields, *rest in packed]
+    members = [Member(config_from_json(fields), *rest) for fields, *rest in packed]
     if not (sweep := members[0].files.path.parent).is_dir():
         raise UserError(
             f"{sweep} is not there on {platform.node()}: --workdir must be on storage that all nodes share."
         )
     with Listener() as listener, concurrent.futures.ThreadPoolExecutor(1) as pool:
         training = pool.submit(population.train_members, members, data_dir, listener=listener)
-        # Ray imitates a signal; that does not wake a thread that waits without end, as the training does.
+        # Ray imitates a signal, which does not wake a thread that waits without end, as a training does.
         while not training.done():
-            concurrent.futures.wait([training], timeout=_SECONDS_BETWEEN_LOOKS)
+            concurrent.futures.wait([training], timeout=SECONDS_BETWEEN_LOOKS)
             if os.getppid() != node:
-                os._exit(1)  # The node's own process died: Ray is about to run the task elsewhere.
+                os._exit(1)  # The node's own process died: Ray is about to run the task on another node.
         try:
             training.result()
         except Interrupted as error:
-            # If nobody asked for that, the node is about to go: the task is worth another try elsewhere.
+            # If the user did not ask for it, the node is about to go: Ray tries the task on another one.
             raise InterruptedError(str(error)) from None
 
 
 class _Watch:
-    """Tells `progress` what the directories of the members of a task show."""
+    """Reads the folders of a task's members and reports to `progress`; `left` are the members that have not ended."""
 
-    def __init__(self, members: list[population.Member], progress: population.Watcher):
-        self.left, self._progress = list(members), progress  # Those that have not ended.
+    def __init__(self, members: list[Member], progress: Watcher):
+        self.left, self._progress = list(members), progress
         self._epochs = {member.workdir: len(member.files.history()) for member in members}
 
     def look(self) -> int:
-        """Reports the members that have ended; returns the images of the epochs that were recorded meanwhile."""
+        """Reports the members that have ended; returns the images of the epochs recorded since the last look."""
         images = 0
         for member in list(self.left):
-            with contextlib.suppress(UserError):  # A file that went away while it was read.
+            with contextlib.suppress(UserError):  # A file vanished while it was read.
                 if (epochs := len(member.files.history()) - self._epochs[member.workdir]) > 0:
                     self._epochs[member.workdir] += epochs
                     images += epochs * files.read_json(member.files.path / "config.json")["data"]["train"]
@@ -216,7 +216,7 @@ class _Watch:
 
 
 def _end(ray: Any, reference: Any, watch: _Watch) -> None:
-    """Reports what a task that ended leaves: if it failed, so did those of its members that have not ended."""
+    """Reports the members of a task that ended. If it failed, so did those of them that had not ended."""
     try:
         ray.get(reference)
     except ray.exceptions.RayError as error:
@@ -226,12 +226,12 @@ def _end(ray: Any, reference: Any, watch: _Watch) -> None:
     watch.look()
     until = time.monotonic() + _SECONDS_TO_SHOW
     while watch.left and time.monotonic() < until:
-        time.sleep(_SECONDS_BETWEEN_LOOKS)
+        time.sleep(SECONDS_BETWEEN_LOOKS)
         watch.look()
 
 
 def _sentence(error: Exception) -> str:
-    """The error without the traceback of the task."""
+    """The message of an error, on one line and without the traceback of the task."""
     error = getattr(error, "cause", None) or error
     text = " ".join(str(error).split())
     return text if isinstance(error, UserError) else f"{type(error).__name__}: {text}"

@@ -1,6 +1,5 @@
 """Trains the members of a planned sweep, here or on a Ray cluster, and writes its tables."""
 
-import collections
 import shlex
 import sys
 from typing import Any, NamedTuple
@@ -15,7 +14,7 @@ from digits.models import families
 from digits.reports import tables
 from digits.runs import sweep_folder
 from digits.runs.workdir import Workdir
-from digits.sweeps import population
+from digits.sweeps import cluster, population
 from digits.sweeps.plan import Plan, opening_line, write_plan
 from digits.sweeps.progress import Runs
 from digits.training import checks, terminal
@@ -27,8 +26,8 @@ class Launcher(NamedTuple):
 
     Attributes:
       name: "local" or "ray".
-      cpus: ray: the cores that a program asks for, and the runs it trains at a time.
-      gpus: ray: the GPUs that a program asks for.
+      cpus: for ray, the cores that a program asks for, and the number of runs that it trains at a time.
+      gpus: for ray, the GPUs that a program asks for.
     """
 
     name: str = "local"
@@ -82,7 +81,7 @@ def run(plan: Plan, starts: dict[str, Start], data_dir: str | None, command: lis
 
     Args:
       plan: the sweep.
-      starts: what reads the dataset, for every `config.data.name` of its members.
+      starts: the `Start` that reads the dataset, for every `config.data.name` of its members.
       data_dir: the folder with the dataset's files, or None.
       command: the command line that goes on with the sweep, as a list of arguments.
       launcher: where it trains.
@@ -95,8 +94,6 @@ def run(plan: Plan, starts: dict[str, Start], data_dir: str | None, command: lis
       Interrupted: every run was saved.
     """
     if launcher.name == "ray":
-        from digits.sweeps import cluster
-
         cluster.check(launcher.cpus, launcher.gpus)
     examples, programs = check(plan, {name: start.dataset(keep=True) for name, start in starts.items()})
     write_plan(plan)
@@ -117,7 +114,7 @@ def run(plan: Plan, starts: dict[str, Start], data_dir: str | None, command: lis
     try:
         if launcher.name == "ray":
             for start in starts.values():
-                start.arrived()  # This process only waits from now on.
+                start.arrived()  # From now on this process only waits.
             cluster.train_members(members, data_dir, progress, launcher.cpus, launcher.gpus, text)
         else:
             for name, start in starts.items():
@@ -129,9 +126,8 @@ def run(plan: Plan, starts: dict[str, Start], data_dir: str | None, command: lis
     say("\n" + tables.sweep_markdown(sweep))
     names = ("sweep.md", "sweep.csv", "members.csv", "figures/sweep.png")
     say(f"{plan.workdir}: {', '.join(name for name in names if (plan.workdir / name).exists())}")
-    failed = collections.Counter(member.state for member in sweep.members if member.state != "finished")
+    failed = sum(member.state != "finished" for member in sweep.members)
     if failed:
-        how = ", ".join(f"{count} {state}" for state, count in failed.items())
-        runs = f"{failed.total()} of {len(sweep.members)} runs failed ({how})"
+        runs = f"{failed} of {len(sweep.members)} runs failed ({sweep_folder.rest(sweep.members)})"
         print(f"error: {runs}; members.csv says why, the others are complete.", file=sys.stderr)
     return 1 if failed else 0

@@ -1,6 +1,6 @@
-"""Mapped members: each calls the program of a single run, several at a time in threads, spread over the devices.
+"""Trains mapped members: several threads call the program of a single run, each for one member, on all local devices.
 
-Their results have the same bits as single runs on one device.
+The results have the same bits as those of single runs on one device.
 """
 
 import collections
@@ -13,14 +13,12 @@ import jax
 
 from digits.runtime import memory
 from digits.runtime.signals import Interrupted
-from digits.sweeps.members import Company, Member
+from digits.sweeps.members import SECONDS_BETWEEN_LOOKS, Company, Member
 from digits.training.loop import Loop
 from digits.training.program import Shared
 from digits.training.recorder import Outputs
 from digits.training.run import Run, prepare
 from digits.training.startup import Start
-
-_SECONDS_BETWEEN_LOOKS = 1.0  # At the free memory, and for signals.
 
 
 def train(members: Sequence[Member], workers: int, shared: Shared, company: Company) -> None:
@@ -44,8 +42,8 @@ def train(members: Sequence[Member], workers: int, shared: Shared, company: Comp
     with concurrent.futures.ThreadPoolExecutor(count) as pool:
         left = {pool.submit(work, devices[i % len(devices)], by_device[i % len(devices)]) for i in range(count)}
         while left:
-            # Python handles signals in this thread alone; one to a suspended process may wake another thread.
-            done, left = concurrent.futures.wait(left, _SECONDS_BETWEEN_LOOKS)
+            # Only this thread handles signals; one to a suspended process may wake another thread instead.
+            done, left = concurrent.futures.wait(left, SECONDS_BETWEEN_LOOKS)
             for worker in done:
                 worker.result()
 
@@ -61,14 +59,14 @@ def _train_one(member: Member, device: jax.Device, shared: Shared, room: "_Room"
 
 
 class _Room:
-    """The free memory that programs of several threads share."""
+    """The free memory, which the programs of several threads share."""
 
     def __init__(self, company: Company):
         self._company, self._running, self._changed = company, 0, threading.Condition()
 
     @contextlib.contextmanager
     def taken(self, need: int, device: jax.Device) -> Iterator[None]:
-        """Waits until a device has `need` bytes free, or until no other program runs or a signal was heard."""
+        """Waits until a device has `need` bytes free, no other program runs, or a signal was heard."""
         told = False
         with self._changed:
             while self._running and need > (free := memory.free(device)) and not self._company.listener.heard:
@@ -77,7 +75,7 @@ class _Room:
                         f"a run waits for others to end: it needs {memory.mib(need)}, {memory.mib(free)} are free"
                     )
                     told = True
-                self._changed.wait(_SECONDS_BETWEEN_LOOKS)
+                self._changed.wait(SECONDS_BETWEEN_LOOKS)
             self._running += 1
         try:
             yield

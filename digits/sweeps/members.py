@@ -1,4 +1,4 @@
-"""The members of a population, and the report of how each of them ends."""
+"""The members of a population, and the objects that they report to."""
 
 from collections.abc import Iterator
 import contextlib
@@ -13,10 +13,18 @@ from digits.runs.workdir import Workdir
 from digits.runtime.signals import Listener
 from digits.training.startup import Start
 
+SECONDS_BETWEEN_LOOKS = 1.0  # At signals, at free memory, and at the folders of Ray's tasks.
+
 
 @dataclasses.dataclass(frozen=True)
 class Member:
-    """One run of a population: its config, its folder, and where the config came from (see `record.command`)."""
+    """A run that a population trains; a run that is only read is a `sweep_folder.SweptRun`.
+
+    Attributes:
+      config: the config of the run.
+      workdir: the folder of the run.
+      origin: JSON about where the config came from, see `experiment_files.Given`.
+    """
 
     config: ConfigDict
     workdir: str | os.PathLike
@@ -28,48 +36,50 @@ class Member:
 
     @property
     def ended(self) -> bool:
-        """Whether the member is finished, or diverged, as it would again."""
+        """Whether the run is finished or diverged; another try would diverge in the same way."""
         return self.files.result() is not None or (self.files.failure() or {}).get("kind") == "diverged"
 
 
 class Watcher:
-    """Is told, from several threads, how a population goes; this one shows nothing."""
+    """Receives the progress of a population, from several threads. This one ignores it; subclasses show it."""
 
-    moves = False  # Whether to be told of images several times a second.
+    moves = False  # Whether `images` is to be called several times a second.
 
     def say(self, text: str) -> None:
-        """A sentence about the population as a whole."""
+        """Receives a sentence about the population as a whole."""
 
     def images(self, count: int) -> None:
-        """So many images were trained on."""
+        """Receives the number of images that were trained on since the last call."""
 
     def finished(self, member: Member, result: dict[str, Any] | None, failure: dict[str, str] | None) -> None:
-        """A member has its result, or failed."""
+        """Receives the result or the failure of a member."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Company:
-    """Whom the members of a population report to: a watcher, a listener for signals, and the start of the process."""
+    """The objects that all members of a population report to, or ask."""
 
     watcher: Watcher
     listener: Listener
     start: Start
 
     def images(self, count: int) -> None:
-        """So many images of all members were trained on."""
+        """Reports images that any member was trained on."""
         self.start.arrived()
         self.watcher.images(count)
 
     @contextlib.contextmanager
     def failing(self, *members: Member) -> Iterator[None]:
-        """Turns any error within into the failure of these members, except of those that have ended."""
+        """Turns any error within it into the failure of those of these members that have not ended."""
         try:
             yield
         except Exception as error:
             kinds = {Diverged: "diverged", OutOfMemory: "out of memory"}
             message = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
             failure = {"kind": kinds.get(type(error), "error"), "message": message}
-            for member in (member for member in members if not member.ended):
+            for member in members:
+                if member.ended:
+                    continue
                 if not isinstance(error, Busy):  # Another process trains the run, which has not failed.
                     member.files.write_failure(**failure)
                 self.watcher.finished(member, None, failure)

@@ -1,6 +1,6 @@
 """Plans a sweep: the values and the config of every member, and sweep.json. Needs no JAX.
 
-Makes a plan of what `command_line.train` hands over, and writes it to the sweep's folder:
+Makes a plan of a command line that `command_line.train` has read, and writes it to the sweep's folder:
 
     plan = read(given, None, sample=None, sample_seed=0, metric="accuracy")
     write_plan(plan)
@@ -17,6 +17,7 @@ from digits.config.experiment_files import Given, default_workdir
 from digits.config.values import field_type, name_of, to_json, with_values
 from digits.errors import UserError
 from digits.runs import files
+from digits.runs.sweep_folder import REPETITIONS
 from digits.sweeps import points
 
 
@@ -30,7 +31,7 @@ class Plan:
       workdir: the folder of the sweep.
       values: the values of each member, by field.
       configs: the config of each member.
-      metric: "accuracy" or "loss", of the validation set: it orders the points.
+      metric: "accuracy" or "loss": the figure of the validation set that orders the points.
     """
 
     config: ConfigDict
@@ -41,7 +42,7 @@ class Plan:
     metric: str = "accuracy"
 
     def names(self) -> list[str]:
-        """The folders of the members, within the sweep's."""
+        """The names of the members' folders in the sweep's folder."""
         return [name_of(values) for values in self.values]
 
 
@@ -51,7 +52,7 @@ def read(given: Given, workdir: str | None, sample: int | None, sample_seed: int
     Args:
       given: the experiment, its changes, and the texts of `--sweep.FIELD=TEXT`.
       workdir: the folder of the sweep; None for `experiment_files.default_workdir`.
-      sample: how many points are drawn; None makes every combination.
+      sample: the number of points to draw; None makes every combination.
       sample_seed: the seed of the draws.
       metric: see `Plan`.
 
@@ -86,7 +87,7 @@ def _listed(given: Given) -> list[dict[str, Any]] | None:
     sweep, file = getattr(given.module, "sweep", None), given.origin["config_file"]
     if sweep is None:
         return None
-    # A sweep() that depends on the config, overridden or not, takes it.
+    # A sweep() that depends on the config, with its overrides, takes it as its argument.
     try:
         listed = list(sweep(given.config) if inspect.signature(sweep).parameters else sweep())
     except UserError:
@@ -120,7 +121,7 @@ def write_plan(plan: Plan) -> None:
                     f"{plan.workdir} holds a sweep with other {key.replace('_', ' ')} ({before.get(key)!r}, now "
                     f"{content[key]!r}): give another --workdir, or the same."
                 )
-    # Hidden files do not count: a kill while sweep.json was written leaves its temporary one.
+    # Hidden files do not count: a kill while sweep.json is written leaves a temporary one.
     elif plan.workdir.is_dir() and any(not entry.name.startswith(".") for entry in plan.workdir.iterdir()):
         raise UserError(f"--workdir is {plan.workdir}, which holds files but no sweep: name a new or empty folder.")
     try:
@@ -132,22 +133,17 @@ def write_plan(plan: Plan) -> None:
 
 
 def opening_line(plan: Plan, programs: int, finished: int) -> str:
-    """Says in two lines how many points, runs and programs there are, how many are finished before, and where."""
-
-    def count(field: str) -> int:
-        return len({repr(values[field]) for values in plan.values if field in values})
-
-    distinct = {
-        repr({field: value for field, value in values.items() if field not in points.REPETITIONS})
-        for values in plan.values
-    }
-    repeats = [f"{count(field)} {noun}" for field, noun in zip(points.REPETITIONS, ("seeds", "folds")) if count(field)]
-    parts = " x ".join([_many(len(distinct), "point"), *repeats])
+    """Two lines: the numbers of points, runs, epochs, programs and finished runs; and the folder."""
+    distinct = {repr({field: values[field] for field in values if field not in REPETITIONS}) for values in plan.values}
+    parts = [_many(len(distinct), "point")]
+    for field, noun in REPETITIONS.items():
+        if count := len({repr(values[field]) for values in plan.values if field in values}):
+            parts.append(f"{count} {noun}")
     epochs = sorted({config.epochs for config in plan.configs})
     span = f"{epochs[0]} to {epochs[-1]}" if len(epochs) > 1 else f"{epochs[0]}"
     already = f"; {finished} finished before" if finished else ""
     return (
-        f"{plan.origin['config_file']}: {parts} = {len(plan.values)} runs of {span} epochs as "
+        f"{plan.origin['config_file']}: {' x '.join(parts)} = {len(plan.values)} runs of {span} epochs as "
         f"{_many(programs, 'program')}{already}\n{plan.workdir}"
     )
 

@@ -18,8 +18,8 @@ from digits.config.values import convert
 from digits.errors import UserError
 from digits.runs.sweep_folder import REPETITIONS
 
-_MOST = 10_000  # Runs. A sweep of more is a slip of the finger, and planning it would take hours.
-_WIDEST = 1e18  # Below what 64 bits hold.
+_MOST = 10_000  # Runs. A sweep of more is a typing mistake, and planning it would take hours.
+_WIDEST = 1e18  # 64 bits hold it.
 _NUMBER = r"\s*([-+]?[\d.]+(?:[eE][-+]?\d+)?)\s*"
 
 
@@ -36,7 +36,7 @@ class Range:
     high: float
 
     def draw(self, rng: np.random.Generator) -> float | int:
-        """Draws a value, rounded to the four digits that names and tables show."""
+        """Draws a value, rounded to the four digits that folder names and tables show."""
         if self.kind == "int":
             return int(rng.integers(math.ceil(self.low), math.floor(self.high), endpoint=True))
         if self.kind == "log":
@@ -47,7 +47,7 @@ class Range:
 
 
 def parse(field: str, text: str) -> list[str] | Range:
-    """Reads the values of `--sweep.FIELD=TEXT`, each still a text, or a range to draw them from.
+    """Reads the values of `--sweep.FIELD=TEXT`, as texts, or a range to draw them from.
 
     TEXT is a list ("1e-3,3e-3" or "(32,),(64,)"), a range of whole numbers ("0:10" is 0 to 9, "0:10:2" every second of
     them), or a range to draw from ("log(1e-4,1e-1)").
@@ -74,7 +74,7 @@ def parse(field: str, text: str) -> list[str] | Range:
     if match := re.fullmatch(r"\s*(-?\d{1,30}):(-?\d{1,30})(?::(\d{1,30}))?\s*", text):
         step = int(match[3] or 1)
         first, stop = int(match[1]), int(match[2])
-        count = max(0, -(-(stop - first) // step)) if step else 0  # The length of a range has an end.
+        count = max(0, -(-(stop - first) // step)) if step else 0  # `len` of so long a range would overflow.
         _limit(f"--sweep.{field} is {text!r}, which has {count:,} values", count)
         values = list(map(str, range(first, stop, step))) if step else []
     else:
@@ -87,7 +87,7 @@ def parse(field: str, text: str) -> list[str] | Range:
 
 
 def _split(text: str) -> list[str]:
-    """Splits at commas, except at those within brackets, which belong to a value."""
+    """Splits at commas, except within brackets, where they belong to a value."""
     values, depth = [""], 0
     for character in text:
         if character in "([":
@@ -112,7 +112,7 @@ def combine(
     sample: int | None = None,
     sample_seed: int = 0,
 ) -> list[dict[str, Any]]:
-    """The points of a sweep, as values by field: combine({"seed": ["0", "1"]}) is [{"seed": 0}, {"seed": 1}].
+    """Makes the points of a sweep, as values by field: combine({"seed": ["0", "1"]}) is [{"seed": 0}, {"seed": 1}].
 
     Args:
       fields: lists of values, of which every combination makes a point, and ranges, from which values are drawn.
@@ -121,19 +121,17 @@ def combine(
       sample_seed: the seed of the draws.
 
     Raises:
-      UserError: a value is none of its field, points give different fields, or there are too many.
+      UserError: a field does not accept a value, points give different fields, or there are too many points.
     """
     listed = [{field: convert(field, value) for field, value in point.items()} for point in listed]
-    values = {
-        field: given if isinstance(given, Range) else [convert(field, value) for value in given]
-        for field, given in fields.items()
-    }
-    crossed = {
-        field: given
-        for field, given in values.items()
-        if not isinstance(given, Range) and (sample is None or field in REPETITIONS)
-    }
-    drawn = {field: given for field, given in values.items() if field not in crossed}
+    crossed: dict[str, list] = {}
+    drawn: dict[str, list | Range] = {}
+    for field, given in fields.items():
+        values = given if isinstance(given, Range) else [convert(field, value) for value in given]
+        if isinstance(values, Range) or (sample is not None and field not in REPETITIONS):
+            drawn[field] = values
+        else:
+            crossed[field] = values
     if drawn and sample is None:
         field = next(iter(drawn))
         raise UserError(
@@ -146,7 +144,7 @@ def combine(
     draws = _draw(drawn, sample or 1, np.random.default_rng(sample_seed))
     combinations = [dict(zip(crossed, combination)) for combination in itertools.product(*crossed.values())]
     points = [one | draw | rest for one in listed for draw in draws for rest in combinations]
-    # Two draws may give the same point; one run of it is enough.
+    # Two draws may give the same point, which needs one run.
     unique = {tuple(sorted((field, repr(value)) for field, value in point.items())): point for point in points}
     shared = set().union(*points)
     for point in unique.values():
@@ -160,6 +158,6 @@ def _draw(fields: dict[str, list | Range], count: int, rng: np.random.Generator)
 
     def pick(field: str, given: list | Range) -> Any:
         value = given.draw(rng) if isinstance(given, Range) else given[rng.integers(len(given))]
-        return convert(field, value)  # The range may be one of numbers that the field does not take.
+        return convert(field, value)  # The range may hold numbers that the field does not accept.
 
     return [{field: pick(field, given) for field, given in fields.items()} for _ in range(count)]

@@ -11,7 +11,6 @@ import numpy as np
 from digits.analysis import classification
 from digits.analysis.figures import sheet
 from digits.models import summary
-from digits.runs.tensorboard import Events
 from digits.runs.workdir import METRICS, Workdir
 from digits.runtime import environment, processes
 from digits.training import terminal
@@ -55,8 +54,8 @@ class Recorder:
         self._first_step = {"seconds_to_first_step": None, "compile_seconds": None}
         profiled = outputs.profiled and self._writes
         self.profile = Profile(workdir.path / "profile" if profiled else None, self.say)
-        self._events = Events(workdir.path / "tensorboard", config.tensorboard and self._writes)
-        self._events.hyperparameters(config)
+        self._events: Any = None  # A tensorboard.Events, from the first epoch on, if the config wants it.
+        self._events_problem = ""
 
     def say(self, text: str) -> None:
         """Prints a line, if this run speaks."""
@@ -113,7 +112,20 @@ class Recorder:
         self.say(terminal.epoch_line(line, self._config.epochs))
         if self._writes:
             self._workdir.append(line)
-        self._events.metrics(line["epoch"], {name: line[name] for name in METRICS})
+        self._write_events(lambda events: events.metrics(line["epoch"], {name: line[name] for name in METRICS}))
+
+    def _write_events(self, write: Callable[[Any], None]) -> None:
+        """Writes TensorBoard events, if this run does. An error ends only them; `result` says so."""
+        if not (self._config.tensorboard and self._writes) or self._events_problem:
+            return
+        try:
+            if not self._events:
+                from digits.runs.tensorboard import Events  # Takes 0.1 to 0.4 s, after the first step, or is absent.
+
+                self._events = Events(self._workdir.path / "tensorboard", self._config)
+            write(self._events)
+        except Exception as error:
+            self._events_problem = f"{type(error).__name__}: {error}"
 
     def result(
         self, tested: dict[str, Any], examples: Examples, logits: Callable[[np.ndarray], np.ndarray]
@@ -141,9 +153,8 @@ class Recorder:
         if config.tensorboard:
             self._show_test(result, examples, logits)
         self.say(terminal.closing_lines(config, result, self._workdir))
-        self._events.close()
-        if self._events.problem:
-            self.say(f"no TensorBoard events were written ({self._events.problem})")
+        if self._events_problem:
+            self.say(f"no TensorBoard events were written ({self._events_problem})")
         return result
 
     def _show_test(
@@ -152,10 +163,12 @@ class Recorder:
         """Adds the test figures and a picture of the worst mistakes to TensorBoard."""
         epoch, names = result["tested_epoch"], examples.class_names
         images, labels = map(np.asarray, examples.test)
-        self._events.metrics(epoch, {name: result[name] for name in ("test_loss", "test_accuracy")})
+        figures = {name: result[name] for name in ("test_loss", "test_accuracy")}
+        self._write_events(lambda events: events.metrics(epoch, figures))
         if worst := classification.measure(logits(images), labels, names)["mistakes"]:
-            self._events.picture(epoch, "mistakes", lambda: sheet.examples(worst, images, names))
+            self._write_events(lambda events: events.picture(epoch, "mistakes", sheet.examples(worst, images, names)))
 
     def close(self) -> None:
-        """Waits until everything is written."""
-        self._events.close()
+        """Closes the file of TensorBoard events."""
+        if self._events:
+            self._events.close()

@@ -1,9 +1,10 @@
-"""A sweep on a Ray cluster of this machine: the table of a local sweep, also when processes die and the user stops it."""
+"""A sweep on a Ray cluster of this machine gives the table of a local one, also when it is killed or stopped."""
 
 import csv
 import importlib.util
 import os
 import pathlib
+import re
 import signal
 import subprocess
 import sys
@@ -24,8 +25,9 @@ EPOCHS = 20
 # Two programs of two members each, one of which diverges.
 SWEEP = (
     f"--config={ROOT}/configs/quickstart.py", "--config.model.family=dense", "--config.model.blocks=()",
-    "--config.model.block_dropout=0.0", "--config.tensorboard=False", "--config.batch_size=100", f"--config.epochs={EPOCHS}",
-    "--config.optimizer.name=sgd", "--sweep.model.hidden=(16,),(24,)", "--sweep.optimizer.learning_rate=0.03,1e30",
+    "--config.model.block_dropout=0.0", "--config.tensorboard=False", "--config.batch_size=100",
+    f"--config.epochs={EPOCHS}", "--config.optimizer.name=sgd", "--sweep.model.hidden=(16,),(24,)",
+    "--sweep.optimizer.learning_rate=0.03,1e30",
 )  # fmt: skip
 # What `python -m digits.sweep` does, and a look at what it has started.
 SWEEP_WITHOUT_JAX = """
@@ -94,7 +96,9 @@ def test_table_on_ray_is_that_of_a_local_sweep_also_when_a_process_is_killed_and
     assert (local / "sweep.csv").read_bytes() == (ray / "sweep.csv").read_bytes()
 
     def members(folder):
-        rows = csv.DictReader((folder / "members.csv").read_text().replace(str(folder), "").splitlines())
+        text = (folder / "members.csv").read_text().replace(str(folder), "")
+        # The clock decides how many steps a call makes, and so whether the lost sum of losses is inf or already nan.
+        rows = csv.DictReader(re.sub("became (inf|nan)", "became", text).splitlines())
         return [{key: value for key, value in row.items() if key != "seconds"} for row in rows]
 
     assert members(local) == members(ray)

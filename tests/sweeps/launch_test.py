@@ -1,4 +1,4 @@
-"""What is checked of a whole sweep before anything of it is trained; tests/sweep_test.py trains some."""
+"""A whole sweep is checked before any of its runs is trained; tests/sweep_test.py trains some."""
 
 import pytest
 

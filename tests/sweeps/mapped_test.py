@@ -23,7 +23,7 @@ class Saying(Watcher):
 
 def test_a_program_waits_for_room_and_says_so_once(monkeypatch):
     monkeypatch.setattr(memory, "free", lambda device: 2**20)
-    monkeypatch.setattr(mapped, "_SECONDS_BETWEEN_LOOKS", 0.01)
+    monkeypatch.setattr(mapped, "SECONDS_BETWEEN_LOOKS", 0.01)
     watcher, taken = Saying(), threading.Event()
     room, device = mapped._Room(Company(watcher, Listener(), Start("optdigits", None))), jax.devices()[0]
 

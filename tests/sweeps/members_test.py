@@ -1,4 +1,4 @@
-"""Members of a population: when one has ended, and what an error leaves."""
+"""Members of a population: when one has ended, and the failure that an error leaves."""
 
 import pytest
 

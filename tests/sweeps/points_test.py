@@ -1,4 +1,4 @@
-"""Points of a sweep: what is written on the command line, and what becomes of it."""
+"""Points of a sweep, made from the texts of a command line: lists, ranges, draws and their combinations."""
 
 import math
 

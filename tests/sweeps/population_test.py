@@ -19,7 +19,6 @@ import digits
 from digits import models
 from digits.config import numbers as config_numbers
 from digits.config.values import config_to_json, with_values
-from digits.errors import UserError
 from digits.models import families
 from digits.runs import files
 from digits.runs.workdir import Workdir
@@ -356,14 +355,6 @@ def test_fifty_steps_of_a_batched_member_equal_its_own_in_float64(name):
             for a, b in zip(*map(jax.tree.leaves, weights), strict=True):
                 close(a, b[index], 1e-9)
             assert float(one[1].loss.total) == pytest.approx(float(batched[1].loss.total[index]), rel=1e-9)
-
-
-def test_train_takes_values_and_refuses_fields_that_are_none(tiny, tmp_path):
-    tiny.epochs = 1
-    one, two = population.train(tiny, [{"seed": 3}, {"seed": 4}], tmp_path)
-    assert one["seed"] == 3 and two == Workdir(tmp_path / "seed=4").result()
-    with pytest.raises(UserError, match="did you mean optimizer.momentum"):
-        population.train(tiny, [{"optimizer.momentums": 0.5}], tmp_path)
 
 
 def test_members_are_grouped_by_structure_in_the_order_of_the_first(folds, tmp_path):

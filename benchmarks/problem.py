@@ -114,7 +114,6 @@ def prepare(config, data_dir: str | None, folder: pathlib.Path) -> tuple[Problem
     The training split is put into one random order and cut to whole batches, so that no framework has to compile a
     second program for a partial one.
     """
-    from flax import nnx
     import jax
 
     from digits import data, models
@@ -141,5 +140,5 @@ def prepare(config, data_dir: str | None, folder: pathlib.Path) -> tuple[Problem
     classes = len(dataset.class_names)
     content = {"config": config_to_json(config), "classes": classes, "examples": len(order)}
     (folder / "problem.json").write_text(json.dumps(content))
-    model = nnx.eval_shape(lambda: models.build(config.model, classes, jax.random.key(0)))
-    return read(folder), sum(leaf.size for leaf in jax.tree.leaves(families.split(model)[1:]))
+    model = models.outline(config.model, classes)
+    return read(folder), sum(leaf.size for leaf in jax.tree.leaves(families.parts(model)[1:]))

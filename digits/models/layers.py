@@ -39,7 +39,7 @@ class Linear(nnx.Linear):
         self.activation = activation
         self.l2 = l2
 
-    def __call__(self, x: jax.Array) -> jax.Array:
+    def __call__(self, x: jax.Array) -> jax.Array:  # type: ignore[override]
         return ACTIVATIONS[self.activation](super().__call__(x))
 
 
@@ -99,7 +99,7 @@ class Dropout(nnx.Module):
     ) -> jax.Array:
         if key is None:
             return x
-        return dropout.dropout(x, self.rate if rate is None else rate, key, self.bits, shard)
+        return dropout.inverted_dropout(x, self.rate if rate is None else rate, key, self.bits, shard)
 
 
 class BatchNorm(nnx.BatchNorm):
@@ -111,7 +111,9 @@ class BatchNorm(nnx.BatchNorm):
     def __init__(self, width: int, rngs: nnx.Rngs):
         super().__init__(width, momentum=BATCH_NORM_MOMENTUM, epsilon=BATCH_NORM_EPSILON, rngs=rngs)
 
-    def __call__(self, x: jax.Array, key: jax.Array | None, shard: Shard | None = None) -> jax.Array:
+    def __call__(  # type: ignore[override]
+        self, x: jax.Array, key: jax.Array | None, shard: Shard | None = None
+    ) -> jax.Array:
         if key is None or shard is None or shard.devices == 1:
             return super().__call__(x, use_running_average=key is None)
         axes, rows = tuple(range(x.ndim - 1)), shard.real(x)

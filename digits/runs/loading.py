@@ -292,4 +292,4 @@ def _structure(model: str, classes: int) -> tuple[nnx.GraphDef, dict, dict]:
     if fields.get("convolution") == "native" and not native.available():  # It was trained on another machine.
         fields["convolution"] = "auto"
     config = config_from_json(fields)
-    return families.split(nnx.eval_shape(lambda: models.build(config, classes, jax.random.key(0))))
+    return families.parts(models.outline(config, classes))

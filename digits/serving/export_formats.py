@@ -35,16 +35,16 @@ def probabilities(run: loading.Run) -> Callable[["jax.Array"], "jax.Array"]:
     from digits.models import families, inference
 
     config = with_values(run.config, {"model.convolution": "stock"})
-    network = nnx.eval_shape(lambda: models.build(config.model, len(run.class_names), jax.random.key(0)))
-    graphdef, _, _ = families.split(families.for_evaluation(network))
+    network = models.outline(config.model, len(run.class_names))
+    graphdef, _, _ = families.parts(families.for_evaluation(network))
 
     config = with_values(run.config, {"model.convolution": "stock"})
 
     def build():
         return models.build(config.model, len(run.class_names), jax.random.key(0))
 
-    graphdef, _, _ = families.split(families.for_evaluation(nnx.eval_shape(build)))
-    weights = jax.device_get(families.split(families.for_evaluation(run.model))[1:])
+    graphdef, _, _ = families.parts(families.for_evaluation(nnx.eval_shape(build)))
+    weights = jax.device_get(families.parts(families.for_evaluation(run.model))[1:])
     logits = inference.make_predict(graphdef, config.data.normalization)
 
     def predict(images):

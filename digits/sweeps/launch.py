@@ -5,9 +5,6 @@ import shlex
 import sys
 from typing import Any, NamedTuple
 
-from flax import nnx
-import jax
-
 from digits import data, models
 from digits.config import numbers as config_numbers
 from digits.errors import UserError
@@ -60,21 +57,13 @@ def check(plan: Plan, datasets: dict[str, Any]) -> tuple[list[int], int]:
             checks.check_batch(config, counts[key])
             structure = config_numbers.structure(config), counts[key]
             if structure not in checked:
-                _check_size(config, len(dataset.class_names))
+                # Does not start JAX: Ray's processes are forked.
+                families.check_size(models.outline(config.model, len(dataset.class_names)))
                 checked.add(structure)
         except UserError as error:
             raise UserError(f"The point {name} cannot be trained: {error}") from error
         examples.append(counts[key])
     return examples, len(checked)
-
-
-def _check_size(config, classes: int) -> None:
-    """Raises UserError if the network of a config is too large. Does not start JAX: Ray's processes are forked."""
-
-    def build() -> nnx.Module:
-        return models.build(config.model, classes, jax.random.key(0))  # Elsewhere, the key would start JAX.
-
-    families.check_size(nnx.eval_shape(build))
 
 
 def run(plan: Plan, starts: dict[str, Start], data_dir: str | None, command: list[str], launcher: Launcher) -> int:

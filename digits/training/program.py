@@ -55,9 +55,9 @@ class Program:
         self.config, self.devices = config, devices
         self.examples, self._class_count = examples.about["train"], len(examples.class_names)
         self.steps_per_epoch = -(-self.examples // config.batch_size)
-        self.model = nnx.eval_shape(lambda: models.build(config.model, self._class_count, jax.random.key(0)))
+        self.model = models.outline(config.model, self._class_count)
         families.check_size(self.model)
-        graphdef, _, _ = families.split(self.model)
+        graphdef, _, _ = families.parts(self.model)
         train_step = make_train_step(config, graphdef, self.steps_per_epoch)
         self.run_steps = make_run_steps(train_step, self.examples, config.batch_size, devices.count)
         self._evaluate = inference.make_evaluate(
@@ -115,7 +115,7 @@ class Program:
         params, stats = (
             (state.params, state.stats) if not self.devices.devices else jax.device_get((state.params, state.stats))
         )
-        model = nnx.merge(families.split(self.model)[0], params, stats)
+        model = nnx.merge(families.parts(self.model)[0], params, stats)
         return inference.logits(families.for_evaluation(model), self.config.data.normalization, images)
 
     def learning_rate(self, state: TrainState) -> float:

@@ -130,7 +130,7 @@ def make_train_step(config: ConfigDict, graphdef: nnx.GraphDef, steps_per_epoch:
             logits = model(images, stream(state.seed, "dropout", state.step), numbers.layers, shard)
             losses = cross_entropy(logits, labels, numbers.label_smoothing)
             loss = shard.mean(losses) + families.penalty(model, numbers.layers) / shard.devices
-            return loss, (logits, families.split(model)[2])
+            return loss, (logits, families.parts(model)[2])
 
         (loss, (logits, stats)), grads = jax.value_and_grad(loss_fn, has_aux=True)(state.params)
         correct = shard.real(logits.argmax(-1) == labels).sum(dtype=jnp.int32)
@@ -229,7 +229,7 @@ def numbers_of(config: ConfigDict) -> StartNumbers:
 def init_state(config: ConfigDict, classes: int, start: StartNumbers | None = None) -> TrainState:
     """The state before the first step. `start` may be of another config with the same structure."""
     start = jax.tree.map(jnp.asarray, start or numbers_of(config))
-    _, params, stats = families.split(models.build(config.model, classes, stream(start.seed, "params")))
+    _, params, stats = families.parts(models.build(config.model, classes, stream(start.seed, "params")))
     tx = optimizer.build(config.optimizer, start.numbers.optimizer)
     return TrainState(
         step=jnp.zeros((), jnp.int32), params=params, stats=stats, opt_state=tx.init(params), **start._asdict()

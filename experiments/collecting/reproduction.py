@@ -9,7 +9,6 @@ import os
 import pathlib
 from typing import Any
 
-from flax import nnx
 import jax
 from ml_collections import ConfigDict, FrozenConfigDict
 
@@ -214,7 +213,7 @@ def _work(config: ConfigDict) -> float:
 @functools.cache
 def _multiplications(model: FrozenConfigDict) -> float:
     """The multiplications for one image: every weight is used once for each place of its layer's output."""
-    layers = summary.describe(nnx.eval_shape(lambda: models.build(model, 10, jax.random.key(0))))
+    layers = summary.describe(models.outline(model, 10))
     return float(sum(layer.trainable * math.prod(layer.output[:-1]) for layer in layers))
 
 

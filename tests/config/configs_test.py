@@ -5,7 +5,6 @@ import json
 import pathlib
 import re
 
-from flax import nnx
 import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
@@ -62,8 +61,8 @@ def load(name):
 
 
 def counts(config):
-    model = nnx.eval_shape(lambda: models.build(config.model, 10, jax.random.key(0)))
-    trained, rest = (sum(a.size for a in jax.tree.leaves(tree)) for tree in families.split(model)[1:])
+    model = models.outline(config.model, 10)
+    trained, rest = (sum(a.size for a in jax.tree.leaves(tree)) for tree in families.parts(model)[1:])
     return trained + rest, trained
 
 
@@ -119,12 +118,12 @@ def test_one_step_changes_every_parameter_and_gives_a_finite_loss(name):
     config.model.hidden = tuple(4 for _ in config.model.hidden)
     config.model.blocks = tuple(tuple(2 for _ in block) for block in config.model.blocks)
     checks.check(config)
-    model = nnx.eval_shape(lambda: models.build(config.model, 10, jax.random.key(0)))
+    model = models.outline(config.model, 10)
     state = step.init_state(config, 10)
     images = jnp.asarray(np.random.default_rng(0).integers(0, 256, (4, 28, 28)), jnp.uint8)
     # Each is compiled to take a single step: optimising it would take longer.
     take_step = jax.jit(
-        step.make_train_step(config, families.split(model)[0], steps_per_epoch=10),
+        step.make_train_step(config, families.parts(model)[0], steps_per_epoch=10),
         compiler_options={"xla_backend_optimization_level": 0},
     )
     after, metrics = take_step(state, (images, jnp.array([0, 3, 7, 9])))

@@ -96,7 +96,7 @@ def check(config: ConfigDict) -> None:
 def built(config: ConfigDict) -> tuple[program.Program, Callable]:
     """The abstract program of a config's structure, and its step."""
     abstract = program.Program(config, ABOUT)
-    graphdef, params, _ = families.split(abstract.model)
+    graphdef, params, _ = families.parts(abstract.model)
     # Refused, or small enough for a laptop: a slip of the finger makes no network of terabytes.
     assert sum(math.prod(array.shape) for array in jax.tree.leaves(params)) <= 2**28
     return abstract, step.make_train_step(config, graphdef, abstract.steps_per_epoch)

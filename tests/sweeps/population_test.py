@@ -8,7 +8,6 @@ import subprocess
 import sys
 import threading
 
-from flax import nnx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -79,7 +78,7 @@ def members(config, folder, values=VALUES, **forced):
 
 def arrays(workdir, which="latest"):
     run = digits.load(workdir, which)
-    return jax.tree.leaves(families.split(run.model)[1:])
+    return jax.tree.leaves(families.parts(run.model)[1:])
 
 
 def close(a, b, tolerance=1e-5):
@@ -324,7 +323,7 @@ def test_fifty_steps_of_a_batched_member_equal_its_own_in_float64(name):
     rng = np.random.default_rng(0)
     images, labels = rng.integers(0, 256, (200, 28, 28)).astype(np.uint8), rng.integers(0, 10, 200).astype(np.uint8)
     with jax.enable_x64(True):
-        graphdef = families.split(nnx.eval_shape(lambda: models.build(config.model, 10, jax.random.key(0))))[0]
+        graphdef = families.parts(models.outline(config.model, 10))[0]
         run = step.make_run_steps(step.make_train_step(config, graphdef, 50), 200, 4)
 
         def as_float64(a):

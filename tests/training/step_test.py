@@ -1,6 +1,5 @@
 """The engine: streams, shuffling, and the compiled epoch against the same steps taken one by one."""
 
-from flax import nnx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -36,8 +35,8 @@ def test_the_compiled_epoch_takes_every_step_once_with_the_partial_batch(tiny, e
     dataset = data.load("optdigits")
     images, labels = jnp.asarray(dataset.train_images[:examples]), jnp.asarray(dataset.train_labels[:examples])
     steps = -(-examples // batch)
-    model = nnx.eval_shape(lambda: models.build(tiny.model, 10, jax.random.key(0)))
-    train_step = step.make_train_step(tiny, families.split(model)[0], steps)
+    model = models.outline(tiny.model, 10)
+    train_step = step.make_train_step(tiny, families.parts(model)[0], steps)
     run = jax.jit(step.make_run_steps(train_step, examples, batch))
     start = step.init_state(tiny, 10), step.TrainMetrics.empty()
     order = step.shuffled(np.int32(0), 1, examples)

@@ -5,6 +5,7 @@ fewer products by minimal filtering along the rows of the image, the algorithm o
 than XLA's own convolutions it is: benchmarks/README.md.
 """
 
+from collections.abc import Callable
 import functools
 
 import jax
@@ -147,7 +148,7 @@ def _backward(pads, saved, g):
     flipped = kernel[::-1, ::-1].swapaxes(2, 3)
     x_gradient = _correlate(_pad(g, size - 1 - pads[0], size - 1 - pads[1]), flipped)
     # Weight gradient: patches^T g. The patches are built again; keeping them would cost K*K times the memory of x.
-    one = _filter_rows_gradient if _is_filtered(kernel.shape) else _multiply_patches_gradient
+    one: Callable[..., jax.Array] = _filter_rows_gradient if _is_filtered(kernel.shape) else _multiply_patches_gradient
     padded = _pad(x, *pads)
     chunk = _chunk(padded, size)
 

@@ -120,9 +120,9 @@ def prepare(config, data_dir: str | None, folder: pathlib.Path) -> tuple[Problem
     from digits.data import transforms
     from digits.errors import require
     from digits.models import families
-    from digits.training import checks
+    from digits.training import train
 
-    checks.check(config)
+    train.check(config)
     dataset = data.load(config.data.name, data_dir)
     (images, labels), (test_images, test_labels) = (data.split(dataset, config.data).train, dataset.arrays[2:])
     require(config.batch_size <= len(labels), "batch_size", config.batch_size, f"at most {len(labels):,}")

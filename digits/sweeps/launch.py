@@ -15,7 +15,7 @@ from digits.runs.workdir import Workdir
 from digits.sweeps import population
 from digits.sweeps.plan import Plan, opening_line, write_plan
 from digits.sweeps.progress import Runs
-from digits.training import checks, terminal
+from digits.training import program, terminal, train
 from digits.training.startup import Start
 
 
@@ -49,12 +49,12 @@ def check(plan: Plan, datasets: dict[str, Any]) -> tuple[list[int], int]:
     counts, checked, examples = {}, set(), []
     for name, config in zip(plan.names(), plan.configs, strict=True):
         try:
-            checks.check(config)
+            train.check(config)
             Workdir(plan.workdir / name).check(config)
             dataset, key = datasets[config.data.name], config.data.to_json()
             if key not in counts:
                 counts[key] = len(data.indices(dataset, config.data)[0])
-            checks.check_batch(config, counts[key])
+            program.check_batch(config, counts[key])
             structure = config_numbers.structure(config), counts[key]
             if structure not in checked:
                 # Does not start JAX: Ray's processes are forked.
@@ -93,7 +93,7 @@ def run(plan: Plan, starts: dict[str, Start], data_dir: str | None, command: lis
         population.Member(config, plan.workdir / name, plan.origin | {"overrides": plan.origin["overrides"] | values})
         for name, config, values in zip(plan.names(), plan.configs, plan.values, strict=True)
     ]
-    say = terminal.Terminal().say
+    say = terminal.say
     say(tables.headline(sweep_folder.read_sweep(plan.workdir)))
     say(opening_line(plan, programs, sum(member.files.result() is not None for member in members)))
     left = [

@@ -16,7 +16,7 @@ from digits.training.startup import Start
 
 @dataclasses.dataclass(frozen=True)
 class Member:
-    """One run of a population: its config, its folder, and where the config came from (see `record.command`)."""
+    """One run of a population: its config, its folder, and where the config came from (see `resuming_command`)."""
 
     config: ConfigDict
     workdir: str | os.PathLike

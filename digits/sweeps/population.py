@@ -29,9 +29,9 @@ from digits.runtime.environment import prepare_jax
 from digits.runtime.signals import Interrupted, Listener
 from digits.sweeps import batched, mapped
 from digits.sweeps.members import Company, Member, Watcher
-from digits.training.checks import check
 from digits.training.program import Shared
 from digits.training.startup import Start
+from digits.training.train import check
 
 # On a CPU of two cores, mapped trains dense networks 1.3 times and CNNs 1.5 to 1.9 times as fast as batched, because
 # two programs keep two cores busier than one does (benchmarks/README.md). On accelerators, which small networks leave

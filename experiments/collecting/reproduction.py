@@ -21,7 +21,7 @@ from digits.runtime import environment
 from digits.runtime.signals import Interrupted, Listener
 from digits.sweeps import population
 from digits.sweeps.progress import Runs, duration
-from digits.training import checks, startup
+from digits.training import startup, train
 from experiments.collecting import collected
 from experiments.judging.study import Arm, Study
 
@@ -119,7 +119,7 @@ class Reproduction:
         """
         populations = {name: members for name in self.arms if name in names and (members := self.population(name))}
         for member in (member for members in populations.values() for member in members):
-            checks.check(member.config)
+            train.check(member.config)
             member.files.check(member.config)
         sources = {self.configs[name].data.name for name in populations}
         starts, failures = {source: startup.Start(source, data_dir) for source in sources}, []

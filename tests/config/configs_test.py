@@ -13,7 +13,7 @@ import pytest
 
 from digits import models
 from digits.models import families
-from digits.training import checks, step
+from digits.training import step, train
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 NAMES = sorted(path.stem for path in (ROOT / "configs").glob("*.py") if path.stem not in ("__init__", "base"))
@@ -91,7 +91,7 @@ def test_config_is_locked_valid_and_documents_itself(name):
     assert isinstance(config, ConfigDict) and config.is_locked
     with pytest.raises(AttributeError):
         config.model.hiden = 3
-    checks.check(config)
+    train.check(config)
     text = (ROOT / "configs" / f"{name}.py").read_text()
     assert f"python -m digits.main --config=configs/{name}.py" in text.split('"""')[1]
 
@@ -117,7 +117,7 @@ def test_one_step_changes_every_parameter_and_gives_a_finite_loss(name):
     # Narrow layers keep the compilation short; the structure is the experiment's.
     config.model.hidden = tuple(4 for _ in config.model.hidden)
     config.model.blocks = tuple(tuple(2 for _ in block) for block in config.model.blocks)
-    checks.check(config)
+    train.check(config)
     model = models.outline(config.model, 10)
     state = step.init_state(config, 10)
     images = jnp.asarray(np.random.default_rng(0).integers(0, 256, (4, 28, 28)), jnp.uint8)

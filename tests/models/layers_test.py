@@ -1,5 +1,6 @@
 """The layers by themselves; tests/parity/ compares them with Keras."""
 
+from flax import nnx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,6 +8,11 @@ import pytest
 
 from configs import base
 from digits.models import layers
+
+
+@pytest.fixture
+def rngs():
+    return nnx.Rngs(params=jax.random.key(0))
 
 
 def normal(*shape):
@@ -40,8 +46,3 @@ def test_dropout_and_batch_norm_need_a_key_to_train(rngs):
     trained = layers.apply_layer(norm, x, key)
     np.testing.assert_allclose(trained.mean(0), 0, atol=1e-5)
     np.testing.assert_allclose(norm.mean[...], (1 - layers.BATCH_NORM_MOMENTUM) * x.mean(0), rtol=1e-4)
-
-
-@pytest.fixture
-def rngs():
-    return layers.nnx.Rngs(params=jax.random.key(0))

@@ -83,16 +83,6 @@ def test_steps_are_lost_from_the_first_loss_on_that_is_not_finite(bad):
         assert int(totals.steps_lost.compute()) == lost
 
 
-def test_saved_totals_come_back():
-    totals = step.TrainMetrics.empty().merge(of_step(0.75, 3, 4))
-    saved = step.totals_to_save(totals)
-    assert {name: value.item() for name, value in saved.items()} == {"loss": 3.0, "correct": 3, "count": 4}
-    again = step.totals_from_saved(saved)
-    assert jax.tree.structure(again) == jax.tree.structure(totals)
-    np.testing.assert_array_equal(again.compute()["loss"], totals.compute()["loss"])
-    assert int(again.merge(of_step(0.75, 3, 4)).accuracy.total) == 6
-
-
 def test_deterministic_operations_are_asked_for_on_a_gpu_alone(monkeypatch):
     """Also where an option that only makes it faster is not known; XLA here knows the one that is needed."""
     asked = []

@@ -102,7 +102,7 @@ def test_block_equals_stock(size, padding, shape, activation, window):
 @needs_compiler
 def test_random_shapes_equal_stock():
     rng = np.random.default_rng(0)
-    for seed in range(12):
+    for _ in range(12):
         size = int(rng.choice([2, 3, 5, 7]))
         sides = rng.integers(size + 2, 24, 2)
         given = arrays(

@@ -32,7 +32,7 @@ BATCH_NORM_EPSILON = 1e-3
 
 
 class Linear(nnx.Linear):
-    """A dense layer with its activation. `l2` is the factor of its L2 penalty (see `penalty`); None: it has none."""
+    """A dense layer with its activation. `l2` is the factor of its L2 penalty (`families.penalty`), None without."""
 
     def __init__(self, inputs: int, width: int, activation: str, init: str, l2: float | None, rngs: nnx.Rngs):
         super().__init__(inputs, width, kernel_init=INITIALIZERS[init](), rngs=rngs)
@@ -71,7 +71,7 @@ class ConvBlock(nnx.Module):
 
 
 class MaxPool(nnx.Module):
-    """Max pooling that does not follow a convolution directly, because BatchNorm comes between them."""
+    """Max pooling by itself, where BatchNorm stands between it and the convolution."""
 
     def __init__(self, window: int, implementation: str):
         self.window, self.implementation = window, implementation
@@ -86,7 +86,7 @@ class Flatten(nnx.Module):
 
 
 class Dropout(nnx.Module):
-    """Inverted dropout with the probability `rate`; a call with a `rate` of its own uses that instead.
+    """Inverted dropout with the probability `rate`, or with the rate that a call gives.
 
     Both rates must need the same number of random bits, which is part of the compiled program.
     """
@@ -103,9 +103,9 @@ class Dropout(nnx.Module):
 
 
 class BatchNorm(nnx.BatchNorm):
-    """BatchNorm with Keras's constants and the statistics of the whole batch, also where several devices share it.
+    """BatchNorm with Keras's constants, and with the statistics of the whole batch if several devices share it.
 
-    `nnx.BatchNorm` itself would take the mean of the devices' statistics.
+    `nnx.BatchNorm` would average the devices' statistics instead.
     """
 
     def __init__(self, width: int, rngs: nnx.Rngs):
@@ -132,7 +132,7 @@ def apply_layer(
     number: Number | None = None,
     shard: Shard | None = None,
 ) -> jax.Array:
-    """Applies one layer of a network; `number` takes the place of its own dropout rate."""
+    """Applies one layer of a network; a given `number` replaces its dropout rate."""
     if isinstance(layer, BatchNorm):
         return layer(x, key, shard)
     if isinstance(layer, Dropout):

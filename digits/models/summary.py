@@ -1,4 +1,4 @@
-"""The table of a network's layers with their output shapes and numbers of parameters. The network may be abstract."""
+"""The table of a network's layers with their output shapes and parameters. An outline of a network is enough."""
 
 from collections.abc import Callable, Sequence
 import functools
@@ -24,7 +24,7 @@ class Layer(NamedTuple):
 
 
 def describe(model: Network) -> list[Layer]:
-    """Describes every layer of a network, which may be abstract. The pooling of a block has a row of its own."""
+    """Describes every layer of a network or an outline. The pooling of a block has a row of its own."""
     graphdef, *arrays = families.parts(model)
 
     def outputs(arrays, x):

@@ -1,9 +1,9 @@
 """Compiled convolutions for the CPU: builds `convolution.cc` with the machine's C++ compiler and calls it through XLA.
 
 XLA's CPU backend has no convolution gradients that are fast inside a compiled loop, and its matrix products reach half
-of the processor's peak on the shapes of these networks. The first use builds the library, which takes some seconds, and
-keeps it in the user's cache folder. Without a compiler `problem` gives the reason, and the other implementations serve.
-The compiler is CXX of the environment, or the first of g++, clang++ and c++.
+of the processor's peak on the shapes of these networks. The first use builds the libraries, which takes some seconds,
+and keeps them in the user's cache folder. If it cannot, `problem` returns the reason, and convolution.py takes another
+implementation. The compiler is CXX of the environment, or the first of g++, clang++ and c++.
 
 Kernels of 2, 3, 5 and 7 pixels are applied by minimal filtering (Winograd 1980; Lavin and Gray 2015, arXiv:1509.09308)
 along the rows of the image alone: F(4,2), F(4,3), F(4,5) and F(2,7) need 1.6, 2, 2.5 and 1.75 times fewer

@@ -26,7 +26,7 @@ _FAST_TO_COMPILE = "--xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codeg
 # An XLA that does not know an option ends the process.
 if importlib.metadata.version("jaxlib").startswith("0.10.") and _FAST_TO_COMPILE not in os.environ.get("XLA_FLAGS", ""):
     os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {_FAST_TO_COMPILE}".strip()
-OPTIMIZED = ("augment", "benchmarks", "inference", "layers", "native", "optimizer", "products")
+OPTIMIZED = ("benchmarks", "convolution", "dropout", "inference", "native", "optimizer", "products", "transforms")
 
 
 def pytest_configure(config):
@@ -46,9 +46,9 @@ def pytest_unconfigure(config):
 
 # The files that take longest, first: at the end, one of two processes would wait for the other's last long one.
 LONGEST = (
-    "population", "networks", "sweep", "native", "faults", "cluster", "processes", "parallel", "train", "checkpoints",
-    "products", "config_properties", "main", "predict", "exporting", "benchmarks", "configs", "evaluation", "colab",
-    "sources", "demo_server", "layers", "models", "step", "inference",
+    "population", "networks", "sweep", "native", "faults", "cluster", "processes", "devices", "train", "checkpoints",
+    "products", "properties", "main", "predict", "exporting", "benchmarks", "configs", "evaluation", "colab",
+    "sources", "demo_server", "convolution", "families", "step", "inference",
 )  # fmt: skip
 
 

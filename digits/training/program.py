@@ -17,18 +17,8 @@ from digits.config import numbers as config_numbers
 from digits.errors import require
 from digits.models import families, inference
 from digits.runtime.devices import Devices
-from digits.training import optimizer
-from digits.training.step import (
-    TrainMetrics,
-    TrainState,
-    compile_steps,
-    compiler_options,
-    init_state,
-    make_run_steps,
-    make_train_step,
-    numbers_of,
-    shuffled,
-)
+from digits.training import optimizer, step
+from digits.training.step import TrainMetrics, TrainState, numbers_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,19 +57,19 @@ class Program:
         self.model = models.outline(config.model, classes)
         families.check_size(self.model)
         graphdef, _, _ = families.parts(self.model)
-        train_step = make_train_step(config, graphdef, self.steps_per_epoch)
-        self.run_steps = make_run_steps(train_step, self.examples, config.batch_size, devices.count)
+        train_step = step.make_train_step(config, graphdef, self.steps_per_epoch)
+        self.run_steps = step.make_run_steps(train_step, self.examples, config.batch_size, devices.count)
         self._evaluate = inference.make_evaluate(
-            graphdef, config.data.normalization, config.eval_batch_size, devices, compiler_options(config)
+            graphdef, config.data.normalization, config.eval_batch_size, devices, step.compiler_options(config)
         )
         self._learning_rate = devices.jit(self._last_rate)
 
         def init(start):
-            return init_state(config, classes, start), TrainMetrics.empty()
+            return step.init_state(config, classes, start), TrainMetrics.empty()
 
         self._init: jax.stages.Traced | jax.stages.Compiled = devices.jit(init).trace(numbers_of(config))
         self.shapes = self._init.out_info
-        self._shuffled = devices.jit(shuffled, static_argnums=2) if devices.devices else shuffled
+        self._shuffled = devices.jit(step.shuffled, static_argnums=2) if devices.devices else step.shuffled
         self._compiled: concurrent.futures.Future | None = None
         self._lock = threading.Lock()
 
@@ -97,7 +87,7 @@ class Program:
             run = self.devices.jit(self.devices.each(self.run_steps), donate_argnums=(0, 1))
             lowered = run.lower(state, totals, examples.train, order, zero, zero)
             thread = concurrent.futures.ThreadPoolExecutor(1)
-            self._compiled = thread.submit(compile_steps, lowered, self.config)
+            self._compiled = thread.submit(step.compile_steps, lowered, self.config)
             thread.shutdown(wait=False)
 
     @property
@@ -132,9 +122,9 @@ class Program:
         """The learning rate of the last step."""
         return float(self._learning_rate(state.step, state.learning_rate, state.numbers.schedule))
 
-    def _last_rate(self, step, base, numbers):
+    def _last_rate(self, steps, base, numbers):
         name, epochs = self.config.schedule.name, self.config.epochs
-        return optimizer.learning_rate(name, numbers, epochs, self.steps_per_epoch)(step - 1, base)
+        return optimizer.learning_rate(name, numbers, epochs, self.steps_per_epoch)(steps - 1, base)
 
 
 class Shared:

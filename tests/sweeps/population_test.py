@@ -44,8 +44,7 @@ def code_for_users():
     option = "xla_cpu_use_fusion_emitters"
     given = {option: True} if option in os.environ.get("XLA_FLAGS", "") else {}  # Another XLA may not know it.
     with pytest.MonkeyPatch.context() as patch:
-        for module in ("step", "program"):
-            patch.setattr(f"digits.{module}.compiler_options", lambda config: given)
+        patch.setattr(step, "compiler_options", lambda config: given)
         yield
 
 
@@ -155,7 +154,7 @@ def test_members_equal_their_single_runs(folds, single, tmp_path, sharing):
 def test_mapped_members_share_one_program(folds, tmp_path, monkeypatch):
     compiled = []
     compile_steps = step.compile_steps
-    monkeypatch.setattr("digits.training.program.compile_steps", lambda *a: compiled.append(1) or compile_steps(*a))
+    monkeypatch.setattr(step, "compile_steps", lambda *a: compiled.append(1) or compile_steps(*a))
     population.train_members(members(folds, tmp_path, sharing="mapped", workers=2))
     assert len(compiled) == 1
 

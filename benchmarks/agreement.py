@@ -10,7 +10,6 @@ import sys
 import time
 from typing import Any
 
-from flax import nnx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -27,7 +26,7 @@ def train(config, splits, test, classes: int) -> dict[str, float]:
 
     Every step is a call of its own: inside a loop, XLA's convolution gradients take many times as long.
     """
-    graphdef = families.split(nnx.eval_shape(lambda: models.build(config.model, classes, jax.random.key(0))))[0]
+    graphdef = families.parts(models.outline(config.model, classes))[0]
     examples, size = len(splits.train[1]), config.batch_size
     one = jax.jit(make_train_step(config, graphdef, -(-examples // size)), donate_argnums=0)
     images, labels = jax.device_put(splits.train)

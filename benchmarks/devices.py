@@ -53,7 +53,6 @@ def train(config, images, labels, devices: int, dtype: Any, epochs: int = 1) -> 
 
     The weights at the start are float32's, whatever `dtype` is.
     """
-    from flax import nnx
     import jax
     import jax.numpy as jnp
     import numpy as np
@@ -64,7 +63,7 @@ def train(config, images, labels, devices: int, dtype: Any, epochs: int = 1) -> 
     from digits.training import step
 
     devices = Devices.of(jax.devices()[:devices])
-    graphdef = families.split(nnx.eval_shape(lambda: models.build(config.model, 10, jax.random.key(0))))[0]
+    graphdef = families.parts(models.outline(config.model, 10))[0]
     steps = -(-len(labels) // config.batch_size)
     run_steps = step.make_run_steps(
         step.make_train_step(config, graphdef, steps), len(labels), config.batch_size, devices.count

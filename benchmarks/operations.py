@@ -18,7 +18,6 @@ from typing import Any
 from unittest import mock
 
 from absl import flags
-from flax import nnx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -51,7 +50,7 @@ def prepare(way: str, config, dataset) -> Callable[[int], None]:
     config.model.convolution = {"dot": "dot", "stock call": "stock"}.get(way, "native")
     classes, size, examples = len(dataset.class_names), config.batch_size, len(dataset.train_labels)
     steps = examples // size
-    graphdef = families.split(nnx.eval_shape(lambda: models.build(config.model, classes, jax.random.key(0))))[0]
+    graphdef = families.parts(models.outline(config.model, classes))[0]
     train_step = step.make_train_step(config, graphdef, steps)
     run_steps = step.make_run_steps(train_step, examples, size)
 
@@ -67,7 +66,8 @@ def prepare(way: str, config, dataset) -> Callable[[int], None]:
     zero = np.int32(0)
     by_call = way == "stock call"
     function, bounds = (one_step, (zero,)) if by_call else (run_steps, (zero, zero))
-    with mock.patch.object(dropout, "dropout", dropout_by_bernoulli if way == "bernoulli" else dropout.dropout):
+    inverted = dropout_by_bernoulli if way == "bernoulli" else dropout.inverted_dropout
+    with mock.patch.object(dropout, "inverted_dropout", inverted):
         compiled = step.compile_steps(jax.jit(function, donate_argnums=(0, 1)).lower(*carry, *given, *bounds), config)
 
     def train(count: int) -> None:

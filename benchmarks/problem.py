@@ -114,16 +114,15 @@ def prepare(config, data_dir: str | None, folder: pathlib.Path) -> tuple[Problem
     The training split is put into one random order and cut to whole batches, so that no framework has to compile a
     second program for a partial one.
     """
-    from flax import nnx
     import jax
 
     from digits import data, models
     from digits.data import transforms
     from digits.errors import require
     from digits.models import families
-    from digits.training import checks
+    from digits.training import train
 
-    checks.check(config)
+    train.check(config)
     dataset = data.load(config.data.name, data_dir)
     (images, labels), (test_images, test_labels) = (data.split(dataset, config.data).train, dataset.arrays[2:])
     require(config.batch_size <= len(labels), "batch_size", config.batch_size, f"at most {len(labels):,}")
@@ -141,5 +140,5 @@ def prepare(config, data_dir: str | None, folder: pathlib.Path) -> tuple[Problem
     classes = len(dataset.class_names)
     content = {"config": config_to_json(config), "classes": classes, "examples": len(order)}
     (folder / "problem.json").write_text(json.dumps(content))
-    model = nnx.eval_shape(lambda: models.build(config.model, classes, jax.random.key(0)))
-    return read(folder), sum(leaf.size for leaf in jax.tree.leaves(families.split(model)[1:]))
+    model = models.outline(config.model, classes)
+    return read(folder), sum(leaf.size for leaf in jax.tree.leaves(families.parts(model)[1:]))

@@ -38,17 +38,16 @@ def resolved(name, *overrides):
 
 @pytest.mark.parametrize("name", CONFIGS)
 def test_layers_are_those_of_digits_in_their_order(name):
-    from flax import nnx
     import jax
 
     config, layers = resolved(name)
     config.model.convolution = "stock"  # The compiled ones would have to be compiled.
-    model = nnx.eval_shape(lambda: models.build(config.model, 10, jax.random.key(0)))
+    model = models.outline(config.model, 10)
     pools = [window for n in model.names if (window := getattr(getattr(model, n), "window", 0))]
     names = [row.name for row in summary.describe(model)]
     kinds = [n.rsplit("_", 1)[0] for n in names if not (n.startswith("max_pool") and pools.pop(0) == 1)]
     assert [layer.kind for layer in layers] == kinds
-    count = sum(leaf.size for leaf in jax.tree.leaves(families.split(model)[1:]))
+    count = sum(leaf.size for leaf in jax.tree.leaves(families.parts(model)[1:]))
     assert network.parameters(layers) == count
     l2 = [getattr(model, n).l2 for n in model.names if n.startswith("dense")]
     assert [layer.l2 for layer in layers if layer.kind == "dense"] == [one or 0.0 for one in l2]

@@ -16,7 +16,7 @@ import pytest
 
 from digits.errors import UserError
 from digits.sweeps import points
-from digits.training import checks
+from digits.training import train
 from tests.conftest import ROOT
 
 pytestmark = pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarning")  # ml_collections calls it.
@@ -125,7 +125,7 @@ def in_config(given):
         trained = [flag for flag in known if flag.startswith("--config.")]
         for index in range(max(map(len, ends.values()), default=1)):
             point = [f"--config.{field}={several[index % len(several)]}" for field, several in ends.items()]
-            checks.check(read(file, trained + point))
+            train.check(read(file, trained + point))
     except (UserError, AttributeError, flags.Error) as error:
         yield str(error)
 

@@ -11,7 +11,6 @@ import jax
 jax.config.update("jax_num_cpu_devices", 8)
 jax.config.update("jax_enable_x64", True)
 
-from flax import nnx  # noqa: E402
 import jax.numpy as jnp  # noqa: E402
 import numpy as np  # noqa: E402
 
@@ -59,7 +58,7 @@ def main():
         kind = jnp.float64 if exact else jnp.float32
         transforms.normalize = lambda x, how, kind=kind: normalize(x, how).astype(kind)
         config = with_values(base.get_config(), values)
-        graphdef = families.split(nnx.eval_shape(lambda c=config: models.build(c.model, 10, jax.random.key(0))))[0]
+        graphdef = families.parts(models.outline(config.model, 10))[0]
         steps = -(-EXAMPLES // config.batch_size)
         train_step = step.make_train_step(config, graphdef, steps)
         state, totals = jax.device_get((step.init_state(config, 10), step.TrainMetrics.empty()))

@@ -10,7 +10,7 @@ import pytest
 
 from configs import dense_32_32, simple_cnn
 from digits.config.values import convert, with_values
-from digits.training import checks, train
+from digits.training import train
 from tests.conftest import ROOT
 
 TEXT = (ROOT / "README.md").read_text()
@@ -37,7 +37,7 @@ def test_every_flag_gives_a_config_that_can_be_trained(span):
     config = simple_cnn.get_config()
     given = dict(flag.removeprefix("--config.").split("=", 1) for flag in shlex.split(span))
     values = {field: convert(field, text) for field, text in given.items()}
-    checks.check(with_values(config, values))
+    train.check(with_values(config, values))
 
 
 @pytest.mark.mnist

@@ -1,6 +1,5 @@
 """The project's own engine: uint8 data on the device, many steps as one compiled loop, the compilation cache."""
 
-from flax import nnx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -27,8 +26,8 @@ class Contestant:
             jax.config.update("jax_compilation_cache_dir", str(machine.cache_dir() / "xla"))
             jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
         self.problem, self.device = problem, jax.devices()[0].device_kind
-        model = nnx.eval_shape(lambda: models.build(config.model, problem.classes, jax.random.key(0)))
-        graphdef, *arrays = families.split(model)
+        model = models.outline(config.model, problem.classes)
+        graphdef, *arrays = families.parts(model)
         self.parameters = sum(leaf.size for leaf in jax.tree.leaves(arrays))
         step = make_train_step(config, graphdef, problem.steps_per_epoch)
         run_steps = make_run_steps(step, problem.examples, problem.batch_size)

@@ -2,7 +2,7 @@
 
 From this table come the checks of single fields, the conversion of `--config.NAME=` and `--sweep.NAME=`, the output of
 `--fields` and the page docs/fields.md. The defaults stand in configs/base.py, rules between fields in
-digits/training/checks.py.
+digits/training/train.py.
 """
 
 from collections.abc import Callable

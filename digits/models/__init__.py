@@ -6,6 +6,6 @@ Imports `data` and `runtime`; `runs`, `training`, `reports`, `serving` and `swee
 families.py: `Dense` and `CNN`, two classes that cover every documented architecture.
 """
 
-from digits.models.families import build
+from digits.models.families import Network, build, outline
 
-__all__ = ["build"]
+__all__ = ["Network", "build", "outline"]

@@ -26,11 +26,11 @@ MOST_LAYERS = 100  # Hidden layers and convolutions: building more takes minutes
 MOST_PARAMETERS = 2**28  # A GiB of weights; training needs four times as much, saving a fifth.
 
 
-class _Stack(nnx.Module):
+class Network(nnx.Module):
     """Layers applied one after another, each an attribute with a name of its own: conv_1, batch_norm_1, dense_1, ..."""
 
     def __init__(self):
-        self.names = ()
+        self.names: tuple[str, ...] = ()
 
     def _add(self, kind: str, layer: nnx.Module) -> None:
         name = f"{kind}_{sum(n.rsplit('_', 1)[0] == kind for n in self.names) + 1}"
@@ -57,19 +57,12 @@ class _Stack(nnx.Module):
             layer = getattr(self, name)
             own_key = None if key is None else jax.random.fold_in(key, operations)
             x = layers.apply_layer(layer, x, own_key, numbers.get(name), shard)
-            # A layer's random stream is numbered by the operations before it, of which the pooling of a block is one.
+            # A layer's random stream is numbered by the operations before it. The pooling of a block counts as one.
             operations += 2 if isinstance(layer, ConvBlock) and layer.window else 1
         return x
 
-
-class Dense(_Stack):
-    """Flatten, hidden layers (dense, BatchNorm, dropout each), and the logits."""
-
-    def __init__(self, inputs: int, classes: int, config: ConfigDict, rngs: nnx.Rngs):
-        super().__init__()
-        self._add_dense(inputs, classes, config, rngs)
-
     def _add_dense(self, inputs: int, classes: int, config: ConfigDict, rngs: nnx.Rngs) -> None:
+        """Adds flatten, the hidden layers (dense, BatchNorm, dropout each) and the logits."""
         self._add("flatten", Flatten())
         if config.input_dropout:
             self._add("dropout", Dropout(config.input_dropout))
@@ -92,11 +85,19 @@ class Dense(_Stack):
             self._add("dropout", Dropout(rate))
 
 
-class CNN(Dense):
+class Dense(Network):
+    """Flatten, hidden layers (dense, BatchNorm, dropout each), and the logits."""
+
+    def __init__(self, inputs: int, classes: int, config: ConfigDict, rngs: nnx.Rngs):
+        super().__init__()
+        self._add_dense(inputs, classes, config, rngs)
+
+
+class CNN(Network):
     """Convolution blocks (convolutions, pooling, BatchNorm, dropout each), then hidden layers and logits."""
 
     def __init__(self, shape: Sequence[int], classes: int, config: ConfigDict, rngs: nnx.Rngs):
-        _Stack.__init__(self)
+        super().__init__()
         side, channels = shape[0], shape[2]
         count = len(config.blocks)
         norm_after_conv = config.batch_norm == "conv"  # Then it comes before the pooling.
@@ -147,9 +148,9 @@ def check(config: ConfigDict) -> None:
     require(config.input_dropout == 0, "model.input_dropout", config.input_dropout, "0 in the cnn family")
 
 
-def check_size(model: nnx.Module) -> None:
-    """Raises UserError for an (abstract) network that is too large to be meant."""
-    count = sum(math.prod(array.shape) for array in jax.tree.leaves(split(model)[1]))
+def check_size(model: Network) -> None:
+    """Raises UserError for a network, or an outline of one, that is too large to be meant."""
+    count = sum(math.prod(array.shape) for array in jax.tree.leaves(parts(model)[1]))
     if count > MOST_PARAMETERS:
         raise UserError(
             f"config.model describes a network of {count:,} parameters, but it may have {MOST_PARAMETERS:,}: make "
@@ -157,7 +158,7 @@ def check_size(model: nnx.Module) -> None:
         )
 
 
-def build(config: ConfigDict, classes: int, key: jax.Array) -> nnx.Module:
+def build(config: ConfigDict, classes: int, key: jax.Array) -> Network:
     """Makes the network of a `config.model` for 28x28 images: `build(config.model, 10, jax.random.key(0))`.
 
     Args:
@@ -166,7 +167,7 @@ def build(config: ConfigDict, classes: int, key: jax.Array) -> nnx.Module:
       key: the random key of the initial weights.
 
     Returns:
-      A module that maps normalised images, Nx28x28x1, to logits, NxK.
+      A network that maps normalised images, Nx28x28x1, to logits, NxK.
 
     Raises:
       UserError: the config describes no network.
@@ -178,7 +179,16 @@ def build(config: ConfigDict, classes: int, key: jax.Array) -> nnx.Module:
     return CNN(IMAGE_SHAPE, classes, config, rngs)
 
 
-def penalty(model: nnx.Module, numbers: dict[str, Number] | None = None) -> jax.Array | float:
+def outline(config: ConfigDict, classes: int) -> Network:
+    """The network of `build` with shapes in place of arrays: draws nothing, compiles nothing and starts no device."""
+
+    def network() -> Network:
+        return build(config, classes, jax.random.key(0))
+
+    return nnx.eval_shape(network)
+
+
+def penalty(model: Network, numbers: dict[str, Number] | None = None) -> jax.Array | float:
     """Keras's L2 penalty, l2 * sum(kernel^2), over the layers that have a factor.
 
     `numbers` holds factors by layer in place of the network's own: {"dense_1": 0.001}.
@@ -192,15 +202,19 @@ def penalty(model: nnx.Module, numbers: dict[str, Number] | None = None) -> jax.
     return total
 
 
-def split(model: nnx.Module) -> tuple[nnx.GraphDef, dict, dict]:
-    """The module's structure, trained parameters and BatchNorm statistics; the latter two as pure dicts of arrays."""
-    graphdef, params, stats = nnx.split(model, nnx.Param, ...)
+def parts(model: Network) -> tuple[nnx.GraphDef, dict, dict]:
+    """The network's structure, trained parameters and BatchNorm statistics; the latter two as pure dicts of arrays.
+
+    graphdef, params, stats = families.parts(model)
+    model = nnx.merge(graphdef, params, stats)
+    """
+    graphdef, params, stats = nnx.split(model, nnx.Param, ...)  # type: ignore[misc]
     return graphdef, nnx.to_pure_dict(params), nnx.to_pure_dict(stats)
 
 
-def for_evaluation(model: nnx.Module) -> nnx.Module:
+def for_evaluation(model: Network) -> Network:
     """A copy without dropout and penalties, which only training uses: networks that differ in them become equal."""
-    copy = nnx.merge(*nnx.split(model))
+    copy = nnx.clone(model)
     for name in copy.names:
         layer = getattr(copy, name)
         if isinstance(layer, Dropout):

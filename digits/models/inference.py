@@ -12,6 +12,7 @@ import optax
 
 from digits.data import transforms
 from digits.models import families
+from digits.models.families import Network
 from digits.runtime.devices import Devices
 
 
@@ -30,12 +31,16 @@ def _logits(graphdef: nnx.GraphDef, normalization: str, params: dict, stats: dic
     return make_predict(graphdef, normalization)(params, stats, images)
 
 
-def logits(model: nnx.Module, normalization: str, images: np.ndarray, batch_size: int = 1000) -> np.ndarray:
-    """Computes logits, NxK, of images of Nx28x28 with pixels of 0 to 255; `model` is one `models.for_evaluation`."""
-    network = families.split(model)
+def logits(model: Network, normalization: str, images: np.ndarray, batch_size: int = 1000) -> np.ndarray:
+    """Computes logits, NxK, of images of Nx28x28 with pixels of 0 to 255.
+
+    `model` is the result of `families.for_evaluation`: networks that are equal then share a compiled program.
+    """
+    graphdef, params, stats = families.parts(model)
     batches = np.split(images, range(batch_size, len(images), batch_size))
-    parts = [_logits(network[0], normalization, *network[1:], batch) for batch in batches]
-    return np.concatenate(jax.device_get(parts))
+    return np.concatenate(
+        jax.device_get([_logits(graphdef, normalization, params, stats, batch) for batch in batches])
+    )
 
 
 def make_evaluate(

@@ -32,14 +32,14 @@ BATCH_NORM_EPSILON = 1e-3
 
 
 class Linear(nnx.Linear):
-    """A dense layer with its activation. `l2` is the factor of its L2 penalty (see `penalty`); None: it has none."""
+    """A dense layer with its activation. `l2` is the factor of its L2 penalty (`families.penalty`), None without."""
 
     def __init__(self, inputs: int, width: int, activation: str, init: str, l2: float | None, rngs: nnx.Rngs):
         super().__init__(inputs, width, kernel_init=INITIALIZERS[init](), rngs=rngs)
         self.activation = activation
         self.l2 = l2
 
-    def __call__(self, x: jax.Array) -> jax.Array:
+    def __call__(self, x: jax.Array) -> jax.Array:  # type: ignore[override]
         return ACTIVATIONS[self.activation](super().__call__(x))
 
 
@@ -71,7 +71,7 @@ class ConvBlock(nnx.Module):
 
 
 class MaxPool(nnx.Module):
-    """Max pooling that does not follow a convolution directly, because BatchNorm comes between them."""
+    """Max pooling by itself, where BatchNorm stands between it and the convolution."""
 
     def __init__(self, window: int, implementation: str):
         self.window, self.implementation = window, implementation
@@ -86,7 +86,7 @@ class Flatten(nnx.Module):
 
 
 class Dropout(nnx.Module):
-    """Inverted dropout with the probability `rate`; a call with a `rate` of its own uses that instead.
+    """Inverted dropout with the probability `rate`, or with the rate that a call gives.
 
     Both rates must need the same number of random bits, which is part of the compiled program.
     """
@@ -99,19 +99,21 @@ class Dropout(nnx.Module):
     ) -> jax.Array:
         if key is None:
             return x
-        return dropout.dropout(x, self.rate if rate is None else rate, key, self.bits, shard)
+        return dropout.inverted_dropout(x, self.rate if rate is None else rate, key, self.bits, shard)
 
 
 class BatchNorm(nnx.BatchNorm):
-    """BatchNorm with Keras's constants and the statistics of the whole batch, also where several devices share it.
+    """BatchNorm with Keras's constants, and with the statistics of the whole batch if several devices share it.
 
-    `nnx.BatchNorm` itself would take the mean of the devices' statistics.
+    `nnx.BatchNorm` would average the devices' statistics instead.
     """
 
     def __init__(self, width: int, rngs: nnx.Rngs):
         super().__init__(width, momentum=BATCH_NORM_MOMENTUM, epsilon=BATCH_NORM_EPSILON, rngs=rngs)
 
-    def __call__(self, x: jax.Array, key: jax.Array | None, shard: Shard | None = None) -> jax.Array:
+    def __call__(  # type: ignore[override]
+        self, x: jax.Array, key: jax.Array | None, shard: Shard | None = None
+    ) -> jax.Array:
         if key is None or shard is None or shard.devices == 1:
             return super().__call__(x, use_running_average=key is None)
         axes, rows = tuple(range(x.ndim - 1)), shard.real(x)
@@ -130,7 +132,7 @@ def apply_layer(
     number: Number | None = None,
     shard: Shard | None = None,
 ) -> jax.Array:
-    """Applies one layer of a network; `number` takes the place of its own dropout rate."""
+    """Applies one layer of a network; a given `number` replaces its dropout rate."""
     if isinstance(layer, BatchNorm):
         return layer(x, key, shard)
     if isinstance(layer, Dropout):

@@ -1,4 +1,4 @@
-"""The table of a network's layers with their output shapes and numbers of parameters. The network may be abstract."""
+"""The table of a network's layers with their output shapes and parameters. An outline of a network is enough."""
 
 from collections.abc import Callable, Sequence
 import functools
@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from digits.models import families, layers
+from digits.models.families import Network
 
 
 class Layer(NamedTuple):
@@ -22,9 +23,9 @@ class Layer(NamedTuple):
     size: int  # Bytes of both.
 
 
-def describe(model: nnx.Module) -> list[Layer]:
-    """Describes every layer of a network, which may be abstract. The pooling of a block has a row of its own."""
-    graphdef, *arrays = families.split(model)
+def describe(model: Network) -> list[Layer]:
+    """Describes every layer of a network or an outline. The pooling of a block has a row of its own."""
+    graphdef, *arrays = families.parts(model)
 
     def outputs(arrays, x):
         found = []
@@ -43,9 +44,9 @@ def describe(model: nnx.Module) -> list[Layer]:
     return rows
 
 
-def _operations(model: nnx.Module) -> dict[str, Callable[[jax.Array], jax.Array]]:
+def _operations(model: Network) -> dict[str, Callable[[jax.Array], jax.Array]]:
     """The functions that a network applies one after another, by name: conv_1, max_pool_1, dense_1, ..."""
-    found = {}
+    found: dict[str, Callable[[jax.Array], jax.Array]] = {}
     for name in model.names:
         layer = getattr(model, name)
         if isinstance(layer, layers.ConvBlock) and layer.window:
@@ -56,7 +57,7 @@ def _operations(model: nnx.Module) -> dict[str, Callable[[jax.Array], jax.Array]
     return found
 
 
-def table(model: nnx.Module) -> str:
+def table(model: Network) -> str:
     """A text with name, output shape and parameters of every layer, and the totals: `print(table(model))`."""
     rows = describe(model)
     lines = [f"{'layer':<16}{'output':<14}{'parameters':>12}", "-" * 42]
@@ -66,6 +67,7 @@ def table(model: nnx.Module) -> str:
 
 def totals(rows: Sequence[Layer]) -> str:
     """The parameters of all layers, and their memory."""
-    trainable, rest, size = (sum(row[i] for row in rows) for i in (2, 3, 4))
+    trainable, rest = sum(row.trainable for row in rows), sum(row.rest for row in rows)
+    size = sum(row.size for row in rows)
     counts = f"{trainable + rest:,} ({trainable:,} trainable, {rest:,} not)"
     return f"parameters: {counts}, {size / 1024:,.2f} KiB"

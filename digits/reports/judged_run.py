@@ -8,7 +8,6 @@ import pathlib
 from typing import Any, NamedTuple
 
 from flax import nnx
-import jax
 from ml_collections import ConfigDict
 import numpy as np
 
@@ -216,7 +215,7 @@ class JudgedRun:
     def figures(self) -> dict[str, Any]:
         """Exact figures, see `with_interval`, by the program that computed those of result.json: the same bits."""
         examples = self.examples
-        graphdef, params, stats = families.split(self.run.model)
+        graphdef, params, stats = families.parts(self.run.model)
         evaluate = self._shared.evaluation(self.config, len(self.run.class_names), graphdef)
         metrics = evaluate(params, stats, *examples, config_numbers.of(self.config).layers)
         n = len(examples.labels)
@@ -247,7 +246,7 @@ class JudgedRun:
     def layers(self) -> list[summary.Layer]:
         """The network's layers, see `summary.describe`."""
         classes = len(self.class_names)  # Outside of the traced function, because this may load the run.
-        return summary.describe(nnx.eval_shape(lambda: models.build(self.config.model, classes, jax.random.key(0))))
+        return summary.describe(models.outline(self.config.model, classes))
 
     @functools.cached_property
     def documented(self) -> dict[str, list[float | None]] | None:

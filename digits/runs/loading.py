@@ -41,7 +41,7 @@ class Run:
     """
 
     config: ConfigDict
-    model: nnx.Module
+    model: models.Network
     class_names: tuple[str, ...]
     epoch: int
     records: list[dict[str, float | None]]
@@ -68,7 +68,7 @@ class Run:
         return curves.curves([self], documented.curves(experiment, self.config.documented.source))
 
     @functools.cached_property
-    def _network(self) -> nnx.Module:
+    def _network(self) -> models.Network:
         return families.for_evaluation(self.model)
 
     def logits(self, images: np.ndarray, batch_size: int = 1000) -> np.ndarray:
@@ -241,7 +241,7 @@ def _restore(checkpoints: Checkpoints, step: int) -> tuple[Any, dict[str, Any]]:
     return state, about
 
 
-def _network(about: dict[str, Any], saved: dict[str, Any]) -> nnx.Module:
+def _network(about: dict[str, Any], saved: dict[str, Any]) -> models.Network:
     """Builds the config's network with the saved weights; ValueError if these belong to another network."""
     graphdef, *expected = _structure(json.dumps(about["config"]["model"]), len(about["class_names"]))
     given = [saved["params"], saved.get("stats") or {}]
@@ -259,7 +259,7 @@ def _structure(model: str, classes: int) -> tuple[nnx.GraphDef, dict, dict]:
     if fields.get("convolution") == "native" and not native.available():  # It was trained on another machine.
         fields["convolution"] = "auto"
     config = config_from_json(fields)
-    return families.split(nnx.eval_shape(lambda: models.build(config, classes, jax.random.key(0))))
+    return families.parts(models.outline(config, classes))
 
 
 def _pixels(images: Any) -> np.ndarray:

@@ -99,7 +99,7 @@ class Devices:
 
         return jax.tree.map(put_one, tree)
 
-    def jit(self, function: Callable, **options: Any) -> Callable:
+    def jit(self, function: Callable, **options: Any) -> jax.stages.Wrapped:
         """`jax.jit` of a function whose results every device needs: each device computes them."""
         if not self.devices:
             return jax.jit(function, **options)

@@ -33,9 +33,9 @@ _EXTRA = "assets.extra"  # The place in a SavedModel for its owner's files; Tens
 def probabilities(run: loading.Run) -> Callable[[jax.Array], jax.Array]:
     """Makes a run a function of images, uint8 Nx28x28, to probabilities, float32 NxK; N may be symbolic."""
     config = with_values(run.config, {"model.convolution": "stock"})
-    network = nnx.eval_shape(lambda: models.build(config.model, len(run.class_names), jax.random.key(0)))
-    graphdef, _, _ = families.split(families.for_evaluation(network))
-    params, stats = jax.device_get(families.split(families.for_evaluation(run.model))[1:])
+    network = models.outline(config.model, len(run.class_names))
+    graphdef, _, _ = families.parts(families.for_evaluation(network))
+    params, stats = jax.device_get(families.parts(families.for_evaluation(run.model))[1:])
     logits = inference.make_predict(graphdef, config.data.normalization)
 
     def predict(images):

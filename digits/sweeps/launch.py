@@ -4,9 +4,6 @@ import shlex
 import sys
 from typing import Any, NamedTuple
 
-from flax import nnx
-import jax
-
 from digits import data, models
 from digits.config import numbers as config_numbers
 from digits.errors import UserError
@@ -17,7 +14,7 @@ from digits.runs.workdir import Workdir
 from digits.sweeps import cluster, population
 from digits.sweeps.plan import Plan, opening_line, write_plan
 from digits.sweeps.progress import Runs
-from digits.training import checks, terminal
+from digits.training import program, terminal, train
 from digits.training.startup import Start
 
 
@@ -51,29 +48,21 @@ def check(plan: Plan, datasets: dict[str, Any]) -> tuple[list[int], int]:
     counts, checked, examples = {}, set(), []
     for name, config in zip(plan.names(), plan.configs, strict=True):
         try:
-            checks.check(config)
+            train.check(config)
             Workdir(plan.workdir / name).check(config)
             dataset, key = datasets[config.data.name], config.data.to_json()
             if key not in counts:
                 counts[key] = len(data.indices(dataset, config.data)[0])
-            checks.check_batch(config, counts[key])
+            program.check_batch(config, counts[key])
             structure = config_numbers.structure(config), counts[key]
             if structure not in checked:
-                _check_size(config, len(dataset.class_names))
+                # Does not start JAX: Ray's processes are forked.
+                families.check_size(models.outline(config.model, len(dataset.class_names)))
                 checked.add(structure)
         except UserError as error:
             raise UserError(f"The point {name} cannot be trained: {error}") from error
         examples.append(counts[key])
     return examples, len(checked)
-
-
-def _check_size(config, classes: int) -> None:
-    """Raises UserError if the network of a config is too large. Does not start JAX: Ray's processes are forked."""
-
-    def build() -> nnx.Module:
-        return models.build(config.model, classes, jax.random.key(0))  # Elsewhere, the key would start JAX.
-
-    families.check_size(nnx.eval_shape(build))
 
 
 def run(plan: Plan, starts: dict[str, Start], data_dir: str | None, command: list[str], launcher: Launcher) -> int:
@@ -101,7 +90,7 @@ def run(plan: Plan, starts: dict[str, Start], data_dir: str | None, command: lis
         population.Member(config, plan.workdir / name, plan.origin | {"overrides": plan.origin["overrides"] | values})
         for name, config, values in zip(plan.names(), plan.configs, plan.values, strict=True)
     ]
-    say = terminal.Terminal().say
+    say = terminal.say
     say(tables.headline(sweep_folder.read_sweep(plan.workdir)))
     say(opening_line(plan, programs, sum(member.files.result() is not None for member in members)))
     left = [

@@ -24,9 +24,9 @@ from digits.runtime.environment import prepare_jax
 from digits.runtime.signals import Interrupted, Listener
 from digits.sweeps import batched, mapped
 from digits.sweeps.members import Company, Member, Watcher
-from digits.training.checks import check
 from digits.training.program import Shared
 from digits.training.startup import Start
+from digits.training.train import check
 
 
 def sharing(config: ConfigDict) -> str:

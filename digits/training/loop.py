@@ -1,4 +1,4 @@
-"""The loop over the epochs and steps of a run that trains by its own program."""
+"""The loop over the epochs of a run that trains by its own program."""
 
 import concurrent.futures
 import time
@@ -12,21 +12,22 @@ from digits.runtime.memory import out_of_memory_named
 from digits.runtime.signals import Listener
 from digits.training.run import Run
 
-# Wanted seconds of one call of the compiled epoch: the first where a bar moves, the second until a signal is noticed.
+# Wanted seconds of one call of the compiled epoch, where a bar moves and where only signals are awaited.
 _SECONDS_BETWEEN_UPDATES = 0.5
 _SECONDS_BETWEEN_LOOKS = 3.0
 
 
 class Loop:
-    """Trains a run by its own program, whose compilation has begun; a signal that `listener` hears stops it."""
+    """Trains a run by its own program, whose compilation has begun. A signal that `listener` hears stops it."""
 
     def __init__(self, run: Run, listener: Listener):
         self._run, self._steps, self._count = run, run.program.steps_per_epoch, run.program.examples
         self._pace = _Pace(listener)
         self._order = run.order()
-        self._compiled = run.program.compiled  # Waits for it.
+        self._compiled = run.program.compiled  # Waits for the compiler.
         self._compile_seconds = time.perf_counter() - run.opened_at
-        self._device = jax.config.jax_default_device  # Each thread that trains members has its own.
+        # Each thread that trains members has a default device of its own.
+        self._device = jax.config.jax_default_device  # type: ignore[attr-defined]
 
     def train(self) -> dict[str, Any]:
         """Trains to the end and tests; returns the content of result.json. Raises as `train_and_evaluate`."""
@@ -35,13 +36,13 @@ class Loop:
         return self._run.finish()
 
     def train_epoch(self) -> None:
-        """Trains to the end of the epoch and ends it; Interrupted, with everything saved, if a signal was heard."""
+        """Trains to the end of the epoch and ends it. Raises Interrupted, with everything saved, after a signal."""
         run, state, pace, profile = self._run, self._run.state, self._pace, self._run.recorder.profile
         number, last = state.epoch + 1, run.config.epochs
         started = began = time.perf_counter()
         with concurrent.futures.ThreadPoolExecutor(1) as background:
-            # Shuffling takes a tenth of a short epoch on two cores: the next order is made beside this epoch. Several
-            # processes must give their devices all work in the same order, and make it after the epoch.
+            # Shuffling takes a tenth of a short epoch on two cores: a thread makes the next order meanwhile. Several
+            # processes must give their devices all work in the same order; they make it after the epoch.
             following = None if processes.several() else background.submit(self._order_after_next)
             with run.recorder.progress(number, self._count, self._images_until(state.step_in_epoch)):
                 while state.step_in_epoch < self._steps:
@@ -61,7 +62,7 @@ class Loop:
             run.stop(pace.heard)
 
     def _order_after_next(self) -> jax.Array:
-        """The order of the epoch after the one under way, made in a thread that does not have this thread's device."""
+        """The order of the epoch after the one under way. The thread that makes it has no default device yet."""
         with jax.default_device(self._device):
             return self._run.order(2)
 
@@ -90,15 +91,16 @@ class Loop:
 
 
 class _Pace:
-    """How many steps the next call makes, and whether a signal stops the run. All processes agree on both."""
+    """Decides how many steps the next call makes and whether a signal stops the run. All processes agree on both."""
 
     def __init__(self, listener: Listener):
-        self._listener, self._agreed = listener, None
+        self._listener = listener
+        self._agreed: int | None = None  # The signal that all processes know of.
         self.seconds_per_step: float | None = None
         self.steps = 1
 
     def agree(self, seconds_per_step: float, often: bool) -> None:
-        """After each call, takes the steps that the first process wants, and a signal that any process has heard."""
+        """After each call, takes the number of steps from the first process, and a signal from any process."""
         self.seconds_per_step = seconds_per_step
         wanted = _SECONDS_BETWEEN_UPDATES if often else _SECONDS_BETWEEN_LOOKS
         answers = processes.gather(self._listener.heard or 0, max(1, round(wanted / seconds_per_step)))
@@ -106,5 +108,5 @@ class _Pace:
 
     @property
     def heard(self) -> int | None:
-        """The signal that stops the run; one of several processes waits until all have agreed on it."""
+        """The signal that stops the run. Several processes stop only when all have agreed on it."""
         return self._agreed if processes.several() else self._listener.heard

@@ -1,8 +1,7 @@
-"""Optimizers as Optax chains, learning-rate schedules, and Keras's plateau and early-stopping rules.
+"""Optimizers as Optax chains, and learning-rate schedules.
 
-The learning rate is an argument of the update, not part of the chain's state. The step computes it once from the
-schedule and the base rate, which the plateau rule lowers, and hands it to
-`tx.update(grads, state, params, learning_rate=...)`.
+The learning rate is an argument of the update, not part of the chain's state: the step computes it from the schedule
+and the base rate, which the plateau rule lowers, and calls `tx.update(grads, state, params, learning_rate=rate)`.
 """
 
 from collections.abc import Callable
@@ -18,8 +17,8 @@ from digits.config.numbers import OptimizerNumbers, ScheduleNumbers
 def scale_by_adam(b1: float, b2: float, epsilon: float) -> optax.GradientTransformation:
     """Adam with Keras's epsilon: lr * sqrt(1 - b2^t) / (1 - b1^t) * m / (sqrt(v) + epsilon).
 
-    Optax adds its epsilon to the bias-corrected sqrt(v), so Keras's is Optax's with epsilon / sqrt(1 - b2^t). The
-    difference shows on tiny gradients early in training (Kingma & Ba 2015, section 2, gives both forms).
+    Optax adds its epsilon to the bias-corrected sqrt(v), so Keras's Adam is Optax's with epsilon / sqrt(1 - b2^t). The
+    two differ on tiny gradients early in training (Kingma & Ba 2015, section 2, gives both forms).
     """
     init = optax.scale_by_adam(b1, b2, epsilon).init
 
@@ -58,12 +57,9 @@ def decay_kernels(weight_decay: float) -> optax.GradientTransformationExtraArgs:
 def build(config: ConfigDict, numbers: OptimizerNumbers) -> optax.GradientTransformationExtraArgs:
     """The chain of a `config.optimizer`: clipping, preconditioning, learning rate, momentum, weight decay.
 
-    Momentum comes after the learning rate, v = m v - lr g, as Keras composes it, so that a changing rate acts on new
-    gradients only. The chain's `update` needs `learning_rate=`.
-
-    Args:
-      config: decides which parts there are, together with the switches of `numbers`.
-      numbers: the values, floats or arrays.
+    Momentum comes after the learning rate, v = m v - lr g, as in Keras, so that a changing rate acts on new gradients
+    only. `config` and the switches of `numbers` decide which parts there are; `numbers` has their values, floats or
+    arrays.
     """
     chain = []
     if numbers.clip_norm is not None:
@@ -85,7 +81,7 @@ def learning_rate(
 ) -> Callable[[jax.Array, jax.Array], jax.Array]:
     """The schedule of a `config.schedule.name`: (step, base rate) -> the rate of that update; steps count from 0.
 
-    `plateau` is constant here: its rule changes the base rate between epochs. The numbers are floats or arrays.
+    `plateau` is constant here: its rule lowers the base rate between epochs. The numbers are floats or arrays.
     """
     total = epochs * steps_per_epoch
 
@@ -111,9 +107,9 @@ def learning_rate(
 
 
 def _one_cycle(step, total, peak_fraction, initial_divisor, final_divisor):
-    """`optax.cosine_onecycle_schedule` with a peak of 1. Optax's own takes no arrays as settings.
+    """`optax.cosine_onecycle_schedule` with a peak of 1, but with settings that may be arrays.
 
-    As in PyTorch's OneCycleLR, the final divisor counts from the initial rate.
+    As in PyTorch's OneCycleLR, the final divisor divides the initial rate.
     """
     peak = jnp.floor(peak_fraction * total)
     up, down = step / jnp.maximum(peak, 1), (step - peak) / jnp.maximum(total - peak, 1)

@@ -1,4 +1,4 @@
-"""Where the time of an epoch goes: a trace for TensorBoard or Perfetto, and the shares of the host's clock."""
+"""Shows where the time of an epoch goes: a trace for TensorBoard or Perfetto, and each phase's share of the time."""
 
 import collections
 from collections.abc import Callable, Iterator
@@ -11,21 +11,24 @@ import jax
 from digits.runs import files
 
 PHASES = ("train", "evaluate", "checkpoint", "record")
-# The trace begins at most so many seconds before the end of an epoch, and ends so many after it or with the next epoch.
+# The trace begins at most so many seconds before an epoch ends, and ends so many after it, or with the next epoch.
 _SECONDS = 2.0
 
 
 class Profile:
     """The profile of one run in a folder; without a folder, its methods do nothing.
 
-    A phase is an activity of the training thread. A checkpoint is also written in a thread of its own: the trace shows
-    it as a second, long "checkpoint" beside "train".
+    A phase is an activity of the training thread. Orbax writes checkpoints in another thread, which the trace shows as
+    a second, long "checkpoint" beside "train".
     """
 
     def __init__(self, folder: pathlib.Path | None, say: Callable[[str], None] = print):
         self._folder, self._say = folder, say
-        self._phases, self._epochs = collections.Counter(), []
-        self._first, self._traced, self._tracing = None, None, False
+        self._phases: collections.Counter[str] = collections.Counter()  # Seconds of the epoch under way.
+        self._epochs: list[dict[str, float]] = []
+        self._first: int | None = None  # The first epoch of this process.
+        self._traced: int | None = None  # The epoch in which the trace began.
+        self._tracing = False
 
     @property
     def active(self) -> bool:
@@ -33,7 +36,7 @@ class Profile:
 
     @contextlib.contextmanager
     def phase(self, name: str, step: int | None = None) -> Iterator[None]:
-        """Counts the time within to a phase, one of PHASES; `step` counts the calls of a compiled epoch."""
+        """Adds the time of its block to a phase, one of PHASES; `step` numbers the calls of a compiled epoch."""
         if not self.active:
             yield
             return
@@ -65,7 +68,7 @@ class Profile:
         return time.perf_counter() - started
 
     def end_epoch(self, epoch: int, seconds: float) -> None:
-        """Notes the seconds of an epoch from its first step to its checkpoint, and their phases."""
+        """Notes the seconds of an epoch, from its first step to its checkpoint, and of its phases."""
         if not self.active:
             return
         self._epochs.append({"epoch": epoch, "seconds": seconds} | {name: self._phases[name] for name in PHASES})
@@ -74,7 +77,7 @@ class Profile:
             self._stop()
 
     def close(self) -> None:
-        """Writes summary.json, and the trace if it is still open, and says where they are."""
+        """Ends the trace, writes summary.json and prints the shares and the folder."""
         if not self.active:
             return
         self._stop()
@@ -103,7 +106,7 @@ class Profile:
 
     @contextlib.contextmanager
     def _going_on(self) -> Iterator[None]:
-        """Turns any error of the profiler into a message: it must not end the training."""
+        """Turns any error of the profiler into a message, so that the training goes on."""
         try:
             yield
         except Exception as error:

@@ -1,4 +1,4 @@
-"""The examples and compiled programs that the runs on one device share. A program serves one structure of config."""
+"""The examples and compiled programs that runs on the same devices share; one program serves a structure of config."""
 
 from collections.abc import Callable
 import concurrent.futures
@@ -14,20 +14,11 @@ import numpy as np
 
 from digits import data, models
 from digits.config import numbers as config_numbers
+from digits.errors import require
 from digits.models import families, inference
 from digits.runtime.devices import Devices
-from digits.training import optimizer
-from digits.training.step import (
-    TrainMetrics,
-    TrainState,
-    compile_steps,
-    compiler_options,
-    init_state,
-    make_run_steps,
-    make_train_step,
-    numbers_of,
-    shuffled,
-)
+from digits.training import optimizer, step
+from digits.training.step import TrainMetrics, TrainState, numbers_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,34 +35,43 @@ class Examples:
     about: dict[str, Any]
 
 
+def check_batch(config: ConfigDict, examples: int) -> None:
+    """Raises UserError if a batch is larger than the training set, or there are more steps than can be counted."""
+    accepted = f"at most the {examples:,} training examples"
+    require(config.batch_size <= examples, "batch_size", config.batch_size, accepted)
+    most = (2**31 - 1) // -(-examples // config.batch_size)  # Steps are int32.
+    require(config.epochs <= most, "epochs", config.epochs, f"at most {most:,} with this config.batch_size")
+
+
 class Program:
     """The compiled functions of all configs that differ in numbers only (see `config_numbers.structure`).
 
-    `model` is the abstract network, `shapes` are those of the state and of the totals. Every device has a copy of all
-    arrays. Raises UserError if the config describes no network.
+    `model` is the network without weights, `shapes` are those of the state and of the totals. Every device has a copy
+    of all arrays. Raises UserError if the config describes no network.
     """
 
     def __init__(self, config: ConfigDict, examples: Examples, devices: Devices = Devices()):
         self.config, self.devices = config, devices
-        self.examples, self._class_count = examples.about["train"], len(examples.class_names)
+        self.examples, classes = examples.about["train"], len(examples.class_names)
         self.steps_per_epoch = -(-self.examples // config.batch_size)
-        self.model = nnx.eval_shape(lambda: models.build(config.model, self._class_count, jax.random.key(0)))
+        self.model = models.outline(config.model, classes)
         families.check_size(self.model)
-        graphdef, _, _ = families.split(self.model)
-        train_step = make_train_step(config, graphdef, self.steps_per_epoch)
-        self.run_steps = make_run_steps(train_step, self.examples, config.batch_size, devices.count)
+        graphdef, _, _ = families.parts(self.model)
+        train_step = step.make_train_step(config, graphdef, self.steps_per_epoch)
+        self.run_steps = step.make_run_steps(train_step, self.examples, config.batch_size, devices.count)
         self._evaluate = inference.make_evaluate(
-            graphdef, config.data.normalization, config.eval_batch_size, devices, compiler_options(config)
+            graphdef, config.data.normalization, config.eval_batch_size, devices, step.compiler_options(config)
         )
         self._learning_rate = devices.jit(self._last_rate)
 
         def init(start):
-            return init_state(config, self._class_count, start), TrainMetrics.empty()
+            return step.init_state(config, classes, start), TrainMetrics.empty()
 
-        self._init = devices.jit(init).trace(numbers_of(config))
+        self._init: jax.stages.Traced | jax.stages.Compiled = devices.jit(init).trace(numbers_of(config))
         self.shapes = self._init.out_info
-        self._shuffled = shuffled if not devices.devices else devices.jit(shuffled, static_argnums=2)
-        self._compiled, self._lock = None, threading.Lock()
+        self._shuffled = devices.jit(step.shuffled, static_argnums=2) if devices.devices else step.shuffled
+        self._compiled: concurrent.futures.Future | None = None
+        self._lock = threading.Lock()
 
     def compile(self, examples: Examples) -> None:
         """Begins to compile the training, once, in a thread of its own: XLA needs no Python."""
@@ -87,12 +87,12 @@ class Program:
             run = self.devices.jit(self.devices.each(self.run_steps), donate_argnums=(0, 1))
             lowered = run.lower(state, totals, examples.train, order, zero, zero)
             thread = concurrent.futures.ThreadPoolExecutor(1)
-            self._compiled = thread.submit(compile_steps, lowered, self.config)
+            self._compiled = thread.submit(step.compile_steps, lowered, self.config)
             thread.shutdown(wait=False)
 
     @property
     def compiled(self) -> jax.stages.Compiled:
-        """(state, totals, data, order, start, stop) -> (state, totals), see `step.make_run_steps`. Waits for it."""
+        """(state, totals, data, order, start, stop) -> (state, totals): see `step.make_run_steps`. Waits for it."""
         return self._compiled.result()
 
     def init(self, config: ConfigDict) -> tuple[TrainState, TrainMetrics]:
@@ -112,26 +112,25 @@ class Program:
 
     def logits(self, state: TrainState, images: np.ndarray) -> np.ndarray:
         """Logits of the state's network, NxK, for images of Nx28x28."""
-        params, stats = (
-            (state.params, state.stats) if not self.devices.devices else jax.device_get((state.params, state.stats))
-        )
-        model = nnx.merge(families.split(self.model)[0], params, stats)
+        params, stats = state.params, state.stats
+        if self.devices.devices:
+            params, stats = jax.device_get((params, stats))
+        model = nnx.merge(families.parts(self.model)[0], params, stats)
         return inference.logits(families.for_evaluation(model), self.config.data.normalization, images)
 
     def learning_rate(self, state: TrainState) -> float:
         """The learning rate of the last step."""
         return float(self._learning_rate(state.step, state.learning_rate, state.numbers.schedule))
 
-    def _last_rate(self, step, base, numbers):
+    def _last_rate(self, steps, base, numbers):
         name, epochs = self.config.schedule.name, self.config.epochs
-        return optimizer.learning_rate(name, numbers, epochs, self.steps_per_epoch)(step - 1, base)
+        return optimizer.learning_rate(name, numbers, epochs, self.steps_per_epoch)(steps - 1, base)
 
 
 class Shared:
-    """A cache of the examples and programs of the runs on the same devices. It makes each when it is first asked for.
+    """A cache of the examples and programs of runs on the same devices, each made when it is first needed.
 
-    `dataset` returns the dataset; every new split calls it. Without `devices` the runs are on this thread's default
-    device.
+    `dataset` returns the dataset; every new split calls it.
     """
 
     def __init__(self, dataset: Callable[[], data.Dataset], devices: Devices = Devices()):

@@ -1,38 +1,37 @@
-"""What a run reports while it goes: to the terminal, to metrics.jsonl, to TensorBoard, to a profile, to result.json."""
+"""The reports of a run: to the terminal, to metrics.jsonl, to TensorBoard, to a profile, to result.json."""
 
 from collections.abc import Callable, Iterator
 import contextlib
 from typing import Any, NamedTuple
 
-from flax import nnx
 from ml_collections import ConfigDict
 import numpy as np
+from tqdm import tqdm
 
 from digits.analysis import classification
 from digits.analysis.figures import sheet
-from digits.models import summary
+from digits.models import Network, summary
 from digits.runs.workdir import METRICS, Workdir
 from digits.runtime import environment, processes
 from digits.training import terminal
 from digits.training.profile import Profile
 from digits.training.program import Examples
+from digits.training.resume import RunState
 from digits.training.startup import Start
-from digits.training.state import RunState
-from digits.training.terminal import Progress, Terminal
 
 
 class Outputs(NamedTuple):
     """Where a run reports to beside its folder: nowhere by default.
 
     Attributes:
-      terminal: prints lines and shows a bar.
+      terminal: whether to print lines and show a bar.
       images: is called with the number of images after each call of the program.
       moves: whether `images` is to be called several times a second.
-      start: the clock of the first step, and what waits for it.
+      start: the clock of the first step.
       profiled: whether to write a trace to WORKDIR/profile.
     """
 
-    terminal: Terminal | None = None
+    terminal: bool = False
     images: Callable[[int], None] | None = None
     moves: bool = False
     start: Start | None = None
@@ -40,18 +39,18 @@ class Outputs(NamedTuple):
 
 
 class Recorder:
-    """Reports one run. Of several processes the first one alone does so; in the others nothing is shown or written.
+    """Reports one run. Of several processes the first one alone does so; the others show and write nothing.
 
-    Its folder exists already; `about` is that of `Workdir.create`.
+    The run's folder exists already; `about` is that of `Workdir.create`.
     """
 
     def __init__(self, config: ConfigDict, workdir: Workdir, about: dict[str, Any], outputs: Outputs):
-        self._config, self._workdir, self._about, self._writes = config, workdir, about, processes.first()
-        self._terminal = outputs.terminal if self._writes else None
-        self._images, self._moves = outputs.images, outputs.moves
+        self._config, self._workdir, self._about, self._outputs = config, workdir, about, outputs
+        self._writes = processes.first()
+        self._speaks = outputs.terminal and self._writes
         self._start = outputs.start or Start(config.data.name, None)
-        self._bar: Progress | None = None
-        self._first_step = {"seconds_to_first_step": None, "compile_seconds": None}
+        self._bar: tqdm | None = None
+        self._first_step: dict[str, float | None] = {"seconds_to_first_step": None, "compile_seconds": None}
         profiled = outputs.profiled and self._writes
         self.profile = Profile(workdir.path / "profile" if profiled else None, self.say)
         self._events: Any = None  # A tensorboard.Events, from the first epoch on, if the config wants it.
@@ -59,21 +58,21 @@ class Recorder:
 
     def say(self, text: str) -> None:
         """Prints a line, if this run speaks."""
-        if self._terminal:
-            self._terminal.say(text)
+        if self._speaks:
+            terminal.say(text)
 
     @property
     def moves(self) -> bool:
         """Whether somebody wants to hear of the run several times a second."""
-        return self._moves or self.profile.active or bool(self._terminal and self._terminal.moves)
+        return self._outputs.moves or self.profile.active or (self._speaks and terminal.watched())
 
-    def begun(self, model: nnx.Module, steps_per_epoch: int) -> None:
-        """Says which network is trained on which data."""
+    def begun(self, model: Network, steps_per_epoch: int) -> None:
+        """Prints which network is trained on which data."""
         self.say(summary.table(model))
         self.say(terminal.opening_line(self._config, self._about["data"], steps_per_epoch))
 
     def went_on(self, state: RunState, restored: bool) -> None:
-        """Says where the run goes on. Drops the records of later epochs, which are trained again."""
+        """Prints where the run goes on. Drops the records of later epochs, which are trained again."""
         if restored:
             self.say(f"going on with {self._workdir.path} after epoch {state.epoch}, step {state.step_in_epoch}")
         if self._writes:
@@ -84,24 +83,22 @@ class Recorder:
     @contextlib.contextmanager
     def progress(self, epoch: int, images: int, done: int) -> Iterator[None]:
         """Shows a bar over the images of an epoch, of which some are done already."""
-        if self._terminal:
-            self._bar = Progress(epoch, self._config.epochs, images, done)
-        try:
+        if not self._speaks:
             yield
-        finally:
-            if self._bar:
-                self._bar.close()
-            self._bar = None
+            return
+        with terminal.bar(epoch, self._config.epochs, images, done) as self._bar:
+            yield
+        self._bar = None
 
     def images(self, count: int) -> None:
-        """So many images were trained on."""
-        if self._bar:
+        """Reports that so many images were trained on."""
+        if self._bar is not None:
             self._bar.update(count)
-        if self._images:
-            self._images(count)
+        if self._outputs.images:
+            self._outputs.images(count)
 
     def first_step(self, compile_seconds: float) -> None:
-        """The first step is done: notes how long it took to get there."""
+        """Notes, when the first step is done, how long the way to it took."""
         seconds = self._start.seconds()
         self._first_step = {"seconds_to_first_step": seconds, "compile_seconds": compile_seconds}
         self.say(f"first step after {seconds:.1f} s (compilation {compile_seconds:.1f} s of it)")
@@ -134,7 +131,7 @@ class Recorder:
 
         Args:
           tested: the figures of the test.
-          examples: whose test images were evaluated.
+          examples: those of the run, with the test images.
           logits: the tested network, from Nx28x28 to NxK, for TensorBoard.
         """
         config, history = self._config, self._workdir.history()

@@ -1,4 +1,4 @@
-"""Keras's rules between epochs: less learning rate on a plateau, and early stopping."""
+"""Keras's rules between epochs: a lower learning rate on a plateau, and early stopping."""
 
 import dataclasses
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 import time
 from typing import Any
 
@@ -14,11 +15,9 @@ from digits.errors import Diverged
 from digits.runs.workdir import Workdir, resuming_command
 from digits.runtime import processes
 from digits.runtime.signals import Interrupted
-from digits.training.checks import check_batch
-from digits.training.program import Examples, Program, Shared
+from digits.training.program import Examples, Program, Shared, check_batch
 from digits.training.recorder import Outputs, Recorder
-from digits.training.resume import Saves
-from digits.training.state import RunState
+from digits.training.resume import RunState, Saves
 from digits.training.step import TrainMetrics, TrainState
 
 
@@ -40,7 +39,7 @@ def prepare(config: ConfigDict, workdir: Workdir, shared: Shared, origin: dict[s
       config: as configs/base.py declares it.
       workdir: the run's folder.
       shared: the dataset and the programs of the runs on the same devices.
-      origin: JSON about where the config came from; see `record.command`.
+      origin: JSON about where the config came from; see `workdir.resuming_command`.
 
     Raises:
       UserError: the config does not fit the data, or another process has other data.
@@ -58,13 +57,13 @@ class Run:
         with Run(prepare(config, workdir, shared)) as run:
             result = Loop(run, listener).train()
 
-    Whoever trains it, `loop.Loop` or a program of several runs (digits/sweeps/batched.py), takes `state` and `order()`,
-    calls `end_epoch(train, totals, seconds)` after every epoch until the run is `done`, and then `finish()`.
+    `loop.Loop` or a program of several runs (digits/sweeps/batched.py) trains it: takes `state` and `order()`, calls
+    `end_epoch(train, totals, seconds)` after every epoch until the run is `done`, and then `finish()`.
 
     Args:
       prepared: see `prepare`.
       outputs: where it reports to beside its folder.
-      alone: whether to begin to compile the program of this run alone, beside the opening.
+      alone: whether the run trains by its own program, which is then compiled while the run opens.
 
     Raises:
       UserError: the folder cannot be written, is in use, or has no intact checkpoint.
@@ -74,7 +73,7 @@ class Run:
         self.config, self.workdir, self.about = prepared.config, prepared.workdir, prepared.about
         self.examples, self.program = prepared.examples, prepared.program
         self._put = self.program.devices.put
-        told = {"config": config_to_json(self.config), "class_names": list(self.examples.class_names)}
+        saved = {"config": config_to_json(self.config), "class_names": list(self.examples.class_names)}
         with contextlib.ExitStack() as opened:
             opened.callback(self.workdir.release)
             processes.from_first(lambda: self.workdir.create(self.config, self.about))
@@ -83,7 +82,7 @@ class Run:
             self.opened_at = time.perf_counter()
             if alone:
                 self.program.compile(self.examples)
-            self.saves = Saves(self.workdir, told, self.program.steps_per_epoch, self._put)
+            self.saves = Saves(self.workdir, saved, self.program.steps_per_epoch, self._put)
             opened.callback(self.saves.close)
             opened.callback(self.recorder.profile.close)
             fresh = RunState.fresh(self.config, self.program)
@@ -106,11 +105,11 @@ class Run:
         return self.state.epoch >= self.config.epochs or self.state.stopping.stop
 
     def order(self, ahead: int = 1) -> jax.Array:
-        """The order of the training images in the epoch `ahead` of the last whole one: their indices."""
+        """The order of the training images, as indices, in the epoch that is `ahead` of the last whole one."""
         return self.program.order(self.config.seed, self.state.epoch + ahead)
 
     def save(self) -> None:
-        """Saves the run as it is, unless that was done or it has not begun to train."""
+        """Saves the run as it is, unless it is saved already or has not begun to train."""
         self.saves.save_once(self.state)
 
     def stop(self, signal: int) -> None:
@@ -147,7 +146,7 @@ class Run:
             }
             self.recorder.epoch(line)
         state.apply_rules(self.config, metrics[self.config.monitor], self._put)
-        state.begin_epoch(self._put)
+        state.totals = self._put(TrainMetrics.empty())
         best = state.stopping.best_epoch == state.epoch
         if best or self.done or state.epoch % self.config.checkpoint_every == 0:
             with phase("checkpoint"):
@@ -155,7 +154,8 @@ class Run:
 
     def _metrics(self) -> dict[str, float | None]:
         """Loss and accuracy of the epoch that ended, as running means, and of the validation images."""
-        metrics = self.state.means()
+        found = jax.device_get(self.state.totals).compute()
+        metrics = {name: float(found[name]) for name in ("loss", "accuracy")}
         validated = self._evaluate(self.examples.validation) if self.examples.validation else dict.fromkeys(metrics)
         return metrics | {f"val_{key}": value for key, value in validated.items()}
 
@@ -182,22 +182,23 @@ class Run:
         }
 
         def written() -> dict[str, Any]:
-            self.saves.close()  # The result is written last: where it stands, the checkpoints do too.
-            return self.recorder.result(tested, self.examples, self._logits)
+            self.saves.close()  # The result is written last: a run with a result has its checkpoints.
+            return self.recorder.result(tested, self.examples, functools.partial(self.program.logits, self.state.train))
 
         return processes.from_first(written)
 
-    def _logits(self, images: np.ndarray) -> np.ndarray:
-        return self.program.logits(self.state.train, images)
-
     def check_loss(self, stop: int) -> None:
         """Raises Diverged if the loss was no finite number in a step of this epoch before `stop`."""
-        if lost := self.state.steps_lost():
+        totals = self.state.totals
+        if lost := int(totals.steps_lost.compute()):
             where = f"in epoch {self.state.epoch + 1}, step {stop - lost + 1} of {self.program.steps_per_epoch}"
-            raise self._diverged("loss", self.state.summed_loss(), where)
+            raise self._diverged("loss", float(totals.loss.total), where)
 
     def _check_finite(self, name: str, loss: float | None) -> None:
-        """Raises Diverged for a loss after an epoch, which the last step may have spoilt: its own is from before."""
+        """Raises Diverged if the loss after an epoch is no finite number.
+
+        The last step may have spoilt the weights, although its own loss, computed before its update, was finite.
+        """
         if loss is not None and not np.isfinite(loss):
             raise self._diverged(name, loss, f"after epoch {self.state.epoch}")
 

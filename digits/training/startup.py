@@ -1,4 +1,4 @@
-"""From the command to the first step: a clock, the dataset read in the background, and the garbage collector put off.
+"""From the command to the first step: a clock, the dataset read in the background, garbage collected later.
 
 Needs no JAX, so that `digits.main` can begin to read the dataset before it imports JAX.
 """
@@ -15,12 +15,7 @@ from digits.data import sources
 
 
 class Start:
-    """A training on its way to its first step.
-
-    Args:
-      name: of the dataset; see `data.load`.
-      data_dir: see `data.load`.
-    """
+    """A training on its way to its first step, with the `name` and the `data_dir` of `data.load`."""
 
     def __init__(self, name: str, data_dir: str | None):
         self._name, self._data_dir = name, data_dir
@@ -30,11 +25,11 @@ class Start:
         self._collector: _PausedCollector | None = None
 
     def early(self) -> "Start":
-        """For a process that does nothing else: counts from its start; reads the dataset in a thread."""
+        """For a process that only trains: counts from the start of the process and reads the dataset in a thread."""
         self._began = process_start()
         self._collector = _PausedCollector()
         if sources.is_quick(self._name, self._data_dir):
-            # Reading, unzipping and hashing run outside Python's lock: they cost the imports beside them nothing.
+            # Reading, unzipping and hashing run outside Python's lock, so they do not delay the imports.
             self._loading = concurrent.futures.ThreadPoolExecutor(1).submit(data.load, self._name, self._data_dir)
         return self
 
@@ -50,17 +45,17 @@ class Start:
         return time.perf_counter() - self._began
 
     def arrived(self) -> None:
-        """The first step is done: garbage is collected again, among the objects that are made from now on."""
+        """Tells that the first step is done: from now on, garbage is collected among new objects."""
         if self._collector:
             gc.freeze()
             self._collector = None
 
 
 class _PausedCollector:
-    """Keeps Python's garbage collector off as long as this object lives.
+    """Keeps Python's garbage collector off as long as this object lives, also if the start fails.
 
-    Imports and tracing make a million objects that stay. Searching them again and again takes a sixth of the time to
-    the first step. A start that fails before drops this object, and the collector is on again.
+    Imports and tracing make a million objects that stay. Searching them repeatedly takes a sixth of the time to the
+    first step.
     """
 
     def __init__(self):
@@ -70,7 +65,7 @@ class _PausedCollector:
 
 
 def process_start() -> float:
-    """When this process started, on the clock of `time.perf_counter`; now, where the system does not tell."""
+    """The time when this process started, on the clock of `time.perf_counter`; now, if the system does not tell."""
     now = time.perf_counter()
     try:
         # Field 22, in clock ticks since the system started; the second field may hold spaces.

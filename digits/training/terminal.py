@@ -1,4 +1,4 @@
-"""The terminal output of a run: a bar, a line for every epoch, and how it began and ended."""
+"""The terminal output of a run: a bar, a line for every epoch, the first lines and the last ones."""
 
 import sys
 from typing import Any
@@ -11,39 +11,21 @@ from digits.runs.workdir import METRICS, Workdir
 from digits.runtime import environment
 
 
-class Progress:
-    """The bar within an epoch, on a terminal only: images, of which some are `done` before, images/s and time left."""
-
-    def __init__(self, epoch: int, epochs: int, images: int, done: int):
-        # tqdm writes to stderr and, with disable=None, only if that is a terminal.
-        self._bar = tqdm(
-            total=images,
-            initial=done,
-            desc=f"epoch {epoch}/{epochs}",
-            unit=" images",
-            unit_scale=True,
-            leave=False,
-            disable=None,
-        )
-
-    def update(self, images: int) -> None:
-        self._bar.update(images)
-
-    def close(self) -> None:
-        self._bar.close()
+def say(text: str) -> None:
+    """Prints a line at once, also into a file or a pipe."""
+    print(text, flush=True)
 
 
-class Terminal:
-    """The terminal, or the file or pipe in its place."""
+def watched() -> bool:
+    """Whether somebody can see a bar."""
+    return sys.stderr.isatty()
 
-    @property
-    def moves(self) -> bool:
-        """Whether somebody watches a bar."""
-        return sys.stderr.isatty()
 
-    def say(self, text: str = "") -> None:
-        """Prints a line at once, also into a file or a pipe."""
-        print(text, flush=True)
+def bar(epoch: int, epochs: int, images: int, done: int) -> tqdm:
+    """A bar over the images of an epoch, `done` of them before, with images/s and the time left; on a terminal only."""
+    # tqdm writes to stderr and, with disable=None, only if that is a terminal.
+    name = f"epoch {epoch}/{epochs}"
+    return tqdm(total=images, initial=done, desc=name, unit=" images", unit_scale=True, leave=False, disable=None)
 
 
 def opening_line(config: ConfigDict, counts: dict[str, int], steps_per_epoch: int) -> str:
@@ -59,12 +41,8 @@ def epoch_line(line: dict[str, float], epochs: int) -> str:
     """The line of an epoch, from its record in metrics.jsonl."""
     parts = [f"epoch {line['epoch']:>{len(str(epochs))}}/{epochs}"]
     parts += [f"{key} {line[key]:.4f}" for key in METRICS[:4] if line[key] is not None]
-    parts += [
-        f"lr {line['learning_rate']:.2e}",
-        f"{line['seconds']:.1f} s",
-        f"{line['images_per_second']:,.0f} images/s",
-    ]
-    return "  ".join(parts)
+    parts += [f"lr {line['learning_rate']:.2e}", f"{line['seconds']:.1f} s"]
+    return "  ".join([*parts, f"{line['images_per_second']:,.0f} images/s"])
 
 
 def closing_lines(config: ConfigDict, result: dict[str, Any], files: Workdir) -> str:

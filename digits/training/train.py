@@ -6,18 +6,41 @@ from typing import Any
 import jax
 from ml_collections import ConfigDict
 
+from digits.config.values import check_fields
+from digits.data import splits
+from digits.errors import require
+from digits.models import families
 from digits.runs.workdir import Workdir
 from digits.runtime import processes
 from digits.runtime.devices import Devices
 from digits.runtime.environment import prepare_jax
 from digits.runtime.signals import Listener
 from digits.training import terminal
-from digits.training.checks import check
 from digits.training.loop import Loop
 from digits.training.program import Shared
 from digits.training.recorder import Outputs
 from digits.training.run import Run, prepare
 from digits.training.startup import Start
+
+
+def check(config: ConfigDict) -> None:
+    """Raises UserError for a config that makes no sense: a field by itself, or fields that contradict each other."""
+    check_fields(config)
+    splits.check(config.data)
+    families.check(config.model)
+    opt = config.optimizer
+    for name in ("momentum", "nesterov"):
+        only_sgd = "off unless config.optimizer.name is sgd"
+        require(not opt[name] or opt.name == "sgd", f"optimizer.{name}", opt[name], only_sgd)
+    require(not opt.nesterov or opt.momentum, "optimizer.nesterov", True, "False without config.optimizer.momentum")
+    if config.data.validation == "none" and config.monitor.startswith("val_"):
+        accepted = "loss or accuracy when config.data.validation is 'none'"
+        for user, used in (
+            ("config.early_stopping.restore_best", config.early_stopping.restore_best),
+            ("config.early_stopping.patience", config.early_stopping.patience),
+            ("config.schedule.name='plateau'", config.schedule.name == "plateau"),
+        ):
+            require(not used, "monitor", config.monitor, f"{accepted}, because {user} follows it")
 
 
 def train_and_evaluate(
@@ -36,7 +59,7 @@ def train_and_evaluate(
       config: as configs/base.py declares it.
       workdir: the run's folder: new, empty, or of a run with the same config.
       data_dir: see `data.load`.
-      origin: JSON about where the config came from; see `record.command`.
+      origin: JSON about where the config came from; see `workdir.resuming_command`.
       start: the clock and the dataset of a process that has just been started.
       profile: whether to write a trace to WORKDIR/profile.
 
@@ -52,12 +75,12 @@ def train_and_evaluate(
     processes.from_first(lambda: files.check(config))
     if result := processes.from_first(files.result):
         if processes.first():
-            terminal.Terminal().say(f"This run is finished: {files.path}. Its result:")
-            terminal.Terminal().say(terminal.closing_lines(config, result, files))
+            terminal.say(f"This run is finished: {files.path}. Its result:")
+            terminal.say(terminal.closing_lines(config, result, files))
         return result
     prepare_jax(config)
     start = start or Start(config.data.name, data_dir)
-    outputs = Outputs(terminal.Terminal(), start=start, profiled=profile)
+    outputs = Outputs(terminal=True, start=start, profiled=profile)
     prepared = prepare(config, files, Shared(start.dataset, Devices.of(jax.devices())), origin)
     with Listener() as listener, Run(prepared, outputs) as run:
         return Loop(run, listener).train()

@@ -9,7 +9,6 @@ import os
 import pathlib
 from typing import Any
 
-from flax import nnx
 import jax
 from ml_collections import ConfigDict, FrozenConfigDict
 
@@ -22,7 +21,7 @@ from digits.runtime import environment
 from digits.runtime.signals import Interrupted, Listener
 from digits.sweeps import population
 from digits.sweeps.progress import Runs, duration
-from digits.training import checks, startup
+from digits.training import startup, train
 from experiments.collecting import collected
 from experiments.judging.study import Arm, Study
 
@@ -120,7 +119,7 @@ class Reproduction:
         """
         populations = {name: members for name in self.arms if name in names and (members := self.population(name))}
         for member in (member for members in populations.values() for member in members):
-            checks.check(member.config)
+            train.check(member.config)
             member.files.check(member.config)
         sources = {self.configs[name].data.name for name in populations}
         starts, failures = {source: startup.Start(source, data_dir) for source in sources}, []
@@ -216,7 +215,7 @@ def _work(config: ConfigDict) -> float:
 @functools.cache
 def _multiplications(model: FrozenConfigDict) -> float:
     """The multiplications for one image: every weight is used once for each place of its layer's output."""
-    layers = summary.describe(nnx.eval_shape(lambda: models.build(model, 10, jax.random.key(0))))
+    layers = summary.describe(models.outline(model, 10))
     return float(sum(layer.trainable * math.prod(layer.output[:-1]) for layer in layers))
 
 

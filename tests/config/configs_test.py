@@ -5,7 +5,6 @@ import json
 import pathlib
 import re
 
-from flax import nnx
 import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
@@ -14,7 +13,7 @@ import pytest
 
 from digits import models
 from digits.models import families
-from digits.training import checks, step
+from digits.training import step, train
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 NAMES = sorted(path.stem for path in (ROOT / "configs").glob("*.py") if path.stem not in ("__init__", "base"))
@@ -62,8 +61,8 @@ def load(name):
 
 
 def counts(config):
-    model = nnx.eval_shape(lambda: models.build(config.model, 10, jax.random.key(0)))
-    trained, rest = (sum(a.size for a in jax.tree.leaves(tree)) for tree in families.split(model)[1:])
+    model = models.outline(config.model, 10)
+    trained, rest = (sum(a.size for a in jax.tree.leaves(tree)) for tree in families.parts(model)[1:])
     return trained + rest, trained
 
 
@@ -92,7 +91,7 @@ def test_config_is_locked_valid_and_documents_itself(name):
     assert isinstance(config, ConfigDict) and config.is_locked
     with pytest.raises(AttributeError):
         config.model.hiden = 3
-    checks.check(config)
+    train.check(config)
     text = (ROOT / "configs" / f"{name}.py").read_text()
     assert f"python -m digits.main --config=configs/{name}.py" in text.split('"""')[1]
 
@@ -118,13 +117,13 @@ def test_one_step_changes_every_parameter_and_gives_a_finite_loss(name):
     # Narrow layers keep the compilation short; the structure is the experiment's.
     config.model.hidden = tuple(4 for _ in config.model.hidden)
     config.model.blocks = tuple(tuple(2 for _ in block) for block in config.model.blocks)
-    checks.check(config)
-    model = nnx.eval_shape(lambda: models.build(config.model, 10, jax.random.key(0)))
+    train.check(config)
+    model = models.outline(config.model, 10)
     state = step.init_state(config, 10)
     images = jnp.asarray(np.random.default_rng(0).integers(0, 256, (4, 28, 28)), jnp.uint8)
     # Each is compiled to take a single step: optimising it would take longer.
     take_step = jax.jit(
-        step.make_train_step(config, families.split(model)[0], steps_per_epoch=10),
+        step.make_train_step(config, families.parts(model)[0], steps_per_epoch=10),
         compiler_options={"xla_backend_optimization_level": 0},
     )
     after, metrics = take_step(state, (images, jnp.array([0, 3, 7, 9])))

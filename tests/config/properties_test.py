@@ -17,7 +17,7 @@ from digits.config.values import flat
 from digits.data import splits, transforms
 from digits.errors import UserError
 from digits.models import families, layers
-from digits.training import checks, program, step
+from digits.training import program, step, train
 
 EXAMPLES, CLASSES = 60, 10
 # All that a program wants to know of a dataset before it is compiled.
@@ -87,16 +87,16 @@ def assert_is_a_sentence(error: UserError) -> None:
 
 def check(config: ConfigDict) -> None:
     """What is asked before anything is compiled, of a training set of EXAMPLES; UserError."""
-    checks.check(config)
+    train.check(config)
     writers = np.arange(EXAMPLES) % 7
     training, _ = splits.split_indices(config.data.validation, config.data.fold, EXAMPLES, writers)
-    checks.check_batch(config, len(training))
+    program.check_batch(config, len(training))
 
 
 def built(config: ConfigDict) -> tuple[program.Program, Callable]:
     """The abstract program of a config's structure, and its step."""
     abstract = program.Program(config, ABOUT)
-    graphdef, params, _ = families.split(abstract.model)
+    graphdef, params, _ = families.parts(abstract.model)
     # Refused, or small enough for a laptop: a slip of the finger makes no network of terabytes.
     assert sum(math.prod(array.shape) for array in jax.tree.leaves(params)) <= 2**28
     return abstract, step.make_train_step(config, graphdef, abstract.steps_per_epoch)

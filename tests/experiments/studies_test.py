@@ -11,7 +11,7 @@ import pytest
 from digits.config.values import convert, with_values
 from digits.data import splits
 from digits.runs.documented import reported
-from digits.training import checks
+from digits.training import train
 from experiments.collecting import collected
 from experiments.judging import metrics, study
 from experiments.rendering import findings
@@ -48,7 +48,7 @@ def test_names_are_unique_in_the_project():
 def test_every_arm_can_be_trained(name):
     arm = ARMS[name]
     config = resolved(arm)
-    checks.check(config)
+    train.check(config)
     assert arm.seeds >= 3
     if arm.repeats == "data.fold":
         assert config.data.validation == f"folds({arm.seeds})"

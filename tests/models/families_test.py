@@ -1,6 +1,5 @@
 """The model families: order of layers, training and evaluation mode, L2."""
 
-from flax import nnx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,6 +9,7 @@ from configs import base, five_conv, plateau_cnn, simple_cnn_batchnorm
 from digits import errors, models
 from digits.config.numbers import each
 from digits.models import families, layers, summary
+from digits.models.ops import dropout
 
 
 def build(config, classes=10):
@@ -18,7 +18,7 @@ def build(config, classes=10):
 
 def outline(config):
     """The module without its weights: drawing them takes seconds."""
-    return nnx.eval_shape(lambda: build(config))
+    return models.outline(config.model, 10)
 
 
 def operations(config):
@@ -47,14 +47,14 @@ def test_a_key_means_training():
     config.model.hidden_dropout, config.model.hidden_batch_norm = 0.5, True
     model = build(config)
     images = jnp.asarray(np.random.default_rng(0).random((8, 28, 28, 1)), jnp.float32)
-    before = families.split(model)[2]
+    before = families.parts(model)[2]
     evaluated = model(images)
     np.testing.assert_array_equal(evaluated, model(images))
-    np.testing.assert_array_equal(before["batch_norm_1"]["mean"], families.split(model)[2]["batch_norm_1"]["mean"])
+    np.testing.assert_array_equal(before["batch_norm_1"]["mean"], families.parts(model)[2]["batch_norm_1"]["mean"])
     one, same, other = (model(images, key=jax.random.key(k)) for k in (1, 1, 2))
     np.testing.assert_array_equal(one, same)
     assert not np.allclose(one, other) and not np.allclose(one, evaluated)
-    assert not np.allclose(before["batch_norm_1"]["mean"], families.split(model)[2]["batch_norm_1"]["mean"])
+    assert not np.allclose(before["batch_norm_1"]["mean"], families.parts(model)[2]["batch_norm_1"]["mean"])
 
 
 def test_dropout_layers_draw_from_different_streams():
@@ -77,7 +77,7 @@ def test_random_streams_are_numbered_by_operation(batch_norm, monkeypatch):
     config.model.family, config.model.blocks, config.model.batch_norm = "cnn", ((2, 2), (2,)), batch_norm
     config.model.pool, config.model.block_dropout, config.model.hidden_dropout = (2, 0), 0.5, 0.5
     key, keys = jax.random.key(1), []
-    monkeypatch.setattr(families.layers, "dropout", lambda x, rate, key, bits, shard: keys.append(key) or x)
+    monkeypatch.setattr(dropout, "inverted_dropout", lambda x, rate, key, bits, shard: keys.append(key) or x)
     build(config)(jnp.ones((1, 28, 28, 1)), key)
     places = [index for index, name in enumerate(operations(config)) if name.startswith("dropout")]
     assert len(keys) == len(places) == 4
@@ -122,7 +122,7 @@ def test_networks_that_differ_in_what_only_training_uses_are_equal_for_evaluatio
     config.model.block_dropout, config.model.hidden_dropout, config.model.hidden_l2 = (0.5, 0.0), 0.2, 1e-3
     model = build(config)
     network, images = families.for_evaluation(model), jnp.ones((2, 28, 28, 1))
-    assert families.split(network)[0] == families.split(families.for_evaluation(outline(bare)))[0]
+    assert families.parts(network)[0] == families.parts(families.for_evaluation(outline(bare)))[0]
     assert not any(name.startswith("dropout") for name in network.names) and families.penalty(network) == 0
     np.testing.assert_array_equal(network(images), model(images))
     assert families.penalty(model) > 0 and "dropout_1" in model.names  # As it was.

@@ -30,7 +30,7 @@ def dense_config(l2=0.0):
 
 def network(config):
     """The network's structure, and its parameters and statistics with biases that are not zero."""
-    graphdef, params, stats = families.split(models.build(config, CLASSES, jax.random.key(0)))
+    graphdef, params, stats = families.parts(models.build(config, CLASSES, jax.random.key(0)))
     rng = np.random.default_rng(1)
 
     def perturb(a):

@@ -37,7 +37,7 @@ def abstract(name, size, implementation="auto"):
     config.model.convolution = implementation
     if size:
         config.model.kernel_size = size
-    return families.split(nnx.eval_shape(lambda: models.build(config.model, 10, jax.random.key(0))))
+    return families.parts(models.outline(config.model, 10))
 
 
 @functools.cache
@@ -77,7 +77,7 @@ def train_ours(graphdef, params, stats, x, labels):
         model = nnx.merge(graphdef, params, stats)
         logits = model(x, key=jax.random.key(0))
         losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
-        return losses.mean() + families.penalty(model), (logits, families.split(model)[2])
+        return losses.mean() + families.penalty(model), (logits, families.parts(model)[2])
 
     (loss, (logits, stats)), gradients = jax.value_and_grad(loss_fn, has_aux=True)(params)
     return logits, loss, flat(gradients), flat(stats)
@@ -126,7 +126,7 @@ def our_results(name, size):
     implementation = "stock" if (name, size) in STOCK else "dot"
     graphdef, _, _ = abstract(name, size, implementation)
     options = UNOPTIMISED if implementation == "dot" else LITTLE_OPTIMISED
-    with mock.patch.object(dropout, "dropout", fixed_dropout):
+    with mock.patch.object(dropout, "inverted_dropout", fixed_dropout):
         run = jax.jit(functools.partial(train_ours, graphdef), compiler_options=options)
         return dict(zip(COMPARED, (evaluation, *run(*values, x, labels)), strict=True))
 
@@ -166,7 +166,7 @@ def test_float32_is_as_near_to_keras_as_rounding_allows():
         return (
             evaluate_ours(graphdef, params, stats, x),
             model(x, key=jax.random.key(0)),
-            flat(families.split(model)[2]),
+            flat(families.parts(model)[2]),
         )
 
     def theirs(trained, statistics):
@@ -215,6 +215,6 @@ def test_biases_and_batch_norm_start_as_in_keras():
     with mock.patch.dict(layers.INITIALIZERS, spies()[0]):
         model = models.build(load("simple_cnn_batchnorm").model, 10, jax.random.key(0))
     network = keras_network(ARCHITECTURES["simple_cnn_batchnorm", None]())
-    for variables, ours in zip(named_variables(network), map(flat, families.split(model)[1:]), strict=True):
+    for variables, ours in zip(named_variables(network), map(flat, families.parts(model)[1:]), strict=True):
         for name, variable in variables.items():
             np.testing.assert_array_equal(ours[name], variable.numpy())

@@ -17,7 +17,7 @@ import pytest
 
 from configs import base
 from digits.config import numbers as config_numbers
-from digits.training import checks, optimizer
+from digits.training import optimizer, train
 from tests.parity.comparison import assert_close, load
 
 STEPS = 50
@@ -29,7 +29,7 @@ def optimizer_config(schedule=None, **fields):
     config.epochs = 5
     config.optimizer.update(fields)
     config.schedule.update(schedule or {})
-    checks.check(config)
+    train.check(config)
     return config
 
 

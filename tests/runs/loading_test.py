@@ -254,7 +254,7 @@ def test_members_that_differ_in_dropout_share_a_program_and_predict_as_their_own
     for run, own in zip(ensemble.runs, logits, strict=True):
         expected = run.model(transforms.normalize(images[:count].astype(np.float32), "unit"))
         np.testing.assert_allclose(own, expected, atol=1e-5)
-        assert all(isinstance(leaf, jax.Array) for leaf in jax.tree.leaves(families.split(run.model)[1:]))
+        assert all(isinstance(leaf, jax.Array) for leaf in jax.tree.leaves(families.parts(run.model)[1:]))
 
 
 def test_what_makes_no_ensemble_says_why(sweep, tmp_path):

@@ -63,8 +63,8 @@ def runs(workdir):
     values |= {"pool": (2, 3), "block_dropout": 0.25, "hidden": (), "hidden_batch_norm": False}
     values["convolution"] = "dot"  # Other than an export has, and nothing must be compiled for it.
     config = with_values(trained.config, {f"model.{field}": value for field, value in values.items()})
-    network = nnx.eval_shape(lambda: models.build(config.model, 10, jax.random.key(0)))
-    graphdef, *shapes = families.split(network)
+    network = models.outline(config.model, 10)
+    graphdef, *shapes = families.parts(network)
 
     def weights(like):  # Larger than initial ones, and positive where they may be variances.
         fan_in = math.prod(like.shape[:-1])
@@ -172,7 +172,7 @@ def test_an_export_says_what_it_is_and_holds_its_weights_once(format, exports, r
         assert (found["input"]["shape"], found["input"]["type"]) == (["n", 28, 28], "uint8")
         assert (found["output"]["shape"], found["output"]["type"]) == (["n", 10], "float32")
         assert found["versions"]["digits"] == digits.__version__
-    weights = sum(leaf.nbytes for leaf in jax.tree.leaves(families.split(runs["dense"].model)[1:]))
+    weights = sum(leaf.nbytes for leaf in jax.tree.leaves(families.parts(runs["dense"].model)[1:]))
     assert weights / 2 < exporting.size(exports(format)["dense"]) < 1.5 * weights
 
 

@@ -8,7 +8,6 @@ import subprocess
 import sys
 import threading
 
-from flax import nnx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -44,8 +43,7 @@ def code_for_users():
     option = "xla_cpu_use_fusion_emitters"
     given = {option: True} if option in os.environ.get("XLA_FLAGS", "") else {}  # Another XLA may not know it.
     with pytest.MonkeyPatch.context() as patch:
-        for module in ("step", "program"):
-            patch.setattr(f"digits.training.{module}.compiler_options", lambda config: given)
+        patch.setattr(step, "compiler_options", lambda config: given)
         yield
 
 
@@ -78,7 +76,7 @@ def members(config, folder, values=VALUES, **forced):
 
 def arrays(workdir, which="latest"):
     run = digits.load(workdir, which)
-    return jax.tree.leaves(families.split(run.model)[1:])
+    return jax.tree.leaves(families.parts(run.model)[1:])
 
 
 def close(a, b, tolerance=1e-5):
@@ -155,7 +153,7 @@ def test_members_equal_their_single_runs(folds, single, tmp_path, sharing):
 def test_mapped_members_share_one_program(folds, tmp_path, monkeypatch):
     compiled = []
     compile_steps = step.compile_steps
-    monkeypatch.setattr("digits.training.program.compile_steps", lambda *a: compiled.append(1) or compile_steps(*a))
+    monkeypatch.setattr(step, "compile_steps", lambda *a: compiled.append(1) or compile_steps(*a))
     population.train_members(members(folds, tmp_path, sharing="mapped", workers=2))
     assert len(compiled) == 1
 
@@ -335,7 +333,7 @@ def test_fifty_steps_of_a_batched_member_equal_its_own_in_float64(name):
     rng = np.random.default_rng(0)
     images, labels = rng.integers(0, 256, (200, 28, 28)).astype(np.uint8), rng.integers(0, 10, 200).astype(np.uint8)
     with jax.enable_x64(True):
-        graphdef = families.split(nnx.eval_shape(lambda: models.build(config.model, 10, jax.random.key(0))))[0]
+        graphdef = families.parts(models.outline(config.model, 10))[0]
         run = step.make_run_steps(step.make_train_step(config, graphdef, 50), 200, 4)
 
         def as_float64(a):

@@ -8,7 +8,7 @@ import pytest
 
 from digits.runs.workdir import Workdir
 from digits.runtime import processes
-from digits.runtime.signals import Listener
+from digits.runtime.signals import Interrupted, Listener
 from digits.training import loop, terminal, train
 from tests.training.train_test import assert_same_bits, final
 
@@ -27,8 +27,8 @@ def test_a_signal_within_an_epoch_saves_and_the_same_call_goes_on_with_the_same_
         if len(calls) == 29:  # In the second epoch: 1,149 images make 23 steps.
             os.kill(os.getpid(), number)
 
-    monkeypatch.setattr(terminal.Progress, "update", update)
-    with pytest.raises(train.Interrupted) as stopped:
+    monkeypatch.setattr(terminal.tqdm, "update", update)
+    with pytest.raises(Interrupted) as stopped:
         train.train_and_evaluate(tiny, tmp_path / "stopped")
     assert stopped.value.exit_code == 128 + number
     assert len(calls) == 29 and len(Workdir(tmp_path / "stopped").history()) == 1
@@ -40,13 +40,11 @@ def test_a_signal_within_an_epoch_saves_and_the_same_call_goes_on_with_the_same_
 
 def test_the_way_to_the_first_step_is_told_and_recorded_and_begins_with_one_step(tiny, tmp_path, monkeypatch, capsys):
     calls = []
-    monkeypatch.setattr(terminal.Progress, "update", lambda self, images: calls.append(images))
+    monkeypatch.setattr(terminal.tqdm, "update", lambda self, images: calls.append(images))
     result = train.train_and_evaluate(tiny, tmp_path / "run")
     assert 0 < result["compile_seconds"] < result["seconds_to_first_step"]
-    assert (
-        f"first step after {result['seconds_to_first_step']:.1f} s (compilation {result['compile_seconds']:.1f} s of it)"
-        in capsys.readouterr().out
-    )
+    total, compilation = result["seconds_to_first_step"], result["compile_seconds"]
+    assert f"first step after {total:.1f} s (compilation {compilation:.1f} s of it)" in capsys.readouterr().out
     assert calls[0] == tiny.batch_size and sum(calls) == 3 * 1149
 
 

@@ -7,7 +7,6 @@ from digits.runs.workdir import Workdir
 from digits.runtime import processes
 from digits.training.program import Examples
 from digits.training.recorder import Outputs, Recorder
-from digits.training.terminal import Terminal
 
 LINE = {"epoch": 1, "loss": 0.5, "accuracy": 0.75, "val_loss": None, "val_accuracy": None}
 LINE |= {"learning_rate": 1e-3, "seconds": 2.0, "images_per_second": 10.0}
@@ -17,7 +16,7 @@ ABOUT = {"data": {"digest": "0" * 64, "train": 20, "validation": 0, "test": 10},
 def report(config, folder, images):
     """An epoch and a result through a recorder."""
     workdir = Workdir(folder)
-    recorder = Recorder(config, workdir, ABOUT, Outputs(Terminal(), images, profiled=True))
+    recorder = Recorder(config, workdir, ABOUT, Outputs(True, images, profiled=True))
     with recorder.progress(1, images=20, done=0):
         recorder.images(20)
     recorder.first_step(1.5)

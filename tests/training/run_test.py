@@ -22,9 +22,8 @@ def test_a_program_of_others_trains_a_run_by_telling_the_end_of_every_epoch(tiny
         told.program.compile(told.examples)
         while not told.done:
             state, steps = told.state, np.int32(told.program.steps_per_epoch)
-            ended = told.program.compiled(
-                state.train, state.totals, *told.examples.train, told.order(), np.int32(0), steps
-            )
+            given = told.examples.train, told.order(), np.int32(0), steps
+            ended = told.program.compiled(state.train, state.totals, *given)
             told.end_epoch(*ended, seconds=1.0)
         result = told.finish()
     assert_same_bits(tmp_path / "alone", tmp_path / "told")

@@ -1,10 +1,10 @@
 """Convolution and max pooling: the functions of the stock operations, as fast as the backend allows.
 
 XLA's CPU backend runs the weight gradient of a stock convolution several times slower inside a compiled loop than
-outside it, and max pooling's gradient (`select_and_scatter`) is slow everywhere on the CPU. There, where a C++ compiler
-is found, convolution, bias, ReLU and 2x2 pooling are one compiled function (native.py); where none is, a convolution is
-a matrix product (products.py), and pooling remembers which of the four pixels won. Values and gradients are those of
-the stock operations up to rounding.
+outside it, and max pooling's gradient (`select_and_scatter`) is slow everywhere on the CPU. On a CPU with a C++
+compiler, convolution, bias, ReLU and 2x2 pooling are therefore one compiled function (native.py). Without a compiler, a
+convolution is a matrix product (products.py), and pooling remembers which of the four pixels won. Values and gradients
+are those of the stock operations up to rounding.
 """
 
 from collections.abc import Callable

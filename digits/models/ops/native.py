@@ -1,9 +1,9 @@
 """Compiled convolutions for the CPU: builds `convolution.cc` with the machine's C++ compiler and calls it through XLA.
 
 XLA's CPU backend has no convolution gradients that are fast inside a compiled loop, and its matrix products reach half
-of the processor's peak on the shapes of these networks. The first use builds the library, which takes some seconds, and
-keeps it in the user's cache folder. Without a compiler `problem` gives the reason, and the other implementations serve.
-The compiler is CXX of the environment, or the first of g++, clang++ and c++.
+of the processor's peak on the shapes of these networks. The first use builds the libraries, which takes some seconds,
+and keeps them in the user's cache folder. If it cannot, `problem` returns the reason, and convolution.py takes another
+implementation. The compiler is CXX of the environment, or the first of g++, clang++ and c++.
 
 Kernels of 2, 3, 5 and 7 pixels are applied by minimal filtering (Winograd 1980; Lavin and Gray 2015, arXiv:1509.09308)
 along the rows of the image alone: F(4,2), F(4,3), F(4,5) and F(2,7) need 1.6, 2, 2.5 and 1.75 times fewer
@@ -11,7 +11,6 @@ multiplications than the plain sum. Relative to the largest value of the result,
 those of the stock operations, which are themselves within about 1e-6 of float64's.
 """
 
-from collections.abc import Iterator
 import concurrent.futures
 import contextlib
 import ctypes
@@ -27,6 +26,7 @@ import sys
 import tempfile
 from typing import NamedTuple
 
+import filelock
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -115,9 +115,15 @@ def _build(commands: list[list[str]], paths: list[Path]) -> None:
     """Builds the missing libraries in parallel. Of several processes that lack them, one builds and the others wait."""
     folder = paths[0].parent
     folder.mkdir(parents=True, exist_ok=True)
-    with _locked(folder), concurrent.futures.ThreadPoolExecutor() as pool:
+    lock = filelock.FileLock(folder / ".lock", fallback_to_soft=False)  # The system releases it when the process ends.
+    with contextlib.suppress(OSError):  # A file system without locks: each process builds for itself.
+        lock.acquire()
+    try:
         missing = [pair for pair in zip(commands, paths, strict=True) if not pair[1].exists()]
-        list(pool.map(lambda pair: _compile(*pair), missing))
+        with concurrent.futures.ThreadPoolExecutor() as pool:
+            list(pool.map(_compile, *zip(*missing)))
+    finally:
+        lock.release()
 
 
 def _compile(command: list[str], path: Path) -> None:
@@ -125,21 +131,7 @@ def _compile(command: list[str], path: Path) -> None:
         built = Path(folder) / path.name
         command = [*command, f"-I{jax.ffi.include_dir()}", str(_SOURCE), "-o", str(built)]
         subprocess.run(command, check=True, capture_output=True, timeout=_SECONDS_TO_BUILD)
-        os.replace(built, path)  # Whole or absent, also if two processes build because the folder cannot be locked.
-
-
-@contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Holds the folder's lock, which ends with the process. Goes on without it where the file system has no locks."""
-    import fcntl  # Not on Windows, where nothing is built.
-
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        with contextlib.suppress(OSError):
-            fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)
+        os.replace(built, path)  # Whole or absent, also if two processes build because there are no locks.
 
 
 class Settings(NamedTuple):

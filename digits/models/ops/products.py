@@ -1,10 +1,11 @@
 """Convolution as products of matrices: fast on a CPU without a C++ compiler, and under `jax.vmap` on accelerators.
 
 A convolution is a product of image patches and kernel (im2col). Kernels of 2, 3, 5 and 7 pixels with many channels need
-fewer products by minimal filtering along the rows of the image, the algorithm of digits/convolution.cc. How much faster
-than XLA's own convolutions it is: benchmarks/README.md.
+fewer products by minimal filtering along the rows of the image, the algorithm of digits/models/ops/convolution.cc.
+benchmarks/README.md has the speed beside that of XLA's own convolutions.
 """
 
+from collections.abc import Callable
 import functools
 
 import jax
@@ -28,7 +29,7 @@ def _pad(x: jax.Array, low: int, high: int) -> jax.Array:
 
 
 def _chunk(x: jax.Array, size: int) -> int:
-    """The largest number of images that divides the batch and whose patches fit in the cache; at least one."""
+    """The largest number of images that divides the batch and whose patches fit in the cache, or 1."""
     per_image = x.shape[1] * x.shape[2] * x.shape[3] * size * size
     chunk = max(1, min(x.shape[0], _PATCHES_IN_CACHE // per_image))
     while x.shape[0] % chunk:
@@ -57,7 +58,7 @@ _TILES = {2: 4, 3: 4, 5: 4, 7: 2}
 
 
 def _is_filtered(kernel_shape: tuple[int, ...]) -> bool:
-    """Whether minimal filtering pays: below this the products are narrow, and its additions cost more than it saves."""
+    """Whether minimal filtering pays. With fewer channels its additions cost more than the narrow products save."""
     size, _, channels, outputs = kernel_shape
     return size in _TILES and min(channels, outputs) >= 16
 
@@ -66,10 +67,10 @@ def _is_filtered(kernel_shape: tuple[int, ...]) -> bool:
 def _minimal_filter(size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """A (MxP), G (PxK) and B (PxP) of A((G w) * (B x)), M outputs of a filter w with K taps; P = M + K - 1.
 
-    Toom and Cook's algorithm, as Winograd used it and Lavin and Gray (arXiv:1509.09308) for convolutions: products of
-    polynomials, evaluated at the points below and at infinity. Relative to the largest, results are within 5e-6 of the
-    plain sum's with products in float32, as on CPUs. With an NVIDIA GPU's TF32 they are within 1.5e-3, and the plain
-    sum itself within 3.5e-4 (emulated, kernels of 3 to 7); jax_default_matmul_precision="highest" avoids TF32.
+    The algorithm of Toom and Cook, as in Winograd and in Lavin and Gray (arXiv:1509.09308): products of polynomials,
+    evaluated at the points below and at infinity. Errors relative to the largest result: within 5e-6 of the plain sum
+    with products in float32, as on CPUs; within 1.5e-3 with an NVIDIA GPU's TF32, where the plain sum itself is within
+    3.5e-4 (emulated, kernels of 3 to 7). jax_default_matmul_precision="highest" avoids TF32.
     """
     outputs, points = _TILES[size], np.array([0, 1, -1, 2, -0.5, -2, 0.5])[: _TILES[size] + size - 2]
     count = len(points) + 1
@@ -80,7 +81,7 @@ def _minimal_filter(size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         g[k] = point ** np.arange(size) / np.prod(point - others)
         b[k, :-1] = np.polynomial.polynomial.polyfromroots(others)
     a[-1, -1], g[-1, -1], b[-1] = 1, 1, np.polynomial.polynomial.polyfromroots(points)
-    # By powers of two, which round nothing, so that neither factor grows large.
+    # Scales by powers of two, which round nothing, so that neither factor grows large.
     scale = 2.0 ** np.round(np.log2(np.abs(b).sum(axis=1, keepdims=True)))
     return a, g * scale, b / scale
 
@@ -90,7 +91,7 @@ def _combine(factors: np.ndarray, arrays: list[jax.Array]) -> jax.Array:
 
 
 def _filtered_patches(x: jax.Array, size: int) -> list[jax.Array]:
-    """For every point, B x of the tiles of every row, the rows under the kernel side by side: (N*H'*T)x(K*C)."""
+    """B x for the tiles of every row: for each point (N*H'*T)x(K*C), the rows under the kernel side by side."""
     outputs, width, height = _TILES[size], x.shape[2] - size + 1, x.shape[1] - size + 1
     tiles = -(-width // outputs)
     x = jnp.pad(x, ((0, 0), (0, 0), (0, tiles * outputs - width), (0, 0)))
@@ -114,7 +115,7 @@ def _filter_rows(x: jax.Array, kernel: jax.Array) -> jax.Array:
 
 
 def _filter_rows_gradient(x: jax.Array, g: jax.Array, size: int) -> jax.Array:
-    """The gradient of the kernel of `_filter_rows`, from that of its result."""
+    """The gradient of the kernel of `_filter_rows`; `g` is the gradient of its result."""
     a, to_points, _ = _minimal_filter(size)
     outputs, channels, width = len(a), x.shape[-1], g.shape[-1]
     g = jnp.pad(g, ((0, 0), (0, 0), (0, -g.shape[2] % outputs), (0, 0)))
@@ -147,7 +148,7 @@ def _backward(pads, saved, g):
     flipped = kernel[::-1, ::-1].swapaxes(2, 3)
     x_gradient = _correlate(_pad(g, size - 1 - pads[0], size - 1 - pads[1]), flipped)
     # Weight gradient: patches^T g. The patches are built again; keeping them would cost K*K times the memory of x.
-    one = _filter_rows_gradient if _is_filtered(kernel.shape) else _multiply_patches_gradient
+    one: Callable[..., jax.Array] = _filter_rows_gradient if _is_filtered(kernel.shape) else _multiply_patches_gradient
     padded = _pad(x, *pads)
     chunk = _chunk(padded, size)
 

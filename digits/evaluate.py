@@ -47,10 +47,7 @@ def _main(_: list[str]) -> int:
         raise UserError("--robustness_images is given, but --robustness, which it is for, is not.")
     figures = {None: True, "none": False}.get(_FIGURES.value, _FIGURES.value)
     robustness_images = _ROBUSTNESS_IMAGES.value if _ROBUSTNESS.value else 0
-    from digits.reports import (
-        evaluation,
-        evaluation_text,  # Imports JAX.
-    )
+    from digits.reports import evaluation, evaluation_text  # Imports JAX.
 
     found = evaluation.evaluate(workdir, _SPLIT.value, _DATA_DIR.value, figures, robustness_images)
     print(json.dumps(found, indent=2) if _JSON.value else evaluation_text.text(found))

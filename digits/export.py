@@ -3,14 +3,14 @@
     python -m digits.export --workdir=runs/simple_cnn --format=onnx
 
 Formats: jax (needs only JAX to run), savedmodel (TensorFlow), tflite (TensorFlow Lite, LiteRT) and onnx (ONNX Runtime
-and many others). What jax writes is read by every JAX of the six months after, and longer. In each of them
+and many others). Every JAX of the next six months and more reads the format jax. All formats have
 
     input   images         uint8    n x 28 x 28   pixels of 0 to 255, white on black like MNIST; n from 1
     output  probabilities  float32  n x classes   each row sums to 1
 
-The run's normalisation is part of what is exported. Inside lies its metadata too: the config, the names of the classes,
-the epoch, the test accuracy, and the lines that load the file. Before it gets its name, an export is loaded by its own
-runtime and compared with the run on test images of the run's dataset.
+An export contains the run's normalisation and its metadata: the config, the names of the classes, the epoch, the test
+accuracy, and the lines that load the file. Before it gets its name, an export is loaded by its own runtime and compared
+with the run on test images of the run's dataset.
 """
 
 import sys
@@ -19,15 +19,14 @@ from absl import flags
 
 from digits import command_line
 from digits.errors import UserError
-from digits.serving import export_formats
 
+_FORMATS = "jax, savedmodel, tflite, onnx"  # In words, because digits.serving.export_formats imports JAX.
 _FLAGS = flags.FlagValues()  # Its own: the flags of digits.main have the same names.
 _WORKDIR = flags.DEFINE_string("workdir", None, "The folder of a run.", flag_values=_FLAGS)
-_FORMAT = flags.DEFINE_string("format", None, f"One of {', '.join(export_formats.FORMATS)}.", flag_values=_FLAGS)
-_NAMES = ", ".join(f"{kind.file} ({name})" for name, kind in export_formats.FORMATS.items())
+_FORMAT = flags.DEFINE_string("format", None, f"One of {_FORMATS}.", flag_values=_FLAGS)
 _OUTPUT = flags.DEFINE_string(
-    "output", None, f"The file, or for savedmodel the folder, to write. Default, in WORKDIR: {_NAMES}.",
-    flag_values=_FLAGS,
+    "output", None, "The file, or for savedmodel the folder, to write. Default, in WORKDIR: model.jax.zip (jax), "
+    "savedmodel (savedmodel), model.tflite (tflite), model.onnx (onnx).", flag_values=_FLAGS,
 )  # fmt: skip
 _DATA_DIR = flags.DEFINE_string("data_dir", None, "As for digits.main.", flag_values=_FLAGS)
 
@@ -40,7 +39,7 @@ def main(argv: list[str]) -> int:
 def _main(_: list[str]) -> int:
     workdir = command_line.require_workdir(_WORKDIR.value)
     if not _FORMAT.value:
-        raise UserError(f"--format is missing: name one of {', '.join(export_formats.FORMATS)}.")
+        raise UserError(f"--format is missing: name one of {_FORMATS}.")
     from digits.serving import exporting  # Imports JAX.
 
     exported = exporting.export(workdir, _FORMAT.value, _OUTPUT.value, _DATA_DIR.value)

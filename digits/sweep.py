@@ -33,13 +33,13 @@ def flags_help() -> str:
 def read_plan(given):
     """The `plan.Plan` of a command line; UserError for any mistake in it, or in the points."""
     command_line.refuse_flags_of_one_run()
-    from digits.sweeps import plan  # Imports NumPy: not for --help, not for a mistyped flag.
+    from digits.sweeps import plan  # Imports NumPy, for which --help and a mistyped flag should not wait.
 
     return plan.read(given, command_line.WORKDIR.value, _SAMPLE.value, _SAMPLE_SEED.value, _METRIC.value)
 
 
 def train(plan, module: str, arguments: list[str]) -> int:
-    """Trains a plan by the flags; returns the exit code. `python -m MODULE ARGUMENTS` goes on with it.
+    """Trains a plan as the flags say; returns the exit code. `python -m MODULE ARGUMENTS` goes on with it.
 
     Raises:
       UserError: before anything was trained.

@@ -8,9 +8,9 @@ import zlib
 
 import numpy as np
 
+from digits.data.dataset import SIDE
 from digits.errors import UserError
 
-SIDE = 28
 IDX_FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
 # For a word in a file's name: the type's code in the magic number, the type, and the shape of one example.
 _IDX_KINDS: dict[str, tuple[int, np.dtype, tuple[int, ...]]] = {

@@ -22,7 +22,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from digits.errors import UserError
+from digits.errors import UserError, reason
 from digits.runs import files
 from digits.runs.workdir import Workdir
 from digits.runtime import processes
@@ -102,7 +102,7 @@ class Checkpoints:
                 self._kept.best = best
                 self._orbax.save(step, args=items)
             except Exception as error:  # A dozen types, for a full disk as for a missing one.
-                raise OSError(str(error).strip().splitlines()[0][:200]) from error
+                raise OSError(reason(error)) from error
 
     def _wait(self) -> None:
         """Waits until everything is on disk; raises the error of the thread."""
@@ -136,8 +136,7 @@ class Checkpoints:
         except Exception as error:  # Many types, for files that are missing, cut or nonsense.
             if isinstance(error, OSError) and error.errno in _OF_THE_MACHINE:
                 raise
-            lines = str(error).strip().splitlines()
-            raise Damaged(f"{type(error).__name__}: {lines[0][:200]}" if lines else type(error).__name__) from error
+            raise Damaged(reason(error, with_type=True)) from error
 
     def _restore(self, step: int, like: Any) -> tuple[Any, dict[str, Any]]:
         args = _import_orbax().args

@@ -20,7 +20,8 @@ from digits import models
 from digits.analysis.figures import curves
 from digits.analysis.figures.style import enable_in_notebook
 from digits.config.values import config_from_json
-from digits.errors import UserError, paths
+from digits.data import SIDE
+from digits.errors import UserError, paths, reason
 from digits.models import families, inference
 from digits.models.ops import native
 from digits.runs import documented, sweep_folder
@@ -78,8 +79,9 @@ class Run:
             images = np.asarray(images)
         except ValueError as error:  # Lists of different lengths.
             raise UserError("images are no array, but must have the shape (28, 28) or (N, 28, 28).") from error
-        single = images.shape in ((28, 28), (28, 28, 1))
-        if not images.size or (not single and images.shape[1:] not in ((28, 28), (28, 28, 1))):
+        of_one = (SIDE, SIDE), (SIDE, SIDE, 1)
+        single = images.shape in of_one
+        if not images.size or (not single and images.shape[1:] not in of_one):
             raise UserError(f"images have the shape {images.shape}, but it must be (28, 28) or (N, 28, 28).")
         floats = np.issubdtype(images.dtype, np.floating)
         if not floats and images.dtype != bool and not np.issubdtype(images.dtype, np.integer):
@@ -92,7 +94,7 @@ class Run:
             accepted = "floats must be from 0 to 1" if floats else "whole numbers must be from 0 to 255"
             raise UserError(f"images have values from {low:g} to {high:g}, but {accepted}.")
         pixels = images * 255.0 if floats or images.dtype == bool else images
-        pixels = pixels.reshape(-1, 28, 28)
+        pixels = pixels.reshape(-1, SIDE, SIDE)
         # Bytes become float32 on the device: a quarter to copy.
         pixels = pixels if pixels.dtype == np.uint8 else pixels.astype(np.float32)
         logits = inference.logits(self._network, self.config.data.normalization, pixels, batch_size)
@@ -245,8 +247,8 @@ def _load_run(files: Workdir, which: str) -> Run:
         raise
     except Exception as error:  # Damaged, or nonsense in a checkpoint that nobody sealed.
         raise UserError(
-            f"{files.checkpoints} is damaged, or only a part of it was copied ({_first_line(error)}): copy the "
-            "run's whole folder again."
+            f"{files.checkpoints} is damaged, or only a part of it was copied ({reason(error, with_type=True)}): copy "
+            "the run's whole folder again."
         ) from error
     records, result = files.history(), files.result()
     trained = result["epochs"] if result else about["epoch"]
@@ -278,11 +280,6 @@ def _network(about: dict[str, Any], saved: dict[str, Any]) -> nnx.Module:
         raise ValueError("its weights are not those of its config's network")
     # The checkpoint's arrays are NumPy's; the module's are the default device's.
     return nnx.merge(graphdef, *jax.tree.map(jnp.asarray, given))
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0][:200]}" if lines else type(error).__name__
 
 
 @functools.lru_cache(maxsize=64)

@@ -14,7 +14,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from digits.config.experiment_files import Given, default_workdir
-from digits.config.values import field_type, name_of, to_json, with_values
+from digits.config.values import field_type, folder_name, to_json, with_values
 from digits.errors import UserError
 from digits.runs import files
 from digits.sweeps import points
@@ -42,7 +42,7 @@ class Plan:
 
     def names(self) -> list[str]:
         """The folders of the members, within the sweep's."""
-        return [name_of(values) for values in self.values]
+        return [folder_name(values) for values in self.values]
 
 
 def read(given: Given, workdir: str | None, sample: int | None, sample_seed: int, metric: str) -> Plan:

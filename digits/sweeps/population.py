@@ -23,7 +23,7 @@ import jax
 from ml_collections import ConfigDict
 
 from digits.config import numbers as config_numbers
-from digits.config.values import convert, name_of, with_values
+from digits.config.values import convert, folder_name, with_values
 from digits.runtime import machine
 from digits.runtime.environment import prepare_jax
 from digits.runtime.signals import Interrupted, Listener
@@ -78,7 +78,7 @@ def train(
     """
     own = [{field: convert(field, value) for field, value in given.items()} for given in values]
     folder = pathlib.Path(workdir)
-    return train_members([Member(with_values(config, v), folder / name_of(v)) for v in own], data_dir)
+    return train_members([Member(with_values(config, v), folder / folder_name(v)) for v in own], data_dir)
 
 
 def train_members(

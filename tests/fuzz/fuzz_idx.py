@@ -17,24 +17,24 @@ import atheris
 import numpy as np
 
 with atheris.instrument_imports(include=["digits", "gzip"]):
-    from digits.data import idx as sources
+    from digits.data import idx, writers
 
 from tests.fuzz import harness
 
 LABELS = np.arange(12, dtype=np.uint8) % 10
 PLAIN, COMPRESSED, AS_IT_IS = range(3)
-STEMS = (*sources.IDX_FILES, *sources.WRITER_FILES.values())
+STEMS = (*idx.IDX_FILES, *writers.WRITER_FILES.values())
 FOLDER = tempfile.TemporaryDirectory(prefix="digits-fuzz-")
 
 
-def idx(code: int, array: np.ndarray) -> bytes:
+def idx_bytes(code: int, array: np.ndarray) -> bytes:
     return bytes((0, 0, code, array.ndim)) + struct.pack(f">{array.ndim}I", *array.shape) + array.tobytes()
 
 
 def valid(stem: str) -> bytes:
-    if stem in sources.WRITER_FILES.values():
-        return idx(12, np.repeat(LABELS[:, None], 8, 1).astype(">i4"))
-    return idx(8, LABELS if "labels" in stem else np.zeros((12, 28, 28), np.uint8))
+    if stem in writers.WRITER_FILES.values():
+        return idx_bytes(12, np.repeat(LABELS[:, None], 8, 1).astype(">i4"))
+    return idx_bytes(8, LABELS if "labels" in stem else np.zeros((12, 28, 28), np.uint8))
 
 
 def seeds():
@@ -70,18 +70,18 @@ def target(data: bytes) -> None:
     folder, stem = pathlib.Path(FOLDER.name), STEMS[number]
     for old in folder.iterdir():
         old.unlink()
-    for other in sources.IDX_FILES:
+    for other in idx.IDX_FILES:
         if other != stem:
             (folder / other).write_bytes(valid(other))
     content = gzip.compress(data[1:], 1) if how == COMPRESSED else data[1:]
     (folder / (stem if how == PLAIN else f"{stem}.gz")).write_bytes(content)
-    if number < len(sources.IDX_FILES):
-        if source := harness.allowed(sources.read_idx, folder):
+    if number < len(idx.IDX_FILES):
+        if source := harness.allowed(idx.read_idx, folder):
             harness.check_source(source)
         return
     part = "train" if "train" in stem else "test"
-    writers = harness.allowed(sources.read_writers, part, LABELS, [folder])
-    assert writers is None or (writers.dtype == np.int32 and writers.shape == (12,))
+    people = harness.allowed(writers.read_writers, part, LABELS, [folder])
+    assert people is None or (people.dtype == np.int32 and people.shape == (12,))
 
 
 if __name__ == "__main__":

@@ -21,8 +21,8 @@ import numpy as np
 with atheris.instrument_imports(include=["digits", "PIL"]):
     from PIL import Image, ImageDraw
 
-    from digits.data import idx as sources
-    from digits.data.pictures import segment as digitize
+    from digits.data import folders
+    from digits.data.pictures import segment
 
 from tests.fuzz import harness
 
@@ -107,13 +107,13 @@ def fill_folder(root: pathlib.Path) -> pathlib.Path:
 
 def target(data: bytes) -> None:
     with np.errstate(invalid="raise", divide="raise"):
-        digits = harness.allowed(digitize.read, data)
+        digits = harness.allowed(segment.read, data)
     for digit in digits or ():
         left, top, right, bottom = digit.box
         assert digit.image.shape == (28, 28) and digit.image.dtype == np.uint8 and digit.image.max() == 255
         assert 0 <= left < right and 0 <= top < bottom
     IMAGE.write_bytes(data)
-    if source := harness.allowed(sources.read_folder, pathlib.Path(FOLDER.name)):
+    if source := harness.allowed(folders.read_folder, pathlib.Path(FOLDER.name)):
         harness.check_source(source)
 
 

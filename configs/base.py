@@ -217,7 +217,7 @@ def get_config() -> config_dict.ConfigDict:
     # Epochs between checkpoints. The best and the last epoch are always saved.
     # Accepted: a whole number from 1 to below 2^31.
     config.checkpoint_every = 1
-    # Writes events for TensorBoard into the run's folder.
+    # Writes TensorBoard events.
     # Accepted: true or false.
     config.tensorboard = True
     # On a GPU results differ in the last bits from run to run; true makes them reproducible, at some cost in speed. On

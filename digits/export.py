@@ -20,13 +20,14 @@ from absl import flags
 from digits import command_line
 from digits.errors import UserError
 
-_FORMATS = "jax, savedmodel, tflite, onnx"  # In words, because digits.serving.export_formats imports JAX.
 _FLAGS = flags.FlagValues()  # Its own: the flags of digits.main have the same names.
 _WORKDIR = flags.DEFINE_string("workdir", None, "The folder of a run.", flag_values=_FLAGS)
-_FORMAT = flags.DEFINE_string("format", None, f"One of {_FORMATS}.", flag_values=_FLAGS)
+_FORMAT = flags.DEFINE_string("format", None, "One of jax, savedmodel, tflite, onnx.", flag_values=_FLAGS)
 _OUTPUT = flags.DEFINE_string(
-    "output", None, "The file, or for savedmodel the folder, to write. Default, in WORKDIR: model.jax.zip (jax), "
-    "savedmodel (savedmodel), model.tflite (tflite), model.onnx (onnx).", flag_values=_FLAGS,
+    "output", None,
+    "The file, or for savedmodel the folder, to write. Default, in WORKDIR: model.jax.zip (jax), savedmodel "
+    "(savedmodel), model.tflite (tflite), model.onnx (onnx).",
+    flag_values=_FLAGS,
 )  # fmt: skip
 _DATA_DIR = flags.DEFINE_string("data_dir", None, "As for digits.main.", flag_values=_FLAGS)
 
@@ -39,7 +40,7 @@ def main(argv: list[str]) -> int:
 def _main(_: list[str]) -> int:
     workdir = command_line.require_workdir(_WORKDIR.value)
     if not _FORMAT.value:
-        raise UserError(f"--format is missing: name one of {_FORMATS}.")
+        raise UserError("--format is missing: name one of jax, savedmodel, tflite, onnx.")
     from digits.serving import exporting  # Imports JAX.
 
     exported = exporting.export(workdir, _FORMAT.value, _OUTPUT.value, _DATA_DIR.value)

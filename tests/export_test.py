@@ -2,6 +2,9 @@
 
 import pytest
 
+from digits import export
+from digits.serving import export_formats
+
 
 @pytest.mark.parametrize(
     "args, words",
@@ -18,6 +21,13 @@ def test_mistakes_on_the_command_line_give_one_sentence_and_exit_code_2(args, wo
     assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1
     for word in words:
         assert word in done.stderr
+
+
+def test_help_names_every_format_and_its_file():
+    help_ = " ".join(export._FLAGS.get_help().split())
+    assert f"One of {', '.join(export_formats.FORMATS)}." in help_
+    for name, kind in export_formats.FORMATS.items():
+        assert f"{kind.file} ({name})" in help_
 
 
 def test_help_is_quick_to_import(run_module):

@@ -246,7 +246,7 @@ _TABLE = (
     Field("augment.height_shift", number(0, 1), "Shifts up or down by up to this fraction of the height."),
     Field("augment.width_shift", number(0, 1), "Shifts left or right by up to this fraction of the width."),
     Field("checkpoint_every", whole(1), "Epochs between checkpoints. The best and the last epoch are always saved."),
-    Field("tensorboard", switch(), "Writes events for TensorBoard into the run's folder."),
+    Field("tensorboard", switch(), "Writes TensorBoard events."),
     Field(
         "deterministic", switch(),
         "On a GPU results differ in the last bits from run to run; true makes them reproducible, at some cost in "

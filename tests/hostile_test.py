@@ -332,7 +332,8 @@ PICTURES = {
     "as many as can be": png(png_header(2**31 - 1, 2**31 - 1), (b"IDAT", b""), (b"IEND", b"")),
     "no pixels": png(png_header(0, 28), (b"IDAT", zlib.compress(b"")), (b"IEND", b"")),
     "text of ten GiB": png((b"zTXt", b"a\0\0x" + deflated(bytes(2**24), TEN_GIB)[: 10**6]), (b"IEND", b"")),
-    "PostScript": b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 28 28\n%%EndComments\n(%pipe%touch executed) (w) file\n",
+    "PostScript": b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 28 28\n%%EndComments\n"
+    b"(%pipe%touch executed) (w) file\n",
 }
 
 

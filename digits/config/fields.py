@@ -61,29 +61,17 @@ def number(low: float = 0.0, below: float = _LARGEST, text: str = "", most: floa
 
 def choice(*names: str) -> Accepted:
     """One of some words."""
-
-    def accepts(value: Any) -> bool:
-        return value in names
-
-    return Accepted(str, accepts, "one of " + ", ".join(sorted(names)))
+    return Accepted(str, lambda value: value in names, "one of " + ", ".join(sorted(names)))
 
 
 def text(words: str = "text") -> Accepted:
     """Any text. The code that uses it checks it further; `words` describe what that accepts."""
-
-    def accepts(value: Any) -> bool:
-        return isinstance(value, str)
-
-    return Accepted(str, accepts, words)
+    return Accepted(str, lambda value: isinstance(value, str), words)
 
 
 def switch() -> Accepted:
     """True or false."""
-
-    def accepts(value: Any) -> bool:
-        return isinstance(value, bool)
-
-    return Accepted(bool, accepts, "true or false")
+    return Accepted(bool, lambda value: isinstance(value, bool), "true or false")
 
 
 def tuple_of(each: Accepted, words: str, least: int = 0) -> Accepted:
@@ -106,11 +94,8 @@ def one_or_each(one: Accepted, note: str = "") -> Accepted:
 
 def documented() -> Accepted:
     """A number that a notebook printed, or None."""
-
-    def accepts(value: Any) -> bool:
-        return value is None or number(-math.inf, math.inf).accepts(value)
-
-    return Accepted(float, accepts, "a finite number, or None")
+    finite = number(-math.inf, math.inf)
+    return Accepted(float, lambda value: value is None or finite.accepts(value), "a finite number, or None")
 
 
 _INITIALIZERS = choice("glorot_uniform", "glorot_normal", "he_uniform", "he_normal", "lecun_uniform", "lecun_normal")

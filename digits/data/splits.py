@@ -8,8 +8,8 @@ import numpy as np
 
 from digits.config.fields import FIELDS
 from digits.config.values import check_fields
-from digits.data import writers
 from digits.data.dataset import Dataset
+from digits.data.writers import WITH_WRITERS, writers_of
 from digits.errors import UserError, require
 
 _SPLITS = {
@@ -33,7 +33,7 @@ def check(config: ConfigDict) -> None:
     check_fields(config, "data")
     kind, arguments = _parse_split(config.validation)
     if kind == "writer_folds":
-        require(config.name == "mnist", "data.name", config.name, writers.WITH_WRITERS)
+        require(config.name == "mnist", "data.name", config.name, WITH_WRITERS)
     if kind in ("folds", "writer_folds"):
         folds = arguments[0]
         require(folds >= 2, "data.validation", config.validation, f"{kind}(n) with n from 2")
@@ -116,7 +116,7 @@ def split(dataset: Dataset, config: ConfigDict) -> Splits:
 def indices(dataset: Dataset, config: ConfigDict) -> tuple[np.ndarray, np.ndarray]:
     """Indices of the training and validation examples of a `config.data` in the training set, as `split_indices`."""
     by_writer = _parse_split(config.validation)[0] == "writer_folds"
-    authors = writers.writers_of(dataset, "train") if by_writer else None
+    authors = writers_of(dataset, "train") if by_writer else None
     return split_indices(config.validation, config.fold, len(dataset.train_labels), authors)
 
 

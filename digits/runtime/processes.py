@@ -2,7 +2,7 @@
 
 Each process reads its own copy of the data and computes the part of every batch that belongs to its devices
 (digits/runtime/devices.py). The first process alone reads and writes the run's folder. All processes must call the same
-collectives in the same order, so that one that finds a signal or a damaged file tells the others before it acts.
+collectives in the same order: a process that finds a signal or a damaged file tells the others before it acts.
 """
 
 from collections.abc import Callable, Iterator
@@ -61,7 +61,7 @@ def join(coordinator: str | None, count: int | None, index: int | None) -> None:
 def _scheduled() -> bool:
     """Whether a scheduler has started several processes for one run, by JAX's own detection."""
     if int(os.environ.get("SLURM_STEP_NUM_TASKS", 1)) < 2 and "SLURM_JOB_ID" in os.environ:
-        return False  # The batch script of a job has the variables of its tasks, too.
+        return False  # The batch script of a job has the variables of its tasks too.
     if not any(name in os.environ for name in ("SLURM_JOB_ID", "KUBERNETES_SERVICE_HOST", "TPU_WORKER_HOSTNAMES")):
         return False
     return private.scheduled_processes() > 1

@@ -25,7 +25,7 @@ def test_compiled_programs_are_kept_where_the_config_says_so(cached, tmp_path, m
 
 def test_a_checkout_where_git_is_not_installed_has_no_commit(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
-    found = environment.environment()
+    found = environment.describe()
     assert found["commit"] is None and found["device"] == environment.device()
     assert found["versions"]["jax"] == importlib.metadata.version("jax")
     assert environment.checkout() == {"commit": None, "dirty": None, "diff_sha256": None}

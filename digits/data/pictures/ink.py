@@ -9,7 +9,7 @@ _PHOTOGRAPH = 64  # Pixels: in smaller pictures there are no shadows and no shee
 _SMALL = 96  # Pixels of the longer side: in such pictures strokes may fill so much that they look like noise.
 
 
-def ink(picture: np.ndarray) -> np.ndarray:
+def find_ink(picture: np.ndarray) -> np.ndarray:
     """Computes how much of each pixel is ink, from 0 to 1, whatever the colours of ink and background.
 
     Subtracts two backgrounds: a quadratic function of the place, fitted to the picture's border, because light is

@@ -42,7 +42,7 @@ def read(source: str | os.PathLike | bytes) -> list[Digit]:
     picture = opening.open_picture(source)
     pixels, side = picture.width * picture.height, max(picture.size)
     factor = int(np.ceil(max(np.sqrt(pixels / _WORKING_PIXELS), side / _WORKING_SIDE)))
-    strength = ink.ink(np.asarray(picture.reduce(factor) if factor > 1 else picture))
+    strength = ink.find_ink(np.asarray(picture.reduce(factor) if factor > 1 else picture))
     digits = []
     try:
         for box, mask in find(strength):
@@ -61,7 +61,7 @@ def find(strength: np.ndarray) -> list[tuple[Box, np.ndarray]]:
     Leaves out specks, flat lines, and pieces much smaller than the tallest digit.
 
     Args:
-      strength: float HxW, from `ink`.
+      strength: float HxW, from `ink.find_ink`.
 
     Returns:
       The box of every digit and the mask of its pixels in the box, in reading order.

@@ -7,7 +7,7 @@ from tests.drawing import coloured, page
 
 
 def test_ink_is_between_none_and_full():
-    strength = ink.ink(coloured(page(), (90, 20, 20), (200, 220, 240)))
+    strength = ink.find_ink(coloured(page(), (90, 20, 20), (200, 220, 240)))
     assert strength.dtype == np.float32 and strength.shape == (160, 200)
     assert strength.min() == 0 and strength.max() == 1
     np.testing.assert_allclose(strength, page(), atol=0.05)

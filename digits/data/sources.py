@@ -23,7 +23,7 @@ from digits.runtime import atomic, machine
 
 # SHA-256 over training images, training labels, test images and test labels, as `Dataset.digest` computes it.
 MNIST_DIGEST = "06b0d1f124c4e5fa796686ade41a9b778edacc8622f2195a352ef479ad44fc16"
-_DIGESTS = {  # What a cache must hold to be taken under these names.
+_DIGESTS = {  # A cached dataset of these names must have this digest.
     "mnist": MNIST_DIGEST,
     "optdigits": "60203f4b4af3f4de20961f9be4e84e974a9fd9670cd5ccc8a0ded8da3d873c84",
 }

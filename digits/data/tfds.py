@@ -1,7 +1,7 @@
 """Downloads datasets of 28x28 images with TensorFlow Datasets (TFDS).
 
-TFDS's download manager brings MNIST, Fashion-MNIST, KMNIST and EMNIST as IDX files and checks their SHA-256; they are
-read here, in the order of the files, without TensorFlow. TFDS itself prepares any other set, for which it needs
+TFDS's download manager brings MNIST, Fashion-MNIST, KMNIST and EMNIST as IDX files and checks their SHA-256. This
+module reads them in the order of the files, without TensorFlow. TFDS itself prepares any other set; that needs
 TensorFlow.
 """
 
@@ -30,9 +30,9 @@ _IDX_SETS = ("mnist", "fashion_mnist", "kmnist", "emnist")
 def read_tfds(name: str) -> Source:
     """Downloads a dataset, once, and reads it: `read_tfds("kmnist")`, `read_tfds("emnist/letters")`.
 
-    EMNIST's parts are byclass (also "emnist" alone), bymerge, balanced, letters, digits and mnist. Its images lie
-    transposed in its files, and TFDS leaves them so; labels are numbered as TFDS does it. All images of the files are
-    read, where TFDS stops after 88,800 + 14,800 letters.
+    EMNIST's parts are byclass (also "emnist" alone), bymerge, balanced, letters, digits and mnist. Its images stay
+    transposed, as they are in its files and in TFDS. Labels are numbered as TFDS does it. All images of the files are
+    read; TFDS itself stops after 88,800 + 14,800 letters.
 
     TFDS keeps what it downloads in TFDS_DATA_DIR, by default ~/tensorflow_datasets. It takes files that lie in
     `downloads/manual` there instead of downloading them.

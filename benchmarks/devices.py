@@ -25,7 +25,7 @@ from absl import flags
 from benchmarks import results
 from digits import command_line
 from digits.analysis.figures.style import COLOURS, DPI, png, styled
-from digits.config.values import convert, name_of, with_values
+from digits.config.values import convert, folder_name, with_values
 from digits.errors import UserError
 
 _FLAGS = flags.FlagValues()
@@ -175,7 +175,7 @@ def _main(names: Sequence[str]) -> int:
         configs[name] = with_values(config, {**values, "model.convolution": "dot"})
     dataset = data.load("mnist", _DATA_DIR.value)
     for name, config in configs.items():
-        title = ",".join([name, *([name_of(changes)] if changes else [])])
+        title = ",".join([name, *([folder_name(changes)] if changes else [])])
         found = {"kind": "devices", "title": title, "overrides": _SET.value}
         found |= compare(name, config, dataset.train_images, dataset.train_labels, _STEPS.value, _EXAMPLES.value)
         found |= {"machine": results.computer({}), **results.origin("benchmarks.devices", sys.argv[1:])}

@@ -17,7 +17,7 @@ from digits.config.values import convert, field_type
 from digits.errors import UserError, paths
 from digits.runtime.signals import Interrupted
 
-# The flags of the commands that train; others have flags of their own, some of the same names.
+# The flags of the commands that train. Other commands have flags of their own, some of the same names.
 CONFIG = flags.DEFINE_string("config", None, "The experiment: a name in configs/, FILE.py, or FILE.py:ARGUMENT.")
 WORKDIR = flags.DEFINE_string(
     "workdir", None, "Where the run is kept, or goes on. Default: runs/, the config's name and what was changed."
@@ -206,6 +206,6 @@ def refuse(error: UserError) -> int:
 
 
 def _sentence(error: flags.Error) -> str:
-    """What absl says of a flag, ending as a sentence does."""
+    """absl's message, with one full stop or question mark at its end."""
     message = str(error).rstrip()
     return message.rstrip(" .?") + ("?" if message.endswith("?") else ".")

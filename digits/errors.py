@@ -37,6 +37,21 @@ def paths() -> Iterator[None]:
         raise UserError(f"{error.filename} cannot be used ({error.strerror}).") from error
 
 
+def reason(error: BaseException, with_type: bool = False) -> str:
+    """The first line of another library's error, without a full stop, for a sentence of ours.
+
+        raise UserError(f"{path} cannot be read: {reason(error)}.") from error
+
+    An OSError gives the system's words without the path. With its type, any error gives all its words: "KeyError: 'x'".
+    An error without a message gives its type.
+    """
+    kind, text = type(error).__name__, str(error)
+    if not with_type:
+        text = getattr(error, "strerror", None) or text
+    line = text.strip().split("\n")[0][:300].strip().rstrip(".")
+    return f"{kind}: {line}" if with_type and line else line or kind
+
+
 def require(ok: bool, field: str, value: Any, accepted: str) -> None:
     """Raises UserError unless `ok`: "config.epochs is 0, but it must be a whole number from 1."
 

@@ -13,6 +13,7 @@ import sys
 
 from digits import command_line
 from digits.config.experiment_files import Given, default_workdir, listing
+from digits.config.values import fields_as_markdown
 from digits.errors import UserError, paths
 
 
@@ -30,13 +31,11 @@ def _train(given: Given) -> int:
         field = next(iter(given.swept))
         raise UserError(f"--sweep.{field} is given, but digits.main trains one run: python -m digits.sweep sweeps.")
     if command_line.LIST_FIELDS.value:
-        from digits.config.values import page
-
-        print("\n".join(page(given.config, given.origin["config_file"])))
+        print("\n".join(fields_as_markdown(given.config, given.origin["config_file"])))
         return 0
     folder = command_line.WORKDIR.value or default_workdir(given.origin)
     data_dir = command_line.DATA_DIR.value
-    from digits.training import startup  # Imports NumPy: not for --help, not for a mistyped flag.
+    from digits.training import startup  # Imports NumPy, for which --help and a mistyped flag should not wait.
 
     start = startup.Start(given.config.data.name, data_dir).early()
     from digits.runtime import processes
@@ -47,11 +46,8 @@ def _train(given: Given) -> int:
         train.train_and_evaluate(
             given.config, folder, origin=given.origin, start=start, profile=command_line.PROFILE.value
         )
-    if (
-        command_line.REPORT.value
-        and processes.first()
-        and not (pathlib.Path(folder).expanduser() / "report.html").exists()
-    ):
+    report = pathlib.Path(folder).expanduser() / "report.html"
+    if command_line.REPORT.value and processes.first() and not report.exists():
         _write_report(folder, data_dir)
     return 0
 

@@ -8,6 +8,7 @@ and the others are read; the exit code is then 1.
 """
 
 import csv
+import io
 import json
 import sys
 
@@ -41,8 +42,9 @@ def _main(files: list[str]) -> int:
     if warning := reading.other_form(run):
         print(warning, file=sys.stderr)
     readings, problems = reading.read_files(run, files)
-    # Names of files and classes may have characters that the terminal, or a pipe, has not.
-    sys.stdout.reconfigure(errors="backslashreplace")
+    # Names of files and classes may have characters that the terminal, or a pipe, cannot show.
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
     if _JSON.value:
         print(json.dumps([reading.record(one) for one in readings]))
     elif _CSV.value:

@@ -18,9 +18,9 @@ from absl import flags
 from digits import command_line
 
 _SAMPLE = flags.DEFINE_integer("sample", None, "Random search: this many draws from the fields' ranges and lists.", 1)
-_SAMPLE_SEED = flags.DEFINE_integer("sample_seed", 0, "Which draws --sample makes.", 0)
-_METRIC = flags.DEFINE_enum("metric", "accuracy", ["accuracy", "loss"], "What chooses, of the validation set.")
-_LAUNCHER = flags.DEFINE_enum("launcher", "local", ["local", "ray"], "Where: here, or on a Ray cluster (RAY_ADDRESS).")
+_SAMPLE_SEED = flags.DEFINE_integer("sample_seed", 0, "The seed of the draws of --sample.", 0)
+_METRIC = flags.DEFINE_enum("metric", "accuracy", ["accuracy", "loss"], "Of validation; chooses the best point.")
+_LAUNCHER = flags.DEFINE_enum("launcher", "local", ["local", "ray"], "Trains here, or on a Ray cluster (RAY_ADDRESS).")
 _CPUS = flags.DEFINE_float("cpus", 1, "ray: cores that a program asks for, and runs at a time.", 0)
 _GPUS = flags.DEFINE_float("gpus", 0, "ray: GPUs that a program asks for.", 0)
 
@@ -33,13 +33,13 @@ def flags_help() -> str:
 def read_plan(given):
     """The `plan.Plan` of a command line; UserError for any mistake in it, or in the points."""
     command_line.refuse_flags_of_one_run()
-    from digits.sweeps import plan  # Imports NumPy: not for --help, not for a mistyped flag.
+    from digits.sweeps import plan  # Imports NumPy, for which --help and a mistyped flag should not wait.
 
     return plan.read(given, command_line.WORKDIR.value, _SAMPLE.value, _SAMPLE_SEED.value, _METRIC.value)
 
 
 def train(plan, module: str, arguments: list[str]) -> int:
-    """Trains a plan by the flags; returns the exit code. `python -m MODULE ARGUMENTS` goes on with it.
+    """Trains a plan as the flags say; returns the exit code. `python -m MODULE ARGUMENTS` goes on with it.
 
     Raises:
       UserError: before anything was trained.

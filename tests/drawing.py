@@ -148,3 +148,8 @@ def forty() -> list[tuple[int, bytes, str]]:
         page = placed(written(digit, round(part * side), 0.006, seed=40 + digit), side, side, x, y)
         drawings.append((digit, coloured(page, ink, paper), f"with a fine pen on {side} pixels, {ink} on {paper}"))
     return [(digit, encoded(picture, compress_level=1), description) for digit, picture, description in drawings]
+
+
+def page(digit=5, side=120, pen=0.09, width=200, height=160, x=0.5, y=0.5, seed=7):
+    """A page with one digit, HxW: how much of each pixel is ink."""
+    return placed(written(digit, side, pen, seed), width, height, x, y)

@@ -1,6 +1,11 @@
 """Small made-up datasets, damage to their files, and what reading them is compared with."""
 
+import gzip
+import struct
+
 import numpy as np
+
+from digits.data.idx import IDX_FILES
 
 
 def small_sets(seed=0, counts=(40, 15), classes=10):
@@ -33,3 +38,33 @@ def flip_method(path):
 def write_npy(path):
     with open(path, "wb") as file:
         np.save(file, np.zeros(3))
+
+
+def idx_bytes(array):
+    """A uint8 array as the bytes of an IDX file."""
+    return bytes((0, 0, 8, array.ndim)) + struct.pack(f">{array.ndim}I", *array.shape) + array.tobytes()
+
+
+def write_idx(folder, arrays):
+    """Writes the four plain IDX files into a folder, which it returns."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for stem, array in zip(IDX_FILES, arrays, strict=True):
+        (folder / stem).write_bytes(idx_bytes(array))
+    return folder
+
+
+def some_writers(count=200, people=23, seed=0):
+    """A number of NIST's for each example; some wrote many, others as few as each other."""
+    rng = np.random.default_rng(seed)
+    shares = np.arange(1, people + 1) // 3 + 1.0
+    ids = rng.choice(2600, people, replace=False)
+    return np.concatenate([ids, rng.choice(ids, count - people, p=shares / shares.sum())]).astype(np.int32)
+
+
+def write_writers(path, labels, people):
+    """An IDX file as QMNIST's, gzipped if its name says so."""
+    table = np.arange(8 * len(labels), dtype=">i4").reshape(-1, 8)
+    table[:, 0], table[:, 2] = labels, people
+    raw = bytes((0, 0, 12, 2)) + struct.pack(">2I", *table.shape) + table.tobytes()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(gzip.compress(raw) if path.suffix == ".gz" else raw)

@@ -22,10 +22,10 @@ from typing import Any, NamedTuple
 from ml_collections import ConfigDict
 
 from digits.config.fields import FIELDS
-from digits.config.values import missing, name_of
-from digits.errors import UserError
+from digits.config.values import folder_name, missing_fields
+from digits.errors import UserError, reason
 
-_CHECKOUT = pathlib.Path(__file__).resolve().parents[2]  # Whose configs/ an installed wheel does not have.
+_CHECKOUT = pathlib.Path(__file__).resolve().parents[2]  # Has configs/, unless this code is an installed wheel.
 
 
 class Given(NamedTuple):
@@ -34,7 +34,7 @@ class Given(NamedTuple):
     Attributes:
       config: the config, locked, with its changes.
       module: the file that made it, executed.
-      origin: what a run records of it: {"config_file": "FILE.py" or "FILE.py:ARGUMENT", "overrides": values by field}.
+      origin: for the run's record: {"config_file": "FILE.py" or "FILE.py:ARGUMENT", "overrides": values by field}.
       swept: the texts of `--sweep.FIELD=TEXT`, by field.
     """
 
@@ -57,7 +57,7 @@ def default_workdir(origin: dict[str, Any], ending: str = "", more: dict[str, An
     parts = [
         pathlib.Path(file).stem + ending,
         re.sub(r"[^\w.+=-]", "_", argument),
-        name_of(changed, 180 if more else 120),
+        folder_name(changed, 180 if more else 120),
     ]
     return str(pathlib.Path("runs") / ",".join(filter(None, parts)))
 
@@ -96,7 +96,7 @@ def load(given: str) -> tuple[str, ConfigDict, ModuleType]:
         raise UserError(_mistake(error, str(file))) from error
     if not isinstance(config, ConfigDict):
         raise UserError(f"get_config() of {file} must return a config, as base.get_config() of configs/ makes it.")
-    if lacking := missing(config):
+    if lacking := missing_fields(config):
         raise UserError(f"The config of {file} has no field {lacking[0]!r}: begin with base.get_config() of configs/.")
     return f"{file}{colon}{argument}", config, module
 
@@ -162,7 +162,7 @@ def _find(name: str) -> pathlib.Path:
 def _make_configs_importable(file: pathlib.Path) -> None:
     """Lets the file import `configs.base` also where the command runs outside of the checkout.
 
-    A folder configs/ in the current folder comes first, as ever, except for the checkout's own experiments.
+    A folder configs/ in the current folder comes first, except for the checkout's own experiments.
     """
     if (_CHECKOUT / "configs" / "base.py").is_file():
         place = 0 if file.is_absolute() and file.is_relative_to(_CHECKOUT) else len(sys.path)
@@ -181,12 +181,11 @@ def _mistake(error: Exception, file: str) -> str:
         near = difflib.get_close_matches(unknown, _parts(), 1)
         hint = f"did you mean {near[0]!r}?" if near else "configs/base.py lists them all."
         return f"{where}: there is no field {unknown!r}; {hint}"
-    message = (str(error).splitlines() or [""])[0][:200]
-    return f"{where}: {type(error).__name__}: {message.rstrip('.')}."
+    return f"{where}: {reason(error, with_type=True)}."
 
 
 def _unknown_field(line: str) -> str | None:
-    """The first attribute in a line of Python that is neither a field, nor called, nor an attribute of every config."""
+    """The first attribute in a line of Python that is no field, no called method and no attribute of every config."""
     for name in re.findall(r"\.(\w+)\b(?!\()", line):
         if name not in _parts() and not hasattr(ConfigDict, name):
             return name

@@ -11,7 +11,7 @@ import math
 from typing import Any
 
 _COUNTS = 2**31  # Counts and seeds are int32 in the compiled step.
-# The step calculates in float32, in which 1e-50 is 0, 0.99999999 is 1 and 1e50 is infinite: all of them give NaN.
+# The step calculates in float32, where 1e-50 is 0, 0.99999999 is 1 and 1e50 is infinite. Each of these gives NaN.
 _LARGEST = 1e37
 
 
@@ -61,29 +61,17 @@ def number(low: float = 0.0, below: float = _LARGEST, text: str = "", most: floa
 
 def choice(*names: str) -> Accepted:
     """One of some words."""
-
-    def accepts(value: Any) -> bool:
-        return value in names
-
-    return Accepted(str, accepts, "one of " + ", ".join(sorted(names)))
+    return Accepted(str, lambda value: value in names, "one of " + ", ".join(sorted(names)))
 
 
 def text(words: str = "text") -> Accepted:
-    """Any text, which is read where it is used; `words` say what is understood."""
-
-    def accepts(value: Any) -> bool:
-        return isinstance(value, str)
-
-    return Accepted(str, accepts, words)
+    """Any text. The code that uses it checks it further; `words` describe what that accepts."""
+    return Accepted(str, lambda value: isinstance(value, str), words)
 
 
 def switch() -> Accepted:
     """True or false."""
-
-    def accepts(value: Any) -> bool:
-        return isinstance(value, bool)
-
-    return Accepted(bool, accepts, "true or false")
+    return Accepted(bool, lambda value: isinstance(value, bool), "true or false")
 
 
 def tuple_of(each: Accepted, words: str, least: int = 0) -> Accepted:
@@ -106,18 +94,15 @@ def one_or_each(one: Accepted, note: str = "") -> Accepted:
 
 def documented() -> Accepted:
     """A number that a notebook printed, or None."""
-
-    def accepts(value: Any) -> bool:
-        return value is None or number(-math.inf, math.inf).accepts(value)
-
-    return Accepted(float, accepts, "a finite number, or None")
+    finite = number(-math.inf, math.inf)
+    return Accepted(float, lambda value: value is None or finite.accepts(value), "a finite number, or None")
 
 
 _INITIALIZERS = choice("glorot_uniform", "glorot_normal", "he_uniform", "he_normal", "lecun_uniform", "lecun_normal")
 _SHARE = number(0, 1, most=0.999999)  # float32 has hardly a number between that and 1.
-_DROPOUT = number(0, 1, most=0.999)  # What dropout keeps is divided by 1 - rate.
+_DROPOUT = number(0, 1, most=0.999)  # Dropout divides by 1 - rate.
 _POSITIVE = number(1 / _LARGEST, text=f"a finite number above 0, {1 / _LARGEST:g} to below {_LARGEST:g}")
-# Negative folds are refused in data.check, which knows how many there are.
+# digits.data.splits.check refuses negative folds: it knows how many there are.
 _FOLD = dataclasses.replace(whole(-_COUNTS), text="a whole number from 0, below the number of folds")
 
 _TABLE = (
@@ -239,7 +224,7 @@ _TABLE = (
         "early_stopping.restore_best", switch(),
         "Tests the weights of the best epoch, not of the last one. Works without early stopping too.",
     ),
-    # The ranges end where nothing new comes, or where nothing is left of an image.
+    # A wider range would repeat angles, or leave nothing of an image.
     Field("augment.rotation", number(0, 360), "Rotates by an angle from minus to plus this, in degrees."),
     Field("augment.shear", number(0, 90), "Shears by an angle from minus to plus this, in degrees."),
     Field("augment.zoom", number(0, 1), "Scales each axis by a factor of its own, from 1 - zoom to 1 + zoom."),

@@ -14,7 +14,7 @@ from digits.config.values import flat
 from digits.errors import require
 
 Number = Any  # A float of the config, or the array in its place.
-# A number that is 0 in the config where 0 means "not there": it is None here, and its operations are not compiled.
+# A number whose 0 in the config means "not there". It is then None here, and its operations are not compiled.
 Switch = Any
 
 
@@ -67,7 +67,9 @@ class Numbers(NamedTuple):
     label_smoothing: Switch
 
 
-_SECTIONS = {"optimizer": OptimizerNumbers, "schedule": ScheduleNumbers, "augment": AugmentNumbers}
+_SECTIONS: dict[str, type[NamedTuple]] = {
+    "optimizer": OptimizerNumbers, "schedule": ScheduleNumbers, "augment": AugmentNumbers,
+}  # fmt: skip
 _DROPOUT = {"model.input_dropout", "model.block_dropout", "model.hidden_dropout"}
 _SWITCHES = (
     {"label_smoothing", "model.hidden_l2"}
@@ -89,12 +91,10 @@ def of(config: ConfigDict) -> Numbers:
     return Numbers(layers=_of_layers(config.model), label_smoothing=config.label_smoothing or None, **sections)
 
 
-def of_section(kind: type, section: ConfigDict) -> Any:
+def of_section(kind: type[NamedTuple], section: ConfigDict) -> Any:
     """The numbers of one section: `of_section(AugmentNumbers, config.augment)`."""
-    values = {name: section[name] for name in kind._fields}
-    for name in kind._field_defaults:
-        values[name] = values[name] or None
-    return kind(**values)
+    switches = kind._field_defaults
+    return kind._make(section[name] or None if name in switches else section[name] for name in kind._fields)
 
 
 def _of_layers(model: ConfigDict) -> dict[str, float]:
@@ -120,7 +120,7 @@ def structure(config: ConfigDict) -> str:
 
 
 def _kind(field: str, value: float) -> bool | int:
-    """The part of a switch that belongs to the structure: whether it is on; of dropout, with how many random bits."""
+    """The part of a switch that belongs to the structure: whether it is on; for dropout, its number of random bits."""
     if field in _DROPOUT and value:
         return dropout_bits(value)
     return value != 0

@@ -23,8 +23,8 @@ from digits.errors import UserError, require
 _UNREADABLE = (ValueError, SyntaxError, TypeError, MemoryError, RecursionError, OverflowError)
 
 
-def find(name: str, flag: str) -> Field:
-    """The field of a dotted name; UserError, of `--FLAG.NAME`, with the nearest name if there is none."""
+def _find(name: str, flag: str) -> Field:
+    """The field of a dotted name; UserError, which names `--FLAG.NAME` and the nearest field, if there is none."""
     if name in FIELDS:
         return FIELDS[name]
     path, known = name.split("."), [field.split(".") for field in FIELDS]
@@ -41,18 +41,18 @@ def find(name: str, flag: str) -> Field:
 
 def field_type(name: str, flag: str = "sweep") -> type:
     """The type of a field, `object` where it takes one value or a tuple; UserError if there is no such field."""
-    return find(name, flag).accepted.type
+    return _find(name, flag).accepted.type
 
 
 def convert(name: str, value: Any, flag: str = "sweep") -> Any:
     """A value of the field's type, from text or from a `sweep()`: convert("model.hidden", "(32, 16)") is (32, 16).
 
-    Whether the value makes sense is left to the checks, which see the whole config.
+    Leaves it to the checks, which see the whole config, whether the value makes sense.
 
     Raises:
       UserError: there is no such field, or the value, given after `--FLAG.NAME=`, is of another type.
     """
-    accepted = find(name, flag).accepted
+    accepted = _find(name, flag).accepted
     given = value
     if isinstance(value, str) and accepted.type is not str:
         with contextlib.suppress(*_UNREADABLE):
@@ -89,7 +89,7 @@ def with_values(config: ConfigDict, values: dict[str, Any]) -> ConfigDict:
     return copy.lock()
 
 
-def name_of(values: dict[str, Any], longest: int = 120) -> str:
+def folder_name(values: dict[str, Any], longest: int = 120) -> str:
     """The name of a folder for changed fields: epochs=3,model.kernel_size=5."""
     text = ",".join(f"{field}={value}".replace("/", "_").replace(" ", "") for field, value in values.items())
     return text if len(text) <= longest else f"{text[: longest - 9]}~{zlib.crc32(text.encode()):08x}"
@@ -116,7 +116,7 @@ def config_from_json(fields: dict) -> ConfigDict:
     return ConfigDict(restore(fields)).lock()
 
 
-def missing(config: ConfigDict) -> list[str]:
+def missing_fields(config: ConfigDict) -> list[str]:
     """The sections and fields that a config lacks, sorted."""
     lacking = set()
     for name in FIELDS:
@@ -141,7 +141,7 @@ def check_fields(config: ConfigDict, section: str = "") -> None:
             require(field.accepted.accepts(value), name, value, field.accepted.text)
 
 
-def page(config: ConfigDict, config_file: str) -> Iterator[str]:
+def fields_as_markdown(config: ConfigDict, config_file: str) -> Iterator[str]:
     """Yields the lines of a Markdown page of all fields: name, value in the config, meaning, and what is accepted."""
     yield f"# The fields of {config_file}"
     yield ""

@@ -8,9 +8,9 @@ and optdigits.py read one kind of source each; transforms.py, the only one that 
 step; pictures/ turns photos and drawings into images in MNIST's form.
 """
 
-from digits.data.dataset import Dataset
+from digits.data.dataset import SIDE, Dataset
 from digits.data.sources import load
 from digits.data.splits import Splits, indices, split
 from digits.data.writers import writers_of
 
-__all__ = ["Dataset", "Splits", "indices", "load", "split", "writers_of"]
+__all__ = ["SIDE", "Dataset", "Splits", "indices", "load", "split", "writers_of"]

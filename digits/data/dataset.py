@@ -6,16 +6,16 @@ import hashlib
 
 import numpy as np
 
-from digits.data.idx import SIDE
-
-SIDE = SIDE
+SIDE = 28  # Pixels of an image's height and width.
+ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")
 
 
 @dataclasses.dataclass(frozen=True)
 class Dataset:
     """Images, uint8 Nx28x28, and labels, uint8 N, of a training and a test set.
 
-    `data_dir` is the folder it was read from, absolute, or None: files that belong to it may lie there (see `writers`).
+    `data_dir` is the folder that it was read from, absolute, or None. Other files of the dataset may lie there, see
+    `writers_of`.
     """
 
     name: str
@@ -28,7 +28,7 @@ class Dataset:
 
     @property
     def arrays(self) -> tuple[np.ndarray, ...]:
-        return self.train_images, self.train_labels, self.test_images, self.test_labels
+        return tuple(getattr(self, name) for name in ARRAYS)
 
     def digest(self) -> str:
         """SHA-256 over the bytes of the four arrays."""

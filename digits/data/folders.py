@@ -3,17 +3,19 @@
 import pathlib
 
 import numpy as np
+from PIL import Image
 
-from digits.data.idx import SIDE, Source
-from digits.data.pictures import opening
-from digits.errors import UserError
+from digits.data.dataset import SIDE
+from digits.data.idx import Source
+from digits.data.pictures.opening import open_picture
+from digits.errors import UserError, reason
 
 
 def read_folder(path: pathlib.Path) -> Source:
     """Reads a folder of image folders, one a class, or of train/ and test/ that each have these. Follows links.
 
     Raises:
-      UserError: there is no such folder, `pictures.open_picture` cannot open a file of it, or it has too few images.
+      UserError: there is no such folder, `open_picture` cannot open a file of it, or it has too few images.
     """
     try:
         if not path.is_dir():
@@ -22,7 +24,7 @@ def read_folder(path: pathlib.Path) -> Source:
             return _read_classes(path)
         (train, names), (test, test_names) = _read_classes(path / "train"), _read_classes(path / "test")
     except OSError as error:
-        raise UserError(f"{path!s:.200} cannot be read as a folder of images: {opening.reason(error)}.") from error
+        raise UserError(f"{path!s:.200} cannot be read as a folder of images: {reason(error)}.") from error
     if names != test_names:
         raise UserError(f"{path} must have the same classes in train/ and test/, not {names} and {test_names}.")
     return train + test, names
@@ -33,16 +35,14 @@ def _read_classes(path: pathlib.Path) -> Source:
 
     Transparent pixels become white, as on a screen.
     """
-    from PIL import Image
-
     folders = sorted(entry for entry in path.iterdir() if entry.is_dir() and not entry.name.startswith("."))
     images, labels = [], []
     for label, folder in enumerate(folders):
-        if not folder.name.isprintable():  # This refuses names that are not UTF-8, too: no report could show them.
+        if not folder.name.isprintable():  # Nor are names that are not UTF-8, which no report could show.
             raise UserError(f"{path} has a class folder {folder.name!r}, but a class needs a name that can be printed.")
         for file in sorted(entry for entry in folder.iterdir() if entry.is_file() and not entry.name.startswith(".")):
             try:
-                image = opening.open_picture(file)
+                image = open_picture(file)
                 if image.mode == "RGBA":
                     image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
                 image = image.convert("L")

@@ -8,9 +8,9 @@ import zlib
 
 import numpy as np
 
+from digits.data.dataset import SIDE
 from digits.errors import UserError
 
-SIDE = 28
 IDX_FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
 # For a word in a file's name: the type's code in the magic number, the type, and the shape of one example.
 _IDX_KINDS: dict[str, tuple[int, np.dtype, tuple[int, ...]]] = {
@@ -18,8 +18,8 @@ _IDX_KINDS: dict[str, tuple[int, np.dtype, tuple[int, ...]]] = {
     "idx3-ubyte": (0x08, np.dtype(np.uint8), (SIDE, SIDE)),
     "idx2-int": (0x0C, np.dtype(">i4"), (8,)),
 }
-LARGEST = 2**30  # Bytes of an array: more than any set of 28x28 images has, so that no file exhausts the memory.
-MOST_FROM_A_BYTE = 1032  # Deflate, of .gz and .npz, makes at most so many bytes of one (zlib.net/zlib_tech.html).
+LARGEST = 2**30  # Bytes of an array. Any set of 28x28 images has fewer, and no file can exhaust the memory.
+MOST_FROM_A_BYTE = 1032  # Deflate (.gz, .npz) expands a byte to at most so many (zlib.net/zlib_tech.html).
 
 Source = tuple[list[np.ndarray], tuple[str, ...]]
 
@@ -30,7 +30,13 @@ def read_idx(folder: pathlib.Path) -> Source:
     Raises:
       UserError: a file is not there, cannot be read, or is not what its name says.
     """
-    arrays = read_idx_files([_find_idx(folder, stem) for stem in IDX_FILES])
+    paths = {stem: idx_in(folder, stem) for stem in IDX_FILES}
+    for stem, path in paths.items():
+        if path is None:
+            raise UserError(
+                f"{folder} has no file {stem} or {stem}.gz: --data_dir and DIGITS_DATA_DIR name a folder with all four."
+            )
+    arrays = read_idx_files(list(paths.values()))
     return arrays, numbered(arrays)
 
 
@@ -47,14 +53,6 @@ def read_idx_files(paths: list[pathlib.Path]) -> list[np.ndarray]:
 def numbered(arrays: list[np.ndarray]) -> tuple[str, ...]:
     """Names the classes of labels that come without names: "0" to the largest label."""
     return tuple(map(str, range(int(max(labels.max() for labels in arrays[1::2])) + 1)))
-
-
-def _find_idx(folder: pathlib.Path, stem: str) -> pathlib.Path:
-    if path := idx_in(folder, stem):
-        return path
-    raise UserError(
-        f"{folder} has no file {stem} or {stem}.gz: --data_dir and DIGITS_DATA_DIR name a folder with all four."
-    )
 
 
 def idx_in(folder: pathlib.Path, stem: str) -> pathlib.Path | None:
@@ -90,7 +88,7 @@ def read_idx_file(path: pathlib.Path, stem: str) -> np.ndarray:
             if not 0 < size < LARGEST or shape[1:] != example:
                 expected = "x".join(map(str, ("N", *example))) if example else "N labels"
                 raise UserError(f"{path} declares the shape {shape}, but it must be {expected}.")
-            # Python makes room for as many bytes as are asked for, whether the file has them or not.
+            # Python allocates as many bytes as it is asked for, whether the file has them or not.
             most = path.stat().st_size * (MOST_FROM_A_BYTE if path.suffix == ".gz" else 1)
             body = file.read(min(size, most) + 1)
     except (OSError, EOFError, zlib.error) as error:

@@ -7,9 +7,9 @@ import zlib
 
 import numpy as np
 
-from digits.data.idx import LARGEST, MOST_FROM_A_BYTE, SIDE, Source, numbered
-from digits.data.pictures import opening
-from digits.errors import UserError
+from digits.data.dataset import SIDE
+from digits.data.idx import LARGEST, MOST_FROM_A_BYTE, Source, numbered
+from digits.errors import UserError, reason
 
 _NPZ_KEYS = ("x_train", "y_train", "x_test", "y_test")
 # np.load and its members raise these for a damaged .npz, or a file of another kind.
@@ -35,7 +35,7 @@ def read_npz(path: pathlib.Path) -> Source:
     except UserError:
         raise
     except Exception as error:  # zipfile, NumPy and its parser of headers raise anything on a damaged file.
-        raise UserError(f"{path} cannot be read as .npz: {opening.reason(error)}.") from error
+        raise UserError(f"{path} cannot be read as .npz: {reason(error)}.") from error
     for part in ("train", "test") if "x_test" in arrays else ("train",):
         images, labels = arrays[f"x_{part}"], arrays[f"y_{part}"]
         if labels.min() < 0 or labels.max() > 255:
@@ -46,7 +46,7 @@ def read_npz(path: pathlib.Path) -> Source:
 
 
 def _npy_header(file: zipfile.ZipFile, member: zipfile.ZipInfo) -> tuple[tuple[int, ...], np.dtype]:
-    """The shape and the type that a member declares; ValueError if its data cannot be so much."""
+    """The shape and the type that a member declares; ValueError if its data cannot fill them."""
     if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         raise ValueError(f"{member.filename} is not compressed as np.savez_compressed does it")
     with file.open(member) as content:
@@ -70,7 +70,7 @@ def _check_npz(path: pathlib.Path, headers: dict[str, tuple[tuple[int, ...], np.
             continue
         shape, dtype = headers[f"x_{part}"]
         if dtype != np.uint8 or shape[1:] not in ((SIDE, SIDE), (SIDE, SIDE, 1)) or not shape[0] > 0:
-            raise UserError(f"{path}: x_{part} is {dtype} {shape}, but it must be uint8 of shape (N, 28, 28).")
+            raise UserError(f"{path}: x_{part} is {dtype} {shape}, but it must be uint8 of shape (N, {SIDE}, {SIDE}).")
         labels, kind = headers.get(f"y_{part}", ((), np.dtype(float)))
         if kind.kind not in "iu" or labels != shape[:1]:
             raise UserError(_wrong_labels(path, part, shape[0]))

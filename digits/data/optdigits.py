@@ -1,6 +1,8 @@
 """The embedded dataset: 1,797 digits that scikit-learn carries, brought to MNIST's form."""
 
 import numpy as np
+from PIL import Image
+from sklearn.datasets import load_digits
 
 from digits.data.idx import Source, numbered
 from digits.data.pictures import mnist_form
@@ -9,13 +11,10 @@ from digits.data.pictures import mnist_form
 def read_optdigits() -> Source:
     """Reads the UCI test set of 1,797 handwritten digits that scikit-learn carries, and brings it into MNIST's form.
 
-    Each digit of 8x8 pixels is cut out, enlarged (bicubic) and placed as `digitize.read` does it, so that a network
-    trained on them can read pictures. The arithmetic is in whole numbers, so that the pixels, and with them the digest,
-    are the same on every machine.
+    Cuts out each digit of 8x8 pixels, enlarges it (bicubic) and places it as `pictures.mnist_form` does, so that a
+    network trained on them can read pictures. Calculates in whole numbers, so that the pixels, and with them the
+    digest, are the same on every machine.
     """
-    from PIL import Image
-    from sklearn.datasets import load_digits
-
     images, labels = load_digits(return_X_y=True)
     images = np.round(images.reshape(-1, 8, 8) * (255 / 16)).astype(np.uint8)
     brought = []

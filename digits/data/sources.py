@@ -1,26 +1,29 @@
 """Loads datasets from wherever they are: files, folders, the cache, scikit-learn, TensorFlow Datasets.
 
 MNIST is always in the order of the official files, whatever it was read from, because its splits are by index.
+
+Imports folders.py, optdigits.py and tfds.py where they are used. They need Pillow, scikit-learn and TFDS, which take up
+to a second to import and which a training from IDX files does not need.
 """
 
 import contextlib
-import dataclasses
 import os
 import pathlib
 import re
 
 import numpy as np
 
-from digits.data import folders, optdigits, splits, tfds
-from digits.data.dataset import Dataset
+from digits.config.fields import FIELDS
+from digits.data.dataset import ARRAYS, Dataset
 from digits.data.idx import Source, read_idx
 from digits.data.npz import NPZ_ERRORS, read_npz
-from digits.errors import UserError
-from digits.runtime import machine
+from digits.data.splits import split_indices
+from digits.errors import UserError, require
+from digits.runtime import atomic, machine
 
 # SHA-256 over training images, training labels, test images and test labels, as `Dataset.digest` computes it.
 MNIST_DIGEST = "06b0d1f124c4e5fa796686ade41a9b778edacc8622f2195a352ef479ad44fc16"
-_DIGESTS = {  # What a cache must hold to be taken under these names.
+_DIGESTS = {  # A cached dataset of these names must have this digest.
     "mnist": MNIST_DIGEST,
     "optdigits": "60203f4b4af3f4de20961f9be4e84e974a9fd9670cd5ccc8a0ded8da3d873c84",
 }
@@ -45,10 +48,10 @@ def load(name: str, data_dir: str | None = None) -> Dataset:
         return _dataset(name, read_npz(path), name)
     named = re.fullmatch(_NAME, name)
     if not named and ("/" in name or os.sep in name or name.startswith(".")):
-        return _dataset(name, folders.read_folder(path), name)
-    if not named:
-        accepted = "mnist, optdigits, the name of a TFDS set, a path to a .npz file, or a path (with a /) to a folder"
-        raise UserError(f"config.data.name is {name!r}, but it must be {accepted}.")
+        from digits.data.folders import read_folder
+
+        return _dataset(name, read_folder(path), name)
+    require(bool(named), "data.name", name, FIELDS["data.name"].accepted.text)
     if name == "optdigits" and data_dir and not os.path.isdir(data_dir):
         raise UserError(f"--data_dir is {data_dir!r}, but there is no such folder; optdigits needs none.")
     data_dir = data_dir or os.environ.get("DIGITS_DATA_DIR")
@@ -57,8 +60,7 @@ def load(name: str, data_dir: str | None = None) -> Dataset:
     except UserError as error:
         if name in ("mnist", "optdigits") or not path.is_dir():
             raise
-        sentence = f"{str(error).rstrip('.')}; for the folder of that name here, write ./{name}."
-        raise UserError(sentence) from error
+        raise UserError(f"{str(error).rstrip('.')}; for the folder of that name here, write ./{name}.") from error
 
 
 def _named(name: str, data_dir: str | None) -> Dataset:
@@ -77,8 +79,15 @@ def _named(name: str, data_dir: str | None) -> Dataset:
         return _keep(dataset) if name == "mnist" and not _cache_file(name).exists() else dataset
     if cached := _cached(name):
         return cached
-    read = optdigits.read_optdigits() if name == "optdigits" else tfds.read_tfds(name)
-    return _keep(_dataset(name, read, f"TFDS's copy of {name}"))
+    if name == "optdigits":
+        from digits.data import optdigits
+
+        source = optdigits.read_optdigits()
+    else:
+        from digits.data import tfds
+
+        source = tfds.read_tfds(name)
+    return _keep(_dataset(name, source, f"TFDS's copy of {name}"))
 
 
 def is_quick(name: str, data_dir: str | None = None) -> bool:
@@ -93,9 +102,9 @@ def _dataset(name: str, source: Source, where: str, data_dir: str | None = None)
     if len(arrays) == 2:
         if len(arrays[1]) < 10:
             raise UserError(f"{where} has {len(arrays[1])} images and no test set: 10 are needed to hold one out.")
-        train, test = splits.split_indices("random(0.2, 0)", 0, len(arrays[1]))
+        train, test = split_indices("random(0.2, 0)", 0, len(arrays[1]))
         arrays = [array[part] for part in (train, test) for array in arrays]
-    dataset = Dataset(name, *arrays, class_names, data_dir)
+    dataset = Dataset(name, **dict(zip(ARRAYS, arrays, strict=True)), class_names=class_names, data_dir=data_dir)
     if name == "mnist" and dataset.digest() != MNIST_DIGEST:
         raise UserError(f"{where} does not hold the official MNIST files: their SHA-256 digest differs.")
     return dataset
@@ -106,11 +115,11 @@ def _cache_file(name: str) -> pathlib.Path:
 
 
 def _cached(name: str) -> Dataset | None:
-    """Reads the dataset from the cache; None if it is not there or its digest differs from the one kept with it."""
+    """Reads the dataset from the cache; None if it is not there or its digest is not the one kept with it."""
     try:
         with np.load(_cache_file(name), allow_pickle=False) as file:
-            arrays = [file[field.name] for field in dataclasses.fields(Dataset)[1:5]]
-            dataset = Dataset(name, *arrays, tuple(map(str, file["class_names"])))
+            arrays = {key: file[key] for key in ARRAYS}
+            dataset = Dataset(name, **arrays, class_names=tuple(map(str, file["class_names"])))
             digest = str(file["digest"])
     except (KeyError, *NPZ_ERRORS):
         return None
@@ -118,15 +127,11 @@ def _cached(name: str) -> Dataset | None:
 
 
 def _keep(dataset: Dataset) -> Dataset:
-    """Writes the dataset to the cache, whole or not at all; a cache that cannot be written is no error."""
+    """Writes the dataset to the cache and returns it. A cache that cannot be written is no error."""
     path = _cache_file(dataset.name)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.npz")
-    try:
+    arrays = dict(zip(ARRAYS, dataset.arrays, strict=True))
+    with contextlib.suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
-        fields = {field.name: getattr(dataset, field.name) for field in dataclasses.fields(Dataset)[1:6]}
-        np.savez(temporary, digest=dataset.digest(), **fields)
-        os.replace(temporary, path)
-    except OSError:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
+        with atomic.writing(path) as file:
+            np.savez(file, digest=dataset.digest(), class_names=dataset.class_names, **arrays)
     return dataset

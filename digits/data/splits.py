@@ -8,8 +8,8 @@ import numpy as np
 
 from digits.config.fields import FIELDS
 from digits.config.values import check_fields
-from digits.data import writers
 from digits.data.dataset import Dataset
+from digits.data.writers import WITH_WRITERS, writers_of
 from digits.errors import UserError, require
 
 _SPLITS = {
@@ -17,7 +17,6 @@ _SPLITS = {
     "writer_folds": r"writer_folds\((\d{1,30})\)",
     "random": r"random\((0?\.\d+),\s*(?:seed\s*=?\s*)?(\d{1,10})\)",
 }  # fmt: skip
-WITH_WRITERS = "mnist where the writers are needed, as for writer_folds(n): those of other sets are not known"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,26 +65,24 @@ def split_indices(
       validation: `config.data.validation`.
       fold: `config.data.fold`.
       count: the number of training examples.
-      writers: who wrote each of them, any integer type, `count` long; only `writer_folds` needs it.
+      writers: who wrote each of them, whole numbers, `count` long; only `writer_folds` needs it.
 
     Raises:
       UserError: `validation` is no split, or leaves no examples on one side.
     """
     kind, arguments = _parse_split(validation)
     everything = np.arange(count)
-    on_each_side = f"a split that leaves some of the {count} examples on each side"
     if kind in ("none", "test"):
         return everything, everything[:0]
     if kind == "random":
         fraction, seed = arguments
-        held_out = int(np.ceil(count * fraction))
         order = np.random.RandomState(seed).permutation(count)
-        train, held = order[held_out:], order[:held_out]
+        held, train = np.split(order, [int(np.ceil(count * fraction))])
     elif kind == "last":
-        train, held = everything[: max(0, count - arguments[0])], everything[max(0, count - arguments[0]) :]
+        train, held = np.split(everything, [max(0, count - arguments[0])])
     elif kind == "writer_folds":
         require(writers is not None, "data.validation", validation, "another split, where the writers are not known")
-        from sklearn.model_selection import GroupKFold
+        from sklearn.model_selection import GroupKFold  # scikit-learn takes a second to import.
 
         people = len(np.unique(writers))
         accepted = f"writer_folds(n) with n from 2 to the {people} writers"
@@ -95,7 +92,8 @@ def split_indices(
         require(arguments[0] <= count, "data.validation", validation, f"folds(n) with n up to the {count} examples")
         held = np.array_split(everything, arguments[0])[fold]
         train = np.setdiff1d(everything, held)
-    require(0 < len(held) < count, "data.validation", validation, on_each_side)
+    accepted = f"a split that leaves some of the {count} examples on each side"
+    require(0 < len(held) < count, "data.validation", validation, accepted)
     return train, held
 
 
@@ -118,7 +116,7 @@ def split(dataset: Dataset, config: ConfigDict) -> Splits:
 def indices(dataset: Dataset, config: ConfigDict) -> tuple[np.ndarray, np.ndarray]:
     """Indices of the training and validation examples of a `config.data` in the training set, as `split_indices`."""
     by_writer = _parse_split(config.validation)[0] == "writer_folds"
-    authors = writers.writers_of(dataset, "train") if by_writer else None
+    authors = writers_of(dataset, "train") if by_writer else None
     return split_indices(config.validation, config.fold, len(dataset.train_labels), authors)
 
 

@@ -1,7 +1,7 @@
 """Downloads datasets of 28x28 images with TensorFlow Datasets (TFDS).
 
-TFDS's download manager brings MNIST, Fashion-MNIST, KMNIST and EMNIST as IDX files and checks their SHA-256; they are
-read here, in the order of the files, without TensorFlow. TFDS itself prepares any other set, for which it needs
+TFDS's download manager brings MNIST, Fashion-MNIST, KMNIST and EMNIST as IDX files and checks their SHA-256. This
+module reads them in the order of the files, without TensorFlow. TFDS itself prepares any other set; that needs
 TensorFlow.
 """
 
@@ -10,6 +10,8 @@ import os
 import pathlib
 import tempfile
 import threading
+from types import ModuleType
+from typing import Any
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -17,9 +19,9 @@ import zipfile
 
 import numpy as np
 
-from digits.data.idx import IDX_FILES, SIDE, Source, read_idx_files
-from digits.data.pictures import opening
-from digits.errors import UserError
+from digits.data.dataset import SIDE
+from digits.data.idx import IDX_FILES, Source, read_idx_files
+from digits.errors import UserError, reason
 from digits.runtime.tensorflow_extra import import_tensorflow
 
 _IDX_SETS = ("mnist", "fashion_mnist", "kmnist", "emnist")
@@ -28,9 +30,9 @@ _IDX_SETS = ("mnist", "fashion_mnist", "kmnist", "emnist")
 def read_tfds(name: str) -> Source:
     """Downloads a dataset, once, and reads it: `read_tfds("kmnist")`, `read_tfds("emnist/letters")`.
 
-    EMNIST's parts are byclass (also "emnist" alone), bymerge, balanced, letters, digits and mnist. Its images lie
-    transposed in its files, and TFDS leaves them so; labels are numbered as TFDS does it. All images of the files are
-    read, where TFDS stops after 88,800 + 14,800 letters.
+    EMNIST's parts are byclass (also "emnist" alone), bymerge, balanced, letters, digits and mnist. Its images stay
+    transposed, as they are in its files and in TFDS. Labels are numbered as TFDS does it. All images of the files are
+    read; TFDS itself stops after 88,800 + 14,800 letters.
 
     TFDS keeps what it downloads in TFDS_DATA_DIR, by default ~/tensorflow_datasets. It takes files that lie in
     `downloads/manual` there instead of downloading them.
@@ -58,7 +60,7 @@ def read_tfds(name: str) -> Source:
                 f"config.data.name is {name!r}, a TFDS set of {shape} images, but 28x28x1 with labels is needed."
             )
         read = _read_downloaded if builder.name in _IDX_SETS else _read_prepared
-        arrays = read(builder, root / "downloads")
+        arrays = read(tensorflow_datasets, builder, root / "downloads")
     except tensorflow_datasets.core.DatasetNotFoundError as error:
         raise UserError(f"config.data.name is {name!r}, but TFDS knows no such dataset.") from error
     except _Unreachable as error:
@@ -66,15 +68,12 @@ def read_tfds(name: str) -> Source:
     except UserError:
         raise
     except Exception as error:  # TFDS raises anything from OSError to its own kinds.
-        why = opening.reason(error).rstrip(":")
-        raise UserError(f"TFDS could not provide {name}: {why}. {ways_out}") from error
+        raise UserError(f"TFDS could not provide {name}: {reason(error).rstrip(':')}. {ways_out}") from error
     return arrays, tuple(features["label"].names)
 
 
-def _read_downloaded(builder, downloads: pathlib.Path) -> list[np.ndarray]:
+def _read_downloaded(tensorflow_datasets: ModuleType, builder: Any, downloads: pathlib.Path) -> list[np.ndarray]:
     """Downloads the IDX files of one of `_IDX_SETS` and reads them."""
-    import tensorflow_datasets
-
     urls = tensorflow_datasets.builder_cls(builder.name).url_infos  # A builder that found a prepared set may have none.
     _check_reachable(urls, builder.name, downloads)
     manager = tensorflow_datasets.download.DownloadManager(
@@ -91,10 +90,8 @@ def _read_downloaded(builder, downloads: pathlib.Path) -> list[np.ndarray]:
         return read_idx_files([pathlib.Path(archive.extract(member, folder)) for member in members])
 
 
-def _read_prepared(builder, downloads: pathlib.Path) -> list[np.ndarray]:
+def _read_prepared(tensorflow_datasets: ModuleType, builder: Any, downloads: pathlib.Path) -> list[np.ndarray]:
     """Has TFDS prepare a set, once, and reads it."""
-    import tensorflow_datasets
-
     try:
         import_tensorflow()
     except ImportError as error:
@@ -129,11 +126,11 @@ def _check_reachable(urls: dict, name: str, downloads: pathlib.Path) -> None:
             host = "{0.scheme}://{0.netloc}".format(urllib.parse.urlsplit(url))
             if not _reachable(host):
                 raise _Unreachable(host)
-            return
+            return  # One host is enough to ask.
 
 
 def _is_here(url: str, filename: str, name: str, downloads: pathlib.Path) -> bool:
-    """Whether somebody put a file into `manual`, or TFDS downloaded it: it notes the addresses in an INFO file."""
+    """Whether somebody put a file into `manual`, or TFDS downloaded it, which notes its addresses in INFO files."""
     if (downloads / "manual" / filename).exists():
         return True
     notes = [*downloads.glob("*.INFO"), *downloads.glob(f"{name}/*.INFO")]

@@ -12,6 +12,8 @@ from digits.data.dataset import SIDE
 from digits.errors import UserError
 from digits.runtime.devices import Shard
 
+NORMALIZATIONS = ("unit", "column_l2")
+
 
 def random_affine(
     key: jax.Array, images: jax.Array, ranges: AugmentNumbers | ConfigDict, shard: Shard | None = None
@@ -23,7 +25,7 @@ def random_affine(
       images: float, NxHxWx1.
       ranges: a `config.augment`, or its numbers. Rotation and shear are in degrees, shifts in fractions of height and
         width; zoom is the largest deviation from 1, drawn for each axis by itself.
-      shard: the part of a batch that the images are; None: they are all.
+      shard: the part of the batch that the images are; None for the whole batch.
 
     Returns:
       The transformed images, same shape and type; the images themselves if every range is zero.
@@ -59,13 +61,13 @@ class Transforms(NamedTuple):
 
 
 def affine(images: jax.Array, transforms: Transforms) -> jax.Array:
-    """Keras's `apply_affine_transform` of NxHxWx1, each image by its own transform.
+    """Transforms images, NxHxWx1, each by its own transform, as Keras's `apply_affine_transform` does.
 
     Output pixel p takes the value of the input at A p + b: linear between pixels, the nearest pixel beyond the edge.
-    With the origin moved to the image's centre, the homogeneous matrix is rotation @ shift @ shear @ zoom; Keras
-    exchanges rows and columns of it before use. Keras's generator draws tx from its height range, which since the
-    exchange moves columns. `random_affine` follows the names of the ranges instead; with equal ranges, as in the
-    documented experiments, the two agree.
+    With the origin moved to the image's centre, the homogeneous matrix is rotation @ shift @ shear @ zoom. Keras
+    exchanges its rows and columns before use. Keras's generator draws tx from its height range, and since the exchange
+    tx moves columns. `random_affine` follows the names of the ranges instead. With equal ranges, as in the documented
+    experiments, both agree.
     """
     height, width = images.shape[1:3]
 
@@ -86,10 +88,7 @@ def affine(images: jax.Array, transforms: Transforms) -> jax.Array:
     return jax.vmap(one)(images, transforms)
 
 
-NORMALIZATIONS = ("unit", "column_l2")
-
-
-def normalize(images: "jax.Array", kind: str) -> "jax.Array":
+def normalize(images: jax.Array, kind: str) -> jax.Array:
     """Normalises pixels of 0 to 255 for the network.
 
     Args:
@@ -103,8 +102,6 @@ def normalize(images: "jax.Array", kind: str) -> "jax.Array":
     Raises:
       UserError: there is no such kind.
     """
-    import jax.numpy as jnp
-
     if kind not in NORMALIZATIONS:
         raise UserError(f"kind is {kind!r}, but it must be one of {', '.join(NORMALIZATIONS)}.")
     x = images.astype(jnp.promote_types(images.dtype, jnp.float32))

@@ -5,30 +5,34 @@ import pathlib
 
 import numpy as np
 
-from digits.data import splits
 from digits.data.dataset import Dataset
 from digits.data.idx import idx_in, read_idx_file
 from digits.errors import UserError, require
 from digits.runtime import machine
 
+WITH_WRITERS = "mnist where the writers are needed, as for writer_folds(n): those of other sets are not known"
+# QMNIST's extended labels of MNIST's examples, in MNIST's order. The test file goes on with 50,000 other examples.
+WRITER_FILES = {"train": "qmnist-train-labels-idx2-int", "test": "qmnist-test-labels-idx2-int"}
+_WRITER_COLUMN = 2  # 0: class, 1: NIST's series, 2: NIST's number of the writer, 3-7: the place in NIST's set.
+
 
 def writers_of(dataset: Dataset, part: str) -> np.ndarray:
-    """Who wrote each example of MNIST, by the extended labels of the QMNIST project, which this call reads.
+    """Reads who wrote each example of MNIST from the extended labels of the QMNIST project.
 
-    Their file is looked for in DIGITS_WRITERS_DIR; in `dataset.data_dir`, its subfolders mnist and qmnist and the
-    folder qmnist beside it; and in `cache_dir()`.
+    Looks for their file in DIGITS_WRITERS_DIR; in `dataset.data_dir`, its subfolders mnist and qmnist and the folder
+    qmnist beside it; and in `cache_dir()`.
 
     Args:
       dataset: MNIST, from `load`.
       part: "train" or "test".
 
     Returns:
-      NIST's number of the writer, int32 N, the same for both parts; nobody wrote digits of both.
+      NIST's number of the writer, int32 N. Nobody wrote digits of both parts.
 
     Raises:
       UserError: the dataset is another one, or the file is not there, damaged, or of other examples.
     """
-    require(dataset.name == "mnist", "data.name", dataset.name, splits.WITH_WRITERS)
+    require(dataset.name == "mnist", "data.name", dataset.name, WITH_WRITERS)
     folders = [pathlib.Path(given)] if (given := os.environ.get("DIGITS_WRITERS_DIR")) else []
     if dataset.data_dir:
         folder = pathlib.Path(dataset.data_dir)
@@ -36,11 +40,6 @@ def writers_of(dataset: Dataset, part: str) -> np.ndarray:
     folders.append(machine.cache_dir())
     labels = {"train": dataset.train_labels, "test": dataset.test_labels}[part]
     return read_writers(part, labels, folders)
-
-
-# QMNIST's extended labels of MNIST's examples, in MNIST's order. The test file goes on with 50,000 other examples.
-WRITER_FILES = {"train": "qmnist-train-labels-idx2-int", "test": "qmnist-test-labels-idx2-int"}
-_WRITER_COLUMN = 2  # 0: class, 1: NIST's series, 2: NIST's number of the writer, 3-7: the place in NIST's set.
 
 
 def read_writers(part: str, labels: np.ndarray, folders: list[pathlib.Path]) -> np.ndarray:

@@ -15,13 +15,14 @@ from ml_collections import ConfigDict
 
 from digits.config.numbers import Number, each
 from digits.config.values import check_fields
+from digits.data import SIDE
 from digits.errors import UserError, require
 from digits.models import layers
 from digits.models.layers import BatchNorm, ConvBlock, Dropout, Flatten, Linear, MaxPool
 from digits.models.ops import native
 from digits.runtime.devices import Shard
 
-IMAGE_SHAPE = (28, 28, 1)
+IMAGE_SHAPE = (SIDE, SIDE, 1)
 MOST_LAYERS = 100  # Hidden layers and convolutions: building more takes minutes.
 MOST_PARAMETERS = 2**28  # A GiB of weights; training needs four times as much, saving a fifth.
 

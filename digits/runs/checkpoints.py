@@ -20,7 +20,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from digits.errors import UserError
+from digits.errors import UserError, reason
 from digits.runs import files
 from digits.runs.workdir import Workdir
 
@@ -100,8 +100,8 @@ class Checkpoints:
             try:
                 self._kept.best = best
                 self._orbax.save(step, args=items)
-            except Exception as error:  # Orbax raises a dozen types, for a full disk as for a missing one.
-                raise OSError(str(error).strip().splitlines()[0][:200]) from error
+            except Exception as error:  # A dozen types, for a full disk as for a missing one.
+                raise OSError(reason(error)) from error
 
     def _wait(self) -> None:
         """Waits until everything is on disk; raises the error of the thread."""
@@ -134,7 +134,7 @@ class Checkpoints:
         except Exception as error:  # Many types, for files that are missing, cut or nonsense.
             if isinstance(error, OSError) and error.errno in _OF_THE_MACHINE:
                 raise
-            raise Damaged(first_line(error)) from error
+            raise Damaged(reason(error, with_type=True)) from error
 
     def _restore(self, step: int, like: Any) -> tuple[Any, dict[str, Any]]:
         args = _import_orbax().args
@@ -254,12 +254,6 @@ def _check_size(arrays: Any, folder: pathlib.Path) -> None:
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
     if declared > max(_MOST_BYTES, 100 * size):
         raise Damaged(f"it declares arrays of {declared:,} bytes, in files of {size:,}")
-
-
-def first_line(error: Exception) -> str:
-    """An error's type and the first line of its message, shortened: "ValueError: no such array"."""
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0][:200]}" if lines else type(error).__name__
 
 
 @functools.cache

@@ -9,7 +9,6 @@ larger than any of its kind is not read.
 """
 
 from collections.abc import Iterable
-import contextlib
 import errno
 import json
 import os
@@ -22,6 +21,7 @@ import zlib
 import filelock
 
 from digits.errors import Busy, UserError
+from digits.runtime import atomic
 
 _CHECK = "check"
 _MOST_BYTES = 2**28  # A record is 250 bytes: a million epochs.
@@ -30,17 +30,10 @@ _NO_LOCKS = (errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK)  # A file system that ha
 
 def replace(path: pathlib.Path, content: bytes) -> None:
     """Writes a file, whole or not at all, also where the power fails; OSError if it cannot be written."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with open(temporary, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except OSError:
-        with contextlib.suppress(OSError):  # Where its folder is a file, even a missing one cannot be removed.
-            temporary.unlink()
-        raise
+    with atomic.writing(path) as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def write(path: pathlib.Path, content: bytes) -> None:

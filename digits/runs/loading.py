@@ -16,11 +16,12 @@ import numpy as np
 
 from digits import models
 from digits.config.values import config_from_json
-from digits.errors import UserError, paths
+from digits.data import SIDE
+from digits.errors import UserError, paths, reason
 from digits.models import families, inference
 from digits.models.ops import native
 from digits.runs import documented, sweep_folder
-from digits.runs.checkpoints import Checkpoints, first_line
+from digits.runs.checkpoints import Checkpoints
 from digits.runs.files import is_a, refuse_links
 from digits.runs.workdir import METRICS, Workdir
 
@@ -216,7 +217,7 @@ def _load_run(files: Workdir, which: str) -> Run:
     except UserError:
         raise
     except Exception as error:  # Damaged, or nonsense in a checkpoint that nobody sealed.
-        raise _partial(files.checkpoints, first_line(error)) from error
+        raise _partial(files.checkpoints, reason(error, with_type=True)) from error
     records, result = files.history(), files.result()
     trained = result["epochs"] if result else about["epoch"]
     if [line["epoch"] for line in records[:trained]] != list(range(1, trained + 1)):
@@ -281,6 +282,6 @@ def _pixels(images: Any) -> np.ndarray:
         accepted = "floats must be from 0 to 1" if floats else "whole numbers must be from 0 to 255"
         raise UserError(f"images have values from {low:g} to {high:g}, but {accepted}.")
     pixels = images * 255.0 if floats or images.dtype == bool else images
-    pixels = pixels.reshape(-1, 28, 28)
+    pixels = pixels.reshape(-1, SIDE, SIDE)
     # Bytes become float32 on the device: a quarter to copy.
     return pixels if pixels.dtype == np.uint8 else pixels.astype(np.float32)

@@ -21,10 +21,10 @@ def prepare_jax(config: ConfigDict) -> None:
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
 
 
-def environment() -> dict[str, Any]:
-    """What a run ran on: device, peak memory in bytes, versions of the libraries, state of the checkout.
+def describe() -> dict[str, Any]:
+    """Describes where this process runs: device, peak memory in bytes, versions of libraries, state of the checkout.
 
-    `device_peak_memory_bytes` is there only where a device has a memory of its own and tells.
+    Has `device_peak_memory_bytes` only where a device has its own memory and reports its peak.
     """
     names = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "ml_collections")
     versions = {"python": platform.python_version(), **{name: importlib.metadata.version(name) for name in names}}
@@ -36,21 +36,21 @@ def environment() -> dict[str, Any]:
 
 
 def device() -> str:
-    """The accelerators, or the processor and its cores: "NVIDIA H200 x1", "cpu (AMD EPYC with AVX2, 2 cores, 8
-    devices)".
-    """
-    devices = jax.devices()
+    """The accelerators or the processor: "NVIDIA H200 x1", "cpu (AMD EPYC with AVX2, 2 cores, 8 devices)"."""
+    devices, cores = jax.devices(), f"{machine.cores()} cores"
     if devices[0].platform != "cpu":
         return f"{devices[0].device_kind} x{len(devices)}"
     if jax.process_count() > 1:
-        return f"cpu ({machine.processor()}, {jax.process_count()} processes, {machine.cores()} cores each)"
-    return f"cpu ({machine.processor()}, {machine.cores()} cores{f', {len(devices)} devices' * (len(devices) > 1)})"
+        cores = f"{jax.process_count()} processes, {cores} each"
+    elif len(devices) > 1:
+        cores += f", {len(devices)} devices"
+    return f"cpu ({machine.processor()}, {cores})"
 
 
 def checkout() -> dict[str, Any]:
-    """The state of the checkout that this code runs from: `commit`, `dirty`, `diff_sha256`.
+    """Describes the checkout that this code runs from by `commit`, `dirty` and `diff_sha256`.
 
-    `dirty` tells whether digits/ or configs/ differ from the commit; `diff_sha256` is the SHA-256 of `git diff` and of
+    `dirty` tells whether digits/ or configs/ differ from the commit. `diff_sha256` is the SHA-256 of `git diff` and of
     new files there, None where nothing differs. All three are None outside a checkout, or where git is not installed.
     """
     root = pathlib.Path(__file__).resolve().parents[2]
@@ -68,7 +68,7 @@ def checkout() -> dict[str, Any]:
         difference = git("diff", "--no-ext-diff", "--binary", "HEAD", *code)
         for name in sorted(filter(None, git("ls-files", "-z", "--others", "--exclude-standard", *code).split(b"\0"))):
             difference += b"\0" + name + b"\0" + (root / os.fsdecode(name)).read_bytes()
-    except OSError:  # A checkout that was copied to where there is no git, or a file that vanished.
+    except OSError:  # There is no git here, or a file vanished.
         return nothing
     digest = hashlib.sha256(difference).hexdigest() if difference else None
     return {"commit": commit, "dirty": bool(difference), "diff_sha256": digest}

@@ -1,9 +1,16 @@
-"""Facts about this machine that need no JAX: processor, cores, the cache folder."""
+"""Facts about this machine that need no JAX: processor, cores, the age of this process, the cache folder."""
 
 import os
 import pathlib
 import platform
 import re
+import time
+
+import psutil
+
+_CPUINFO = pathlib.Path("/proc/cpuinfo")
+# Processors of one name differ in speed by these; the first that a processor has counts.
+_VECTORS = {"avx512f": "AVX-512", "avx2": "AVX2", "avx": "AVX"}
 
 
 def cache_dir() -> pathlib.Path:
@@ -12,22 +19,46 @@ def cache_dir() -> pathlib.Path:
     return pathlib.Path(os.environ.get("DIGITS_CACHE_DIR") or pathlib.Path(home) / "digits")
 
 
-_CPUINFO = pathlib.Path("/proc/cpuinfo")
-# By these, processors of one name differ in speed; the first that a processor has counts.
-_VECTORS = {"avx512f": "AVX-512", "avx2": "AVX2", "avx": "AVX"}
-
-
 def processor() -> str:
-    """The processor's name, as it gives it itself, and its vector extension, where the system tells."""
-    if _CPUINFO.exists():
-        told = dict(re.findall(r"^(model name|flags)\s*: (.+)$", _CPUINFO.read_text(), re.MULTILINE))
-        if "model name" in told:
-            flags = told.get("flags", "").split()
-            vectors = next((f" with {name}" for flag, name in _VECTORS.items() if flag in flags), "")
-            return told["model name"].replace(" Processor", "").strip() + vectors
-    return platform.processor() or platform.machine()
+    """The processor's name and vector extension, as far as the system tells: "AMD EPYC 9654 with AVX-512"."""
+    found = dict(_properties())
+    if "model name" not in found:
+        return platform.processor() or platform.machine()
+    flags = found.get("flags", "").split()
+    vectors = next((f" with {name}" for flag, name in _VECTORS.items() if flag in flags), "")
+    return found["model name"].replace(" Processor", "").strip() + vectors
+
+
+def instruction_sets() -> str:
+    """The properties of the processor that code compiled for it depends on, as text of any length."""
+    return str(_properties() or platform.processor())
+
+
+def _properties() -> list[tuple[str, str]]:
+    """Names and instruction sets of the cores in /proc/cpuinfo, each once; none on a system without that file."""
+    try:
+        text = _CPUINFO.read_text()
+    except OSError:
+        return []
+    return sorted(set(re.findall(r"^(model name|flags|CPU part|Features)\s*: (.+)$", text, re.MULTILINE)))
 
 
 def cores() -> int:
     """How many of the processor's cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    process = psutil.Process()
+    return len(process.cpu_affinity()) if hasattr(process, "cpu_affinity") else psutil.cpu_count()
+
+
+def process_start() -> float:
+    """When this process started, on the clock of `time.perf_counter`; now, where the system does not tell."""
+    now = time.perf_counter()
+    try:
+        created = psutil.Process().create_time()
+        if hasattr(time, "CLOCK_BOOTTIME"):
+            # Linux dates its own start to a whole second. psutil counts both from there, so the difference is exact.
+            age = time.clock_gettime(time.CLOCK_BOOTTIME) - (created - psutil.boot_time())
+        else:
+            age = time.time() - created
+    except (psutil.Error, OSError, RuntimeError):
+        return now
+    return now - max(age, 0)

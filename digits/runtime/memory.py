@@ -6,8 +6,14 @@ import re
 import sys
 
 import jax
+import psutil
 
 from digits.errors import OutOfMemory
+
+try:
+    import resource
+except ImportError:  # Windows.
+    resource = None
 
 
 @contextlib.contextmanager
@@ -30,9 +36,7 @@ def out_of_memory_named(batch_size: int):
 def needed(compiled: jax.stages.Compiled) -> int:
     """Bytes that a program needs besides the dataset: its outputs, which replace donated inputs, and temporaries."""
     analysis = compiled.memory_analysis()
-    if analysis is None:
-        return 0
-    return analysis.temp_size_in_bytes + analysis.output_size_in_bytes
+    return 0 if analysis is None else analysis.temp_size_in_bytes + analysis.output_size_in_bytes
 
 
 def free(device: jax.Device) -> int:
@@ -40,10 +44,7 @@ def free(device: jax.Device) -> int:
     stats = device.memory_stats()
     if stats and "bytes_limit" in stats:
         return stats["bytes_limit"] - stats["bytes_in_use"]
-    try:
-        return int(re.search(r"MemAvailable:\s+(\d+) kB", pathlib.Path("/proc/meminfo").read_text())[1]) * 1024
-    except (OSError, TypeError):
-        return 2**62  # The system does not tell.
+    return psutil.virtual_memory().available
 
 
 def mib(count: int) -> str:
@@ -52,16 +53,14 @@ def mib(count: int) -> str:
 
 
 def peak_memory() -> int | None:
-    """The most memory this process ever had, in bytes; None on Windows, which does not tell."""
+    """The most memory this process ever had, in bytes; None where the system does not tell."""
     try:
         # On Linux ru_maxrss begins with the size of the process that started this one, which may have been larger.
         status = pathlib.Path("/proc/self/status").read_text()
         return int(re.search(r"^VmHWM:\s+(\d+) kB", status, re.MULTILINE)[1]) * 1024
     except (OSError, TypeError):
         pass
-    try:
-        import resource
-    except ImportError:
+    if resource is None:
         return None
     # macOS counts ru_maxrss in bytes, Linux in KiB.
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)

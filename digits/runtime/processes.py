@@ -2,7 +2,7 @@
 
 Each process reads its own copy of the data and computes the part of every batch that belongs to its devices
 (digits/runtime/devices.py). The first process alone reads and writes the run's folder. All processes must call the same
-collectives in the same order, so that one that finds a signal or a damaged file tells the others before it acts.
+collectives in the same order: a process that finds a signal or a damaged file tells the others before it acts.
 """
 
 from collections.abc import Callable, Iterator
@@ -15,9 +15,11 @@ import traceback
 from typing import Any
 
 import jax
+from jax.experimental import multihost_utils
 import numpy as np
 
-from digits.errors import UserError
+from digits.errors import UserError, reason
+from digits.runtime import private
 from digits.runtime.signals import Interrupted
 
 
@@ -51,20 +53,18 @@ def join(coordinator: str | None, count: int | None, index: int | None) -> None:
     try:
         jax.distributed.initialize(coordinator, count, index)
     except Exception as error:  # What JAX, gRPC and the schedulers' clients raise.
-        reason = str(error).strip().splitlines()[0][:300]
-        raise UserError(f"The processes of {coordinator or 'this job'} found no way to each other: {reason}") from error
+        raise UserError(
+            f"The processes of {coordinator or 'this job'} found no way to each other: {reason(error)}."
+        ) from error
 
 
 def _scheduled() -> bool:
     """Whether a scheduler has started several processes for one run, by JAX's own detection."""
     if int(os.environ.get("SLURM_STEP_NUM_TASKS", 1)) < 2 and "SLURM_JOB_ID" in os.environ:
-        return False  # The batch script of a job has the variables of its tasks, too.
+        return False  # The batch script of a job has the variables of its tasks too.
     if not any(name in os.environ for name in ("SLURM_JOB_ID", "KUBERNETES_SERVICE_HOST", "TPU_WORKER_HOSTNAMES")):
         return False
-    from jax._src.clusters import ClusterEnv  # Has no public name.
-
-    environments = [e for e in ClusterEnv._cluster_types if not e.opt_in_only_method and e.is_env_present()]
-    return bool(environments) and environments[0].get_process_count() > 1
+    return private.scheduled_processes() > 1
 
 
 def several() -> bool:
@@ -104,8 +104,6 @@ def gather(*numbers: int) -> np.ndarray:
     row = np.array(numbers, np.int32)
     if not several():
         return row[None]
-    from jax.experimental import multihost_utils
-
     return np.asarray(multihost_utils.process_allgather(row)).reshape(-1, len(numbers))
 
 
@@ -154,8 +152,6 @@ def arrays_from_first(tree: Any) -> Any:
     """Returns the arrays of the first process in all of them; the others give arrays of the same shapes and types."""
     if not several():
         return tree
-    from jax.experimental import multihost_utils
-
     return jax.tree.map(np.asarray, multihost_utils.broadcast_one_to_all(tree))
 
 
@@ -170,8 +166,6 @@ def check_same(what: str, digest: str) -> None:
 
 
 def _broadcast(content: bytes) -> bytes:
-    from jax.experimental import multihost_utils
-
     size = int(multihost_utils.broadcast_one_to_all(np.int32(len(content))))
     buffer = np.zeros(size, np.uint8)
     if first():

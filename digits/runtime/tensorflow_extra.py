@@ -5,7 +5,7 @@ import os
 
 
 def import_tensorflow():
-    """Imports TensorFlow, quiet and without a GPU: it would take all the GPU's memory, which JAX needs.
+    """Imports TensorFlow, quiet and without a GPU. TensorFlow would take all its memory, which JAX needs.
 
         tf = import_tensorflow()
 

@@ -13,13 +13,13 @@ from typing import Any, NamedTuple
 import warnings
 import zipfile
 
-from flax import nnx
 import jax
 from jax import export
 import numpy as np
 
 from digits import models
 from digits.config.values import with_values
+from digits.data import SIDE
 from digits.models import families, inference
 from digits.runs import loading
 from digits.runtime.tensorflow_extra import import_tensorflow
@@ -45,7 +45,7 @@ def probabilities(run: loading.Run) -> Callable[[jax.Array], jax.Array]:
 
 
 def _write_jax(run: loading.Run, path: pathlib.Path, metadata: dict[str, Any]) -> None:
-    shape = *export.symbolic_shape("n"), 28, 28
+    shape = *export.symbolic_shape("n"), SIDE, SIDE
     exported = export.export(jax.jit(probabilities(run)), platforms=("cpu", "cuda", "tpu"))(
         jax.ShapeDtypeStruct(shape, jax.numpy.uint8)
     )
@@ -70,10 +70,10 @@ def _write_savedmodel(run: loading.Run, path: pathlib.Path, metadata: dict[str, 
     from jax.experimental import jax2tf
 
     convert = jax2tf.convert(
-        probabilities(run), polymorphic_shapes=["(n, 28, 28)"], with_gradient=False,
+        probabilities(run), polymorphic_shapes=[f"(n, {SIDE}, {SIDE})"], with_gradient=False,
         native_serialization_platforms=("cpu", "cuda", "tpu"),
     )  # fmt: skip
-    images = tf.TensorSpec((None, 28, 28), tf.uint8, name="images")
+    images = tf.TensorSpec((None, SIDE, SIDE), tf.uint8, name="images")
     predict = tf.function(lambda images: {"probabilities": convert(images)}, [images], autograph=False)
     tf.saved_model.save(tf.Module(), str(path), signatures=predict)
     (path / _EXTRA).mkdir()

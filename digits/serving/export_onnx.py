@@ -11,6 +11,7 @@ import onnx
 from onnx import helper, numpy_helper
 
 import digits
+from digits.data import SIDE
 from digits.errors import UserError
 from digits.models import families, layers
 from digits.runs import loading
@@ -52,7 +53,7 @@ def model(run: loading.Run) -> onnx.ModelProto:
     value = helper.make_tensor_value_info
     whole = helper.make_graph(
         graph.nodes, "digits",
-        [value("images", onnx.TensorProto.UINT8, ["n", 28, 28])],
+        [value("images", onnx.TensorProto.UINT8, ["n", SIDE, SIDE])],
         [value("probabilities", onnx.TensorProto.FLOAT, ["n", len(run.class_names)])],
         graph.constants,
     )  # fmt: skip

@@ -106,7 +106,7 @@ def metadata(run: loading.Run, format: str) -> dict[str, Any]:
         "format": format,
         "usage": export_formats.FORMATS[format].usage,
         "input": {
-            "name": "images", "type": "uint8", "shape": ["n", 28, 28],
+            "name": "images", "type": "uint8", "shape": ["n", data.SIDE, data.SIDE],
             "meaning": "pixels of 0 to 255, white on black; they are normalised inside",
         },
         "output": {

@@ -20,6 +20,7 @@ from typing import Any
 from digits.config.values import config_from_json, config_to_json
 from digits.errors import UserError
 from digits.runs import files
+from digits.runtime import private
 from digits.runtime.signals import Interrupted, Listener
 from digits.sweeps import population
 from digits.sweeps.members import SECONDS_BETWEEN_LOOKS, Member, Watcher
@@ -116,8 +117,7 @@ def _connected(progress: Watcher, cpus: float, gpus: float):
     """Gives Ray, connected to the cluster of RAY_ADDRESS or to one that it starts here and ends afterwards."""
     import ray
 
-    # It prints pages of its logs otherwise, also without log_to_driver, whenever a process or a node dies.
-    ray._private.worker.print_to_stdstream = lambda data, **_: _tell(data["lines"], progress)
+    private.redirect_ray_logs(ray, lambda lines: _tell(lines, progress))
     connected, address = ray.is_initialized(), os.environ.get("RAY_ADDRESS")
     if not connected:
         try:

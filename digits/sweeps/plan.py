@@ -14,7 +14,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from digits.config.experiment_files import Given, default_workdir
-from digits.config.values import field_type, name_of, to_json, with_values
+from digits.config.values import field_type, folder_name, to_json, with_values
 from digits.errors import UserError
 from digits.runs import files
 from digits.runs.sweep_folder import REPETITIONS
@@ -43,7 +43,7 @@ class Plan:
 
     def names(self) -> list[str]:
         """The names of the members' folders in the sweep's folder."""
-        return [name_of(values) for values in self.values]
+        return [folder_name(values) for values in self.values]
 
 
 def read(given: Given, workdir: str | None, sample: int | None, sample_seed: int, metric: str) -> Plan:

@@ -142,7 +142,7 @@ class Recorder:
             "seconds": sum(line["seconds"] for line in history),
             "images_per_second": float(np.median([line["images_per_second"] for line in history])),
             **self._first_step,
-            **environment.environment(),
+            **environment.describe(),
             "data": self._about["data"],
             "config_file": self._about.get("config_file"),
         }

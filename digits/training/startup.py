@@ -5,13 +5,12 @@ Needs no JAX, so that `digits.main` can begin to read the dataset before it impo
 
 import concurrent.futures
 import gc
-import os
-import pathlib
 import time
 import weakref
 
 from digits import data
 from digits.data import sources
+from digits.runtime.machine import process_start
 
 
 class Start:
@@ -62,15 +61,3 @@ class _PausedCollector:
         if gc.isenabled():
             gc.disable()
             weakref.finalize(self, gc.enable)
-
-
-def process_start() -> float:
-    """The time when this process started, on the clock of `time.perf_counter`; now, if the system does not tell."""
-    now = time.perf_counter()
-    try:
-        # Field 22, in clock ticks since the system started; the second field may hold spaces.
-        ticks = int(pathlib.Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19])
-        age = time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK")
-    except (OSError, AttributeError, ValueError, IndexError):
-        return now
-    return now - age if age > 0 else now

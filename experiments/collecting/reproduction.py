@@ -14,7 +14,7 @@ from ml_collections import ConfigDict, FrozenConfigDict
 
 from configs import base
 from digits import data, models
-from digits.config.values import config_to_json, convert, flat, name_of, with_values
+from digits.config.values import config_to_json, convert, flat, folder_name, with_values
 from digits.errors import UserError
 from digits.models import summary
 from digits.runtime import environment
@@ -95,7 +95,7 @@ class Reproduction:
         for seed in self.missing(name):
             values = arm.values(seed)
             origin = {"config_file": f"configs/{arm.config}.py", "overrides": values}
-            folder = self.workdir / name / name_of({arm.repeats: seed})
+            folder = self.workdir / name / folder_name({arm.repeats: seed})
             members.append(population.Member(with_values(self.configs[name], values), folder, origin))
         return members
 

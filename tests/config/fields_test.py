@@ -6,7 +6,7 @@ import pytest
 
 from configs import base
 from digits.config.fields import FIELDS
-from digits.config.values import check_fields, field_type, missing, with_values
+from digits.config.values import check_fields, field_type, missing_fields, with_values
 from digits.data import transforms
 from digits.errors import UserError
 from digits.models import layers
@@ -31,7 +31,7 @@ def declared() -> dict[str, str]:
 def test_the_table_has_the_fields_of_the_base_config_and_accepts_its_defaults():
     assert list(declared()) == list(FIELDS)
     check_fields(base.get_config())
-    assert missing(base.get_config()) == []
+    assert missing_fields(base.get_config()) == []
 
 
 @pytest.mark.parametrize("name", FIELDS)

@@ -11,9 +11,9 @@ from digits.config.values import (
     config_from_json,
     config_to_json,
     convert,
-    missing,
-    name_of,
-    page,
+    fields_as_markdown,
+    folder_name,
+    missing_fields,
     to_json,
     with_values,
 )
@@ -22,7 +22,7 @@ from tests.conftest import ROOT
 
 
 def test_the_page_of_fields_is_what_the_command_prints():
-    printed = "\n".join(page(base.get_config(), "configs/base.py")) + "\n"
+    printed = "\n".join(fields_as_markdown(base.get_config(), "configs/base.py")) + "\n"
     assert (ROOT / "docs" / "fields.md").read_text() == printed, (
         "python -m digits.main --config=configs/base.py --fields"
     )
@@ -46,7 +46,7 @@ def test_a_section_is_checked_by_itself():
 def test_missing_fields_and_sections_are_named():
     fields = base.get_config().to_dict()
     del fields["augment"], fields["model"]["pool"], fields["seed"]
-    assert missing(config_from_json(fields)) == ["augment", "model.pool", "seed"]
+    assert missing_fields(config_from_json(fields)) == ["augment", "model.pool", "seed"]
 
 
 def test_after_config_one_number_is_a_tuple():
@@ -131,6 +131,6 @@ def test_unknown_fields_name_the_nearest(field, hint):
 
 
 def test_names_can_be_folders_whatever_their_length():
-    assert name_of({"data.name": "a/b.npz", "model.hidden": (8, 4)}) == "data.name=a_b.npz,model.hidden=(8,4)"
-    long = [name_of({f"field_{i}": i for i in range(60)} | {"seed": seed}) for seed in (0, 1)]
+    assert folder_name({"data.name": "a/b.npz", "model.hidden": (8, 4)}) == "data.name=a_b.npz,model.hidden=(8,4)"
+    long = [folder_name({f"field_{i}": i for i in range(60)} | {"seed": seed}) for seed in (0, 1)]
     assert long[0] != long[1] and len(long[0]) <= 120

@@ -1,9 +1,7 @@
 """Tests of how digits.data splits a dataset: by index, at random, in folds, and in folds of writers."""
 
 import collections
-import gzip
 import pathlib
-import struct
 
 import numpy as np
 import pytest
@@ -13,7 +11,7 @@ from configs import base
 from digits import data
 from digits.data import splits, writers
 from digits.errors import UserError
-from tests.made_datasets import small_sets
+from tests.made_datasets import small_sets, some_writers, write_writers
 
 pytestmark = pytest.mark.usefixtures("mnist_dir")
 
@@ -191,31 +189,7 @@ def test_split_none_has_no_validation_and_split_test_validates_on_the_test_set()
 # Folds of writers.
 
 
-def some_writers(count=200, people=23, seed=0):
-    """A number of NIST's for each example; some wrote many, others as few as each other."""
-    rng = np.random.default_rng(seed)
-    shares = np.arange(1, people + 1) // 3 + 1.0
-    ids = rng.choice(2600, people, replace=False)
-    return np.concatenate([ids, rng.choice(ids, count - people, p=shares / shares.sum())]).astype(np.int32)
-
-
-def write_writers(path, labels, people):
-    """An IDX file as QMNIST's, gzipped if its name says so."""
-    table = np.arange(8 * len(labels), dtype=">i4").reshape(-1, 8)
-    table[:, 0], table[:, 2] = labels, people
-    raw = bytes((0, 0, 12, 2)) + struct.pack(">2I", *table.shape) + table.tobytes()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(gzip.compress(raw) if path.suffix == ".gz" else raw)
-
-
-TRAIN_WRITERS, TEST_WRITERS = writers.WRITER_FILES["train"], writers.WRITER_FILES["test"]
-
-
-@pytest.fixture
-def mnist_noise(tmp_path):
-    """Noise of 200 training and 90 test examples under the name of MNIST, from the folder `files/given`."""
-    arrays = small_sets(counts=(200, 90))
-    return data.Dataset("mnist", *arrays, tuple("0123456789"), str(tmp_path / "files" / "given"))
+TRAIN_WRITERS = writers.WRITER_FILES["train"]
 
 
 @pytest.mark.parametrize("folds", [2, 5, 7, 23])
@@ -252,72 +226,11 @@ def test_writer_folds_hold_out_every_example_once_and_no_writer_is_on_both_sides
     assert sorted(held_by_all) == list(range(200))
 
 
-@pytest.mark.parametrize("suffix", ["", ".gz"])
-@pytest.mark.parametrize(
-    "place", ["files/given", "files/given/mnist", "files/given/qmnist", "files/qmnist", "cache", "named"]
-)
-def test_writers_are_found_in_every_documented_place(tmp_path, monkeypatch, mnist_noise, place, suffix):
-    monkeypatch.setenv("DIGITS_WRITERS_DIR", str(tmp_path / "named"))
-    train, test = some_writers(), some_writers(150, seed=1)
-    write_writers(tmp_path / place / (TRAIN_WRITERS + suffix), mnist_noise.train_labels, train)
-    # The test file goes on after MNIST's test set.
-    labels = np.concatenate([mnist_noise.test_labels, np.zeros(60, np.uint8)])
-    write_writers(tmp_path / place / (TEST_WRITERS + suffix), labels, test)
-    for part, expected in (("train", train), ("test", test[:90])):
-        got = data.writers_of(mnist_noise, part)
-        assert got.dtype == np.int32
-        np.testing.assert_array_equal(got, expected)
-
-
-def test_writers_come_from_the_folder_that_the_environment_names_first(tmp_path, monkeypatch, mnist_noise):
-    for place, seed in (("named", 1), ("files/given", 2), ("files/qmnist", 3), ("cache", 4)):
-        write_writers(tmp_path / place / TRAIN_WRITERS, mnist_noise.train_labels, some_writers(seed=seed))
-    np.testing.assert_array_equal(data.writers_of(mnist_noise, "train"), some_writers(seed=2))
-    monkeypatch.setenv("DIGITS_WRITERS_DIR", str(tmp_path / "named"))
-    np.testing.assert_array_equal(data.writers_of(mnist_noise, "train"), some_writers(seed=1))
-
-
-@pytest.mark.parametrize("part", ["train", "test"])
-def test_missing_writers_are_named_with_where_they_come_from_and_go(tmp_path, monkeypatch, mnist_noise, part):
-    monkeypatch.setenv("DIGITS_WRITERS_DIR", str(tmp_path / "named"))
-    with pytest.raises(UserError) as error:
-        data.writers_of(mnist_noise, part)
-    message = str(error.value)
-    assert f"{writers.WRITER_FILES[part]}.gz" in message and "github.com/facebookresearch/qmnist" in message
-    assert "DIGITS_WRITERS_DIR" in message
-    for place in ("named", "files/given", "files/given/qmnist", "files/qmnist", "cache"):
-        assert f"{tmp_path / place}," in message or f"{tmp_path / place}:" in message
-
-
 def test_writers_are_asked_for_by_folds_of_writers_alone(mnist_noise):
     for validation in ("none", "test", "last(7)", "random(0.175, 0)", "folds(5)"):
         data.split(mnist_noise, data_config(validation))
     with pytest.raises(UserError, match=TRAIN_WRITERS):
         data.split(mnist_noise, data_config("writer_folds(5)"))
-
-
-@pytest.mark.parametrize("part", ["train", "test"])
-@pytest.mark.parametrize("change", ["a label", "a row less"])
-def test_writers_of_other_examples_are_refused(tmp_path, mnist_noise, part, change):
-    labels = (mnist_noise.train_labels if part == "train" else mnist_noise.test_labels).copy()
-    if change == "a label":
-        labels[17] += 1
-    else:
-        labels = labels[:-1]
-    path = tmp_path / "files" / "qmnist" / f"{writers.WRITER_FILES[part]}.gz"
-    write_writers(path, labels, np.zeros(len(labels)))
-    with pytest.raises(UserError) as error:
-        data.writers_of(mnist_noise, part)
-    message = str(error.value)
-    assert str(path) in message and f"{part} examples" in message
-    assert (f"row 17 says {labels[17]}" if change == "a label" else f"has {len(labels)} rows") in message
-
-
-def test_longer_writers_file_is_not_that_of_the_training_set(tmp_path, mnist_noise):
-    labels = np.append(mnist_noise.train_labels, 0)
-    write_writers(tmp_path / "cache" / TRAIN_WRITERS, labels, np.zeros(201))
-    with pytest.raises(UserError, match="201 rows, but MNIST has 200 train examples"):
-        data.writers_of(mnist_noise, "train")
 
 
 def test_truncated_writers_file_is_refused(tmp_path, mnist_noise):

@@ -7,7 +7,6 @@ import http.server
 from importlib.machinery import PathFinder
 import pathlib
 import shutil
-import struct
 import sys
 import threading
 import zipfile
@@ -19,7 +18,7 @@ from digits import data
 from digits.data import sources, tfds
 from digits.data.idx import IDX_FILES, read_idx
 from digits.errors import UserError
-from tests.made_datasets import assert_same_arrays, small_sets
+from tests.made_datasets import assert_same_arrays, idx_bytes, small_sets
 
 tensorflow_datasets = pytest.importorskip("tensorflow_datasets")
 checksums = pytest.importorskip("tensorflow_datasets.core.download.checksums")
@@ -49,12 +48,6 @@ def offline(monkeypatch):
     monkeypatch.setattr(tfds, "_reachable", lambda url: False)
 
 
-def packed(array):
-    """A uint8 array as the bytes of a gzipped IDX file."""
-    header = bytes((0, 0, 8, array.ndim)) + struct.pack(f">{array.ndim}I", *array.shape)
-    return gzip.compress(header + array.tobytes())
-
-
 def write_and_tell(monkeypatch, builder, folder, contents, host="http://files.invalid"):
     """Writes files by name into a folder, and has TFDS think that they are the dataset's at that host."""
     infos = {}
@@ -66,7 +59,7 @@ def write_and_tell(monkeypatch, builder, folder, contents, host="http://files.in
 
 
 def as_gzips(arrays):
-    return {f"{stem}.gz": packed(array) for stem, array in zip(IDX_FILES, arrays, strict=True)}
+    return {f"{stem}.gz": gzip.compress(idx_bytes(array)) for stem, array in zip(IDX_FILES, arrays, strict=True)}
 
 
 @pytest.mark.mnist
@@ -110,7 +103,7 @@ def test_the_parts_of_emnist_come_out_of_one_archive(name, part, classes, root, 
     with zipfile.ZipFile(tmp_path / "emnist.zip", "w") as archive:
         for of, arrays in sets.items():
             for stem, array in zip(IDX_FILES, arrays, strict=True):
-                archive.writestr(f"gzip/emnist-{of}-{stem.replace('t10k', 'test')}.gz", packed(array))
+                archive.writestr(f"gzip/emnist-{of}-{stem.replace('t10k', 'test')}.gz", gzip.compress(idx_bytes(array)))
     content = {"gzip.zip": (tmp_path / "emnist.zip").read_bytes()}
     write_and_tell(monkeypatch, tensorflow_datasets.image_classification.EMNIST, root / "downloads" / "manual", content)
     monkeypatch.chdir(tmp_path)

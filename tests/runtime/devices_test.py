@@ -39,7 +39,8 @@ def test_a_run_goes_on_on_other_devices(tiny, tmp_path, run_module):
         Loop(run, Listener()).train_epoch()
         run.save()
     script = (
-        "from digits.training import train; from digits.runs import files; from digits.config.values import config_from_json; import pathlib, jax, sys;"
+        "import pathlib, sys; import jax; from digits.config.values import config_from_json;"
+        "from digits.runs import files; from digits.training import train;"
         "assert jax.device_count() == 4;"
         "config = config_from_json(files.read_json(pathlib.Path(sys.argv[1]) / 'config.json')['config']);"
         "train.train_and_evaluate(config, sys.argv[1])"

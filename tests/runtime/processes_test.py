@@ -32,8 +32,9 @@ def start(workdir, *flags, count=2):
     return [
         subprocess.Popen(
             [
-                sys.executable, "-m", "digits.main", f"--config={CONFIG}", *fields, "--noreport", f"--workdir={workdir}",
-                f"--coordinator={address}", f"--num_processes={count}", f"--process_id={index}", *flags,
+                sys.executable, "-m", "digits.main", f"--config={CONFIG}", *fields,
+                "--noreport", f"--workdir={workdir}", f"--coordinator={address}", f"--num_processes={count}",
+                f"--process_id={index}", *flags,
             ],
             cwd=ROOT, env=os.environ | {"JAX_NUM_CPU_DEVICES": "1"}, text=True,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT,

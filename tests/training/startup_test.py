@@ -1,8 +1,6 @@
-"""Before the first step: the process's age, the dataset read in the background, and nothing imported without need."""
+"""Before the first step: the dataset read in the background, and nothing imported without need."""
 
 import gc
-import sys
-import time
 
 import pytest
 
@@ -10,17 +8,6 @@ from digits import data, errors
 from digits.data import sources
 from digits.training import startup
 from tests.main_test import write_idx
-
-
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="other systems do not tell when a process started")
-def test_the_clock_begins_with_the_process_not_with_the_import(tmp_path, run_module):
-    (tmp_path / "late.py").write_text(
-        "import time\ntime.sleep(1)\nfrom digits.training import startup\n"
-        "print(time.perf_counter() - startup.process_start())\n"
-    )
-    began = time.perf_counter()
-    done = run_module("late", env={"PYTHONPATH": f"{tmp_path}:."})
-    assert 1 < float(done.stdout) < time.perf_counter() - began
 
 
 def test_an_early_start_reads_the_dataset_and_collects_no_garbage_until_the_first_step(tmp_path, monkeypatch):

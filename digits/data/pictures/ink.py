@@ -1,19 +1,21 @@
 """Finds the ink in a photo, scan or drawing: how much of each pixel is ink, whatever the colours and the light."""
 
 import numpy as np
+from PIL import Image
+from scipy import ndimage
 
 _LEAST_CONTRAST = 0.06  # Of colours in the unit cube: 9 of 255 levels of grey.
 _PHOTOGRAPH = 64  # Pixels: in smaller pictures there are no shadows and no sheets of paper.
 _SMALL = 96  # Pixels of the longer side: in such pictures strokes may fill so much that they look like noise.
 
 
-def ink(picture: np.ndarray) -> np.ndarray:
+def find_ink(picture: np.ndarray) -> np.ndarray:
     """Computes how much of each pixel is ink, from 0 to 1, whatever the colours of ink and background.
 
-    Two backgrounds are subtracted: a quadratic function of the place, fitted to the picture's border, because light is
+    Subtracts two backgrounds: a quadratic function of the place, fitted to the picture's border, because light is
     uneven; then areas broader than strokes, such as shadows. Ink differs from the background in one direction of
-    colour. In a transparent picture, opaque pixels are ink. If the ink found so is a sheet of paper with something on
-    it, the sheet becomes the background.
+    colour. In a transparent picture, opaque pixels are ink. If the ink turns out to be a sheet of paper with something
+    on it, the sheet becomes the background.
 
     Args:
       picture: uint8 HxWx3 (RGB) or HxWx4 (RGBA).
@@ -72,10 +74,8 @@ def _noise(contrast: np.ndarray) -> float:
 def _sheet(contrast: np.ndarray, most_sides: int) -> tuple[slice, slice, np.ndarray] | None:
     """The box of a large solid area, such as a sheet of paper on a table, and the mask of its inside in the box.
 
-    None if there is none, or if it reaches to more than so many sides of the picture.
+    None if there is no such area, or if it touches more than `most_sides` sides of the picture.
     """
-    from scipy import ndimage
-
     labels, _ = ndimage.label(contrast > max(0.5 * float(contrast.max()), _LEAST_CONTRAST))
     areas = np.bincount(labels.ravel())[1:]
     if not len(areas) or areas.max() < 0.15 * contrast.size or min(contrast.shape) < _PHOTOGRAPH:
@@ -118,12 +118,9 @@ def _lighting(colours: np.ndarray) -> np.ndarray:
 def _broad(contrast: np.ndarray) -> np.ndarray:
     """The contrast in areas broader than strokes, HxW, and about 0 elsewhere: an opening by a square window.
 
-    The window is the smallest of three whose opening leaves the edges of strokes intact, about a stroke wide, and
-    doubled, because strokes are wider where they meet.
+    Of three windows, takes the smallest whose opening leaves the edges of strokes intact, which is about a stroke wide.
+    Doubles it, because strokes are wider where they meet.
     """
-    from PIL import Image
-    from scipy import ndimage
-
     height, width = contrast.shape
     if max(height, width) < _PHOTOGRAPH:
         return np.zeros_like(contrast)

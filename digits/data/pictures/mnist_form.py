@@ -1,13 +1,17 @@
 """Brings the ink of one digit into MNIST's form: 20x20 pixels, placed in 28x28 by its centre of mass."""
 
 import numpy as np
+from PIL import Image
+from scipy import ndimage
 
+from digits.data.dataset import SIDE
 from digits.data.pictures import ink
 
-SIDE, BOX = 28, 20
-# As fractions of the ink's full strength: a piece of ink reaches _STRONG somewhere and extends as far as _WEAK.
+BOX = 20  # Pixels of the longer side of a digit's ink.
+# Fractions of the ink's full strength: a piece of ink reaches STRONG somewhere and extends as far as WEAK.
 STRONG, WEAK = 0.5, 0.2
-# In pixels of 28x28 and measured as `_stroke` does, MNIST's test images have 1.5 (1st percentile), 2.4, 4.5 (99th).
+# In pixels of 28x28: strokes thinner than _THIN are widened to _THICKENED. Measured by `_stroke`, MNIST's test images
+# have 1.5 (1st percentile), 2.4 (median) and 4.5 (99th percentile).
 _THIN, _THICKENED = 1.25, 2.0
 
 
@@ -33,7 +37,7 @@ def placed(small: np.ndarray) -> np.ndarray:
     place = []
     for axis, size in enumerate(small.shape):
         middle = mass.sum(1 - axis) @ np.arange(size) / mass.sum()
-        # MNIST's are from 13.5 to below 14.5; where that would cut something off, the digit is kept whole.
+        # MNIST's centres of mass are from 13.5 to below 14.5. A digit that would be cut off there is kept whole.
         shift = int(np.clip(np.ceil((SIDE - 1) / 2 - middle), 0, SIDE - size))
         place.append(slice(shift, shift + size))
     image[tuple(place)] = small
@@ -48,10 +52,7 @@ def _stroke(strength: np.ndarray) -> float:
 
 
 def _thickened(strength: np.ndarray) -> np.ndarray:
-    """Widens strokes that would be too thin in 20x20 pixels, by the same amount everywhere; leaves others alone."""
-    from PIL import Image
-    from scipy import ndimage
-
+    """Widens strokes that would be too thin in 20x20 pixels, by the same amount everywhere; keeps others."""
     side, width = max(strength.shape), _stroke(strength)
     if width * BOX / side >= _THIN:
         return strength

@@ -7,19 +7,19 @@ import re
 import warnings
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps, UnidentifiedImageError
 
-from digits.errors import UserError
+from digits.errors import UserError, reason
 
 MOST_PIXELS = 64_000_000  # That is 256 MB when decoded; phones take 8192 x 6144.
-# Pillow's decoders of photographs and drawings: of its others, some start programs and many are hardly ever tested.
+# Pillow's decoders of photographs and drawings. Of its others, some start programs and many are hardly ever tested.
 _FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF")
-# JPEGs have up to a dozen; a hundred bytes can say to go over the whole picture once more, which takes 50 ms.
+# JPEGs have up to a dozen scans. A hundred bytes can ask for one more over the whole picture, which takes 50 ms.
 _MOST_SCANS = 64
 _JPEG_MARKER = re.compile(rb"\xff[\x02-\xcf\xd8-\xfe]")
 
 
-def open_picture(source: str | os.PathLike | bytes) -> "Image.Image":
+def open_picture(source: str | os.PathLike | bytes) -> Image.Image:
     """Opens the first frame of an image file: `open_picture("photo.jpg")`.
 
     Args:
@@ -29,20 +29,16 @@ def open_picture(source: str | os.PathLike | bytes) -> "Image.Image":
       An image in the mode RGB or RGBA, turned upright by its EXIF data.
 
     Raises:
-      UserError: it is no image, or declares too many pixels, which is checked before anything is decoded.
+      UserError: it is no image, or declares too many pixels. Sizes are checked before anything is decoded.
     """
-    from PIL import Image, ImageOps, UnidentifiedImageError
-
-    name, file = "the picture", source
     if isinstance(source, bytes):
-        file, size = io.BytesIO(source), len(source)
+        name, file, size = "the picture", io.BytesIO(source), len(source)
     else:
         name, file, size = str(source), pathlib.Path(source), _file_size(pathlib.Path(source))
     if size == 0:
         raise UserError(f"{name} is empty: it has no bytes.")
-    known = "PNG, JPEG, GIF, BMP, WebP or TIFF"
     try:
-        with warnings.catch_warnings():  # Pillow's own limit is another one, and it warns of oddities in a file.
+        with warnings.catch_warnings():  # Pillow warns of oddities in a file, and of a limit that is not ours.
             warnings.simplefilter("ignore")
             with Image.open(file, formats=_FORMATS) as image:
                 if image.width * image.height > MOST_PIXELS:
@@ -50,22 +46,18 @@ def open_picture(source: str | os.PathLike | bytes) -> "Image.Image":
                         f"{name} has {image.width:,} x {image.height:,} pixels, but it may have {MOST_PIXELS:,} in all."
                     )
                 if image.format in ("JPEG", "MPO"):
-                    _check_scans(name, source if isinstance(source, bytes) else file.read_bytes())
+                    _check_scans(name, source if isinstance(source, bytes) else pathlib.Path(source).read_bytes())
                 return _in_colours(ImageOps.exif_transpose(image))
     except Image.DecompressionBombError as error:
         raise UserError(f"{name} has too many pixels: it may have {MOST_PIXELS:,} in all.") from error
     except UnidentifiedImageError as error:
-        raise UserError(f"{name} is no image that can be read: it must be {known}.") from error
+        raise UserError(
+            f"{name} is no image that can be read: it must be PNG, JPEG, GIF, BMP, WebP or TIFF."
+        ) from error
     except UserError:
         raise
     except Exception as error:  # Decoders raise anything, SyntaxError among others, on a damaged file.
         raise UserError(f"{name} cannot be read as an image: {reason(error)}.") from error
-
-
-def reason(error: Exception) -> str:
-    """The first line of another library's error, without a full stop, for a sentence of ours."""
-    said = getattr(error, "strerror", None) or str(error)  # `strerror` does not repeat the file's name.
-    return said.split("\n")[0].strip().rstrip(".") or type(error).__name__
 
 
 def _file_size(path: pathlib.Path) -> int:
@@ -92,10 +84,8 @@ def _check_scans(name: str, jpeg: bytes) -> None:
         raise UserError(f"{name} is a JPEG of {scans:,} scans, but it may have {_MOST_SCANS}.")
 
 
-def _in_colours(image: "Image.Image") -> "Image.Image":
+def _in_colours(image: Image.Image) -> Image.Image:
     """Converts an image of any mode to RGB, or to RGBA if it may have transparent pixels."""
-    from PIL import Image
-
     if image.mode.startswith(("I", "F")):  # 16 or 32 bit, or floats: Pillow would clip them to 8 bit.
         values = np.nan_to_num(np.asarray(image, np.float32), posinf=0, neginf=0)
         low, high = (0, max(65535, values.max())) if image.mode.startswith("I") else (values.min(), values.max())

@@ -4,6 +4,8 @@ import dataclasses
 import os
 
 import numpy as np
+from scipy import ndimage
+from scipy.sparse.csgraph import connected_components
 
 from digits.data.pictures import ink, mnist_form, opening
 from digits.errors import UserError
@@ -34,13 +36,13 @@ def read(source: str | os.PathLike | bytes) -> list[Digit]:
       source: the path of an image file, or its content: PNG, JPEG, GIF or WebP (the first frame), BMP, TIFF.
 
     Raises:
-      UserError: it cannot be read as an image, is too large, or holds nothing, or too much, that could be a digit.
+      UserError: it cannot be read as an image, is too large, or holds no digit, or too many pieces of ink.
     """
     name = "the picture" if isinstance(source, bytes) else str(source)
     picture = opening.open_picture(source)
     pixels, side = picture.width * picture.height, max(picture.size)
     factor = int(np.ceil(max(np.sqrt(pixels / _WORKING_PIXELS), side / _WORKING_SIDE)))
-    strength = ink.ink(np.asarray(picture.reduce(factor) if factor > 1 else picture))
+    strength = ink.find_ink(np.asarray(picture.reduce(factor) if factor > 1 else picture))
     digits = []
     try:
         for box, mask in find(strength):
@@ -56,19 +58,17 @@ def read(source: str | os.PathLike | bytes) -> list[Digit]:
 def find(strength: np.ndarray) -> list[tuple[Box, np.ndarray]]:
     """Finds digits: connected ink, joined where pieces lie over each other or a small one is close to a large one.
 
-    Specks, flat lines, and what is much smaller than the tallest digit are left out.
+    Leaves out specks, flat lines, and pieces much smaller than the tallest digit.
 
     Args:
-      strength: float HxW, from `ink`.
+      strength: float HxW, from `ink.find_ink`.
 
     Returns:
-      The box of every digit, and which of its pixels belong to it, in reading order.
+      The box of every digit and the mask of its pixels in the box, in reading order.
 
     Raises:
-      UserError: there is no digit, or far too many pieces of ink; its sentence lacks the name of the picture.
+      UserError: there is no digit, or far too many pieces of ink. The sentence lacks its subject, the picture.
     """
-    from scipy import ndimage
-
     labels, count = ndimage.label(strength > mnist_form.WEAK, np.ones((3, 3)))
     areas = np.bincount(labels.ravel())
     reaches = np.zeros(count + 1, bool)
@@ -101,7 +101,7 @@ def _around(boxes: np.ndarray) -> np.ndarray:
 def _surroundings(labels: np.ndarray, boxes: np.ndarray) -> np.ndarray:
     """A mask of pieces that are no ink: frames around others, and things along the picture's edge, such as a table.
 
-    Pieces along the edge count only if another piece keeps off the edge: a digit cut out tightly lies along it too.
+    Masks pieces along the edge only if another piece keeps off it, because a tightly cut digit lies along it too.
     """
     width, height = (boxes[:, 2:] - boxes[:, :2]).T
     across, down, _ = _overlaps(boxes)
@@ -115,8 +115,6 @@ def _surroundings(labels: np.ndarray, boxes: np.ndarray) -> np.ndarray:
 
 def _joined(boxes: np.ndarray, without: np.ndarray) -> list[np.ndarray]:
     """Groups of indices of boxes that belong to one digit; those in the mask `without` are in none."""
-    from scipy.sparse.csgraph import connected_components
-
     groups = [np.array([i]) for i in np.flatnonzero(~without)]
     while True:
         across, down, sizes = _overlaps(np.array([_around(boxes[group]) for group in groups]).reshape(-1, 4))
@@ -150,8 +148,6 @@ def _digits_among(boxes: np.ndarray, side: int) -> np.ndarray:
 
 def _reading_order(boxes: np.ndarray) -> np.ndarray:
     """Indices of boxes line by line. Boxes that overlap by half their height, directly or over others, share a line."""
-    from scipy.sparse.csgraph import connected_components
-
     _, down, sizes = _overlaps(boxes)
     _, line = connected_components(down >= 0.5 * np.minimum(sizes[:, 1], sizes[:, 1][:, None]), directed=False)
     tops = np.array([boxes[line == k, 1].mean() for k in line])

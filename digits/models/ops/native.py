@@ -71,17 +71,6 @@ def _machine_flags() -> tuple[str, ...]:
     return ("-march=native", "-mprefer-vector-width=512")
 
 
-def _processor() -> str:
-    """The properties that -march=native depends on, because several machines may share a cache folder."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor()
-    return "\n".join(
-        sorted({line for line in lines if line.startswith(("model name", "flags", "CPU part", "Features"))})
-    )
-
-
 @functools.cache
 def _loaded() -> tuple[ctypes.CDLL, ...] | str:
     """The loaded libraries, or the reason why there are none."""
@@ -106,8 +95,11 @@ def _loaded() -> tuple[ctypes.CDLL, ...] | str:
 
 
 def _path(command: list[str]) -> Path:
-    """The file of the library that a command builds, named by source, compiler, flags and processor."""
-    identity = "\n".join([_SOURCE.read_text(), _processor(), jax.lib.__version__, *command])
+    """The file of the library that a command builds. Its name depends on everything that the code is compiled for.
+
+    Among these is the processor, because several machines may share a cache folder.
+    """
+    identity = "\n".join([_SOURCE.read_text(), machine.instruction_sets(), jax.lib.__version__, *command])
     return machine.cache_dir() / "native" / f"{hashlib.sha256(identity.encode()).hexdigest()[:16]}.so"
 
 

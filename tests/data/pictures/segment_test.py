@@ -10,14 +10,10 @@ import pytest
 from sklearn import datasets
 
 from digits import data
-from digits.data.pictures import ink, mnist_form, segment
+from digits.data.pictures import mnist_form, segment
 from digits.errors import UserError
 from tests import drawing
-from tests.drawing import BLACK, WHITE, coloured, encoded, placed, written
-
-
-def page(digit=5, side=120, pen=0.09, width=200, height=160, x=0.5, y=0.5, seed=7):
-    return placed(written(digit, side, pen, seed), width, height, x, y)
+from tests.drawing import BLACK, WHITE, coloured, encoded, page, written
 
 
 def only(source):
@@ -41,20 +37,6 @@ def test_a_digit_of_any_size_gets_mnists_form(digit, side):
     rows, columns = np.nonzero(coverage > 0.5)
     size = np.array([np.ptp(rows) + 1, np.ptp(columns) + 1])
     assert np.abs(extent(image) - 20 * size / size.max()).max() < 1 + 20 / size.max()  # A pixel of either picture.
-
-
-def test_center_takes_the_mean_over_the_area_of_each_pixel():
-    blocks = np.random.default_rng(0).integers(0, 256, (20, 20)) / 255
-    blocks[0, 0] = 1
-    fitted = mnist_form.center(np.kron(blocks, np.ones((3, 3))))
-    top, left = next((y, x) for y in range(9) for x in range(9) if fitted[y : y + 20, x : x + 20].sum() == fitted.sum())
-    np.testing.assert_array_equal(fitted[top : top + 20, left : left + 20], np.round(255 * blocks))
-
-
-def test_what_has_its_mass_far_from_its_middle_is_kept_whole():
-    strength = np.zeros((100, 100))
-    strength[:, 46:54], strength[90:] = 0.5, 1  # A heavy foot: in the middle, it would push the top out of the picture.
-    assert extent(mnist_form.center(strength)) == (20, 20)
 
 
 @pytest.mark.parametrize("pen", [0.0015, 0.006, 0.03])
@@ -309,19 +291,6 @@ def test_what_cannot_be_read_gives_one_sentence(content, words, tmp_path):
         assert peak < 100e6
 
 
-def test_a_path_that_is_no_file_gives_one_sentence(tmp_path):
-    with pytest.raises(UserError, match="none.png is not there"):
-        segment.read(tmp_path / "none.png")
-    with pytest.raises(UserError, match="is a folder, but it must be an image file"):
-        segment.read(str(tmp_path))
-    with pytest.raises(UserError, match="is no regular file"):
-        segment.read("/dev/zero")
-    with pytest.raises(UserError, match="zero.byte is not there"):
-        segment.read("zero\0byte")
-    with pytest.raises(UserError, match="xxx cannot be read: .*too long"):
-        segment.read("x" * 5000)
-
-
 @pytest.mark.parametrize(
     ("name", "most"),
     # Some of MNIST's have strokes to thicken, or edges too faint to be ink. The others are blurred: full ink is less
@@ -354,10 +323,3 @@ def is_read(image):
         return bool(segment.read(encoded(image)))
     except UserError:
         return False
-
-
-def test_ink_is_between_none_and_full():
-    strength = ink.ink(coloured(page(), (90, 20, 20), (200, 220, 240)))
-    assert strength.dtype == np.float32 and strength.shape == (160, 200)
-    assert strength.min() == 0 and strength.max() == 1
-    np.testing.assert_allclose(strength, page(), atol=0.05)

@@ -1,4 +1,4 @@
-"""Tests of digits.data.idx: IDX files, whole and damaged."""
+"""IDX files, whole and damaged."""
 
 import gzip
 import os
@@ -9,32 +9,23 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from digits.data import writers
 from digits.data.idx import IDX_FILES, read_idx
 from digits.errors import UserError
+from tests.made_datasets import idx_bytes, small_sets, write_idx
 
 IMAGES, LABELS = IDX_FILES[:2]
-
-
-def idx_bytes(array):
-    """A uint8 array as the bytes of an IDX file."""
-    return bytes((0, 0, 8, array.ndim)) + struct.pack(f">{array.ndim}I", *array.shape) + array.tobytes()
 
 
 @pytest.fixture
 def arrays():
     """Training images and labels, test images and labels: noise, so that no two images are equal."""
-    rng = np.random.default_rng(0)
-    sets = [(rng.integers(0, 256, (n, 28, 28), np.uint8), rng.integers(0, 10, n, np.uint8)) for n in (30, 12)]
-    return [array for part in sets for array in part]
+    return small_sets(counts=(30, 12))
 
 
 @pytest.fixture
 def folder(tmp_path, arrays):
     """A folder with the four plain files."""
-    for stem, array in zip(IDX_FILES, arrays):
-        (tmp_path / stem).write_bytes(idx_bytes(array))
-    return tmp_path
+    return write_idx(tmp_path, arrays)
 
 
 def refusal(folder):
@@ -172,40 +163,6 @@ def test_header_that_claims_a_terabyte_is_refused_without_allocating(folder, sha
     assert str(path) in message and "shape" in message
     assert peak < 10 * 2**20
     assert seconds < 5
-
-
-LABELS_OF_WRITERS = np.arange(20, dtype=np.uint8) % 10
-WRITER_DAMAGES = {
-    "magic of unsigned bytes": (lambda raw: bytes((0, 0, 8, 2)) + raw[4:], "starts with 00000802"),
-    "magic of one dimension": (lambda raw: bytes((0, 0, 12, 1)) + raw[4:], "starts with 00000c01"),
-    "empty": (lambda raw: b"", "00000c02"),
-    "header cut in the shape": (lambda raw: raw[:11], "truncated"),
-    "body cut": (lambda raw: raw[:-1], "truncated"),
-    "a column cut": (lambda raw: raw[:-4], "truncated"),
-    "trailing byte": (lambda raw: raw + b"\0", "too long"),
-    "no rows": (lambda raw: raw[:4] + struct.pack(">2I", 0, 8), "must be Nx8"),
-    "other columns": (lambda raw: raw[:4] + struct.pack(">2I", 40, 4) + raw[12:], "must be Nx8"),
-    "2 GiB": (lambda raw: raw[:4] + struct.pack(">2I", 2**26, 8) + raw[12:], "shape"),
-    "the largest header": (lambda raw: raw[:4] + struct.pack(">2I", 2**32 - 1, 2**32 - 1) + raw[12:], "shape"),
-}
-
-
-@pytest.mark.parametrize("gzipped", [False, True], ids=["plain", "gzipped"])
-@pytest.mark.parametrize("damage", [None, *WRITER_DAMAGES])
-def test_writers_are_read_exactly_or_refused(tmp_path, damage, gzipped):
-    table = np.random.default_rng(0).integers(-(2**31), 2**31, (20, 8)).astype(">i4")
-    table[:, 0] = LABELS_OF_WRITERS
-    raw = bytes((0, 0, 12, 2)) + struct.pack(">2I", 20, 8) + table.tobytes()
-    change, word = WRITER_DAMAGES[damage] if damage else (bytes, "")
-    path = tmp_path / (writers.WRITER_FILES["train"] + ".gz" * gzipped)
-    path.write_bytes(gzip.compress(change(raw)) if gzipped else change(raw))
-    if damage:
-        with pytest.raises(UserError) as error:
-            writers.read_writers("train", LABELS_OF_WRITERS, [tmp_path])
-        assert str(path) in str(error.value) and word in str(error.value)
-    else:
-        people = writers.read_writers("train", LABELS_OF_WRITERS, [tmp_path / "nowhere", tmp_path])
-        assert people.dtype == np.int32 and people.tolist() == table[:, 2].tolist()
 
 
 @pytest.mark.parametrize("gzipped", [False, True], ids=["plain", "gzipped"])

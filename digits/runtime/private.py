@@ -1,0 +1,30 @@
+"""Everything of other libraries that this project uses although it is private there, or an experiment.
+
+A new version may change any of it without a word. tests/runtime/private_test.py finds that out.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+
+# XLA's option for the small products of dense networks on a CPU: Eigen's are 1.5 times as fast a step as YNNPACK's.
+# Another XLA may not know it, and then refuses to compile with it.
+EIGEN_PRODUCTS = {"xla_cpu_experimental_ynn_fusion_type": ""}
+
+
+def scheduled_processes() -> int:
+    """The number of processes that a scheduler started for this job, as `jax.distributed` detects it; 1 without one."""
+    clusters = jax._src.clusters.ClusterEnv._cluster_types
+    present = (cluster for cluster in clusters if not cluster.opt_in_only_method and cluster.is_env_present())
+    first = next(present, None)
+    return first.get_process_count() if first else 1
+
+
+def redirect_ray_logs(ray: Any, tell: Callable[[list[str]], None]) -> None:
+    """Has Ray give the lines of its workers' logs to `tell`. It prints pages of them, also without `log_to_driver`."""
+
+    def print_to_stdstream(data, **_):
+        tell(data["lines"])
+
+    ray._private.worker.print_to_stdstream = print_to_stdstream

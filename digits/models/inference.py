@@ -38,9 +38,7 @@ def logits(model: Network, normalization: str, images: np.ndarray, batch_size: i
     """
     graphdef, params, stats = families.parts(model)
     batches = np.split(images, range(batch_size, len(images), batch_size))
-    return np.concatenate(
-        jax.device_get([_logits(graphdef, normalization, params, stats, batch) for batch in batches])
-    )
+    return np.concatenate(jax.device_get([_logits(graphdef, normalization, params, stats, batch) for batch in batches]))
 
 
 def make_evaluate(

@@ -25,7 +25,7 @@ from digits.runs.checkpoints import Checkpoints
 from digits.runs.files import is_a, refuse_links
 from digits.runs.workdir import METRICS, Workdir
 
-_ONE_IMAGE = ((28, 28), (28, 28, 1))  # The shapes of a single image.
+_ONE_IMAGE = ((SIDE, SIDE), (SIDE, SIDE, 1))  # The shapes of a single image.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -225,9 +225,9 @@ def _load_run(files: Workdir, which: str) -> Run:
     return Run(config, model, class_names, epoch, records, result)
 
 
-def _partial(path: pathlib.Path, reason: str) -> UserError:
+def _partial(path: pathlib.Path, problem: str) -> UserError:
     return UserError(
-        f"{path} is damaged, or only a part of it was copied ({reason}): copy the run's whole folder again."
+        f"{path} is damaged, or only a part of it was copied ({problem}): copy the run's whole folder again."
     )
 
 

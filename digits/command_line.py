@@ -20,7 +20,7 @@ from digits.runtime.signals import Interrupted
 # The flags of the commands that train. Other commands have flags of their own, some of the same names.
 CONFIG = flags.DEFINE_string("config", None, "The experiment: a name in configs/, FILE.py, or FILE.py:ARGUMENT.")
 WORKDIR = flags.DEFINE_string(
-    "workdir", None, "Where the run is kept, or goes on. Default: runs/, the config's name and what was changed."
+    "workdir", None, "The run's folder; a run in it goes on. Default: runs/, the config's name and the changes."
 )
 DATA_DIR = flags.DEFINE_string("data_dir", None, "A folder with the four IDX files of the dataset.")
 COORDINATOR = flags.DEFINE_string(

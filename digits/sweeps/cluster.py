@@ -19,7 +19,7 @@ import time
 from typing import Any
 
 from digits.config.values import config_from_json, config_to_json
-from digits.errors import UserError, reason
+from digits.errors import UserError
 from digits.runs import files
 from digits.runtime import private
 from digits.runtime.signals import Interrupted, Listener
@@ -124,11 +124,11 @@ def _connected(progress: population.Watcher, cpus: float, gpus: float):
             quiet = {"log_to_driver": False, "logging_level": logging.CRITICAL, "include_dashboard": False}
             ray.init(address=address or "local", **quiet)
         except Exception as error:  # Whatever Ray stumbles over.
-            why = _sentence(error).rstrip(".")
+            reason = _sentence(error).rstrip(".")
             if not address:
-                raise UserError(f"Ray cannot be started here: {why}.") from error
+                raise UserError(f"Ray cannot be started here: {reason}.") from error
             raise UserError(
-                f"RAY_ADDRESS is {address!r}, but that cluster cannot be joined ({why}): it must run the same Ray and "
+                f"RAY_ADDRESS is {address!r}, but that cluster cannot be joined ({reason}): it must run the same Ray and "
                 "Python as this process, which needs RAY_AUTH_MODE=token if the cluster has a token."
             ) from error
     try:
@@ -233,4 +233,5 @@ def _end(ray: Any, reference: Any, watch: _Watch) -> None:
 def _sentence(error: Exception) -> str:
     """The error without the traceback of the task."""
     error = getattr(error, "cause", None) or error
-    return str(error) if isinstance(error, UserError) else reason(error, with_type=True)
+    text = " ".join(str(error).split())
+    return text if isinstance(error, UserError) else f"{type(error).__name__}: {text}"

@@ -34,11 +34,12 @@ OPTIMIZED = (
 # The files that take longest begin first: at the end, one process would wait for the other's last long file.
 # parity/networks loads the library that models/ops/native compiles.
 LONGEST = (
-    "models/ops/native", "sweeps/population", "parity/networks", "sweep", "faults", "sweeps/cluster",
-    "runtime/processes", "runtime/devices", "training/train", "runs/checkpoints", "models/ops/products",
-    "config/properties", "main", "predict", "serving/exporting", "benchmarks", "config/configs", "reports/evaluation",
-    "colab", "data/dataset", "serving/demo_server", "models/ops/convolution", "parity/optimizers", "parity/training",
-    "models/families", "training/step", "models/inference", "documentation", "report", "experiments/reproduce",
+    "models/ops/native", "sweeps/population", "parity/networks", "benchmarks", "runtime/devices", "sweep", "faults",
+    "sweeps/cluster", "runtime/processes", "training/train", "runs/checkpoints", "models/ops/products",
+    "config/properties", "predict", "serving/exporting", "main", "documentation", "config/configs",
+    "reports/evaluation", "colab", "data/dataset", "serving/demo_server", "models/ops/convolution",
+    "parity/optimizers", "parity/training", "models/families", "training/step", "models/inference", "report",
+    "experiments/reproduce", "fuzz/fuzz",
 )  # fmt: skip
 
 

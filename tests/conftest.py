@@ -28,8 +28,8 @@ if importlib.metadata.version("jaxlib").startswith("0.10.") and _FAST_TO_COMPILE
     os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {_FAST_TO_COMPILE}".strip()
 # Files are named by their path in tests/ without the ending: "sweep" is sweep_test.py.
 OPTIMIZED = (
-    "benchmarks", "data/transforms", "models/inference", "models/ops/convolution", "models/ops/native",
-    "models/ops/products", "training/optimizer",
+    "benchmarks", "data/transforms", "models/inference", "models/layers", "models/ops/convolution",
+    "models/ops/dropout", "models/ops/native", "models/ops/products", "training/optimizer",
 )  # fmt: skip
 # The files that take longest begin first: at the end, one process would wait for the other's last long file.
 # parity/networks loads the library that models/ops/native compiles.

@@ -2,7 +2,7 @@
 
 python -m digits.main       trains an experiment, or goes on with it
 python -m digits.sweep      trains many: seeds, folds, learning rates
-python -m digits.evaluate   tests what was trained
+python -m digits.evaluate   tests a run or a sweep
 python -m digits.predict    reads digits in pictures
 python -m digits.report     writes a page about a run, or compares several
 python -m digits.export     writes a run for other programs

@@ -20,7 +20,7 @@ from digits.runtime.signals import Interrupted
 # The flags of the commands that train. Other commands have flags of their own, some of the same names.
 CONFIG = flags.DEFINE_string("config", None, "The experiment: a name in configs/, FILE.py, or FILE.py:ARGUMENT.")
 WORKDIR = flags.DEFINE_string(
-    "workdir", None, "Where the run is kept, or goes on. Default: runs/, the config's name and what was changed."
+    "workdir", None, "The run's folder; a run in it goes on. Default: runs/, the config's name and the changes."
 )
 DATA_DIR = flags.DEFINE_string("data_dir", None, "A folder with the four IDX files of the dataset.")
 COORDINATOR = flags.DEFINE_string(
@@ -51,9 +51,9 @@ def run(argv: list[str], module: str, own: flags.FlagValues, body: Callable[[lis
     Returns:
       The exit code: that of `body`, 0 for --help, or 2 for a user's mistake.
     """
-    if asks_for_help(argv):
-        print(f"{sys.modules[module].__doc__}\n{own.module_help(sys.modules[module])}")
-        return 0
+
+    def help_text() -> str:
+        return f"{sys.modules[module].__doc__}\n{own.module_help(sys.modules[module])}"
 
     def parse_and_run() -> int:
         own.set_gnu_getopt(bool(files))  # Flags may stand behind files.
@@ -69,7 +69,7 @@ def run(argv: list[str], module: str, own: flags.FlagValues, body: Callable[[lis
             raise UserError(f"{rest[0]!r} is no flag: flags start with --{hint}")
         return body(rest)
 
-    return _exit_code(parse_and_run)
+    return _exit_code(argv, help_text, parse_and_run)
 
 
 def train(argv: list[str], help_text: Callable[[], str], body: Callable[[Given], int]) -> int:
@@ -78,13 +78,14 @@ def train(argv: list[str], help_text: Callable[[], str], body: Callable[[Given],
     Returns:
       The exit code: that of `body`, 0 for --help, 2 for a user's mistake, or 128 + signal for an interrupted run.
     """
-    if asks_for_help(argv):
+    return _exit_code(argv, help_text, lambda: body(read(argv)))
+
+
+def _exit_code(argv: list[str], help_text: Callable[[], str], work: Callable[[], int]) -> int:
+    """Prints the help if the arguments ask for it. Otherwise does the work, or prints why it was refused or stopped."""
+    if {"--help", "-h", "--helpshort", "--helpfull", "-help"} & set(argv):
         print(help_text())
         return 0
-    return _exit_code(lambda: body(read(argv)))
-
-
-def _exit_code(work: Callable[[], int]) -> int:
     try:
         with paths():
             return work()
@@ -180,16 +181,11 @@ def refuse_flags_of_one_run() -> None:
 
 def flags_help(of_one_run: bool = True) -> str:
     """Describes the flags of commands that train; with or without those that a sweep refuses."""
-    shown = flags.FlagValues()
+    shown, refused = flags.FlagValues(), {flag.name for flag in _OF_ONE_RUN}
     for flag in flags.FLAGS.get_key_flags_for_module(__name__):
-        if of_one_run or flag.name not in {flag.name for flag in _OF_ONE_RUN}:
+        if of_one_run or flag.name not in refused:
             flags.DEFINE_flag(flag, shown, module_name="digits.main")
     return shown.module_help("digits.main")
-
-
-def asks_for_help(argv: list[str]) -> bool:
-    """Whether --help is among the arguments."""
-    return bool({"--help", "-h", "--helpshort", "--helpfull", "-help"} & set(argv))
 
 
 def require_workdir(workdir: str | None) -> str:

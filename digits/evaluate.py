@@ -1,4 +1,4 @@
-"""Evaluates what was trained: a run, or the members and the ensembles of a sweep.
+"""Evaluates a run, or the members and the ensembles of a sweep.
 
     python -m digits.evaluate --workdir=runs/simple_cnn
     python -m digits.evaluate --workdir=runs/simple_cnn --robustness

@@ -1,10 +1,10 @@
-"""Reads the digits of a person's own pictures with what was trained: a run, or the ensemble of a sweep.
+"""Reads the digits of a person's own pictures with a trained run, or with the ensemble of a sweep.
 
     python -m digits.predict --workdir=runs/simple_cnn photo.png more/*.jpg
     python -m digits.predict --workdir=runs/simple_cnn --csv photo.png > digits.csv
 
-Shows for every digit what the network saw, and the probability of each class. A file that cannot be read is reported,
-and the others are read; the exit code is then 1.
+Shows for every digit the image that the network saw, and the probability of each class. Reports a file that cannot be
+read, and reads the others; the exit code is then 1.
 """
 
 import csv

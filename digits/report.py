@@ -3,8 +3,9 @@
     python -m digits.report runs/simple_cnn
     python -m digits.report runs/dense_32_32 runs/dense_64_64 "runs/simple_cnn_sweep,seed=0:10" --output=dense.html
 
-One run: RUN/report.html, and its pictures in RUN/figures/; with --output that file alone. Several, or a sweep: test
-accuracies with intervals, what the configs differ in, curves, and differences from the first run.
+For one run, writes RUN/report.html and its pictures in RUN/figures/; with --output, that file alone. For several, or a
+sweep, the page has test accuracies with intervals, differences of the configs, curves, and differences from the first
+run.
 """
 
 import pathlib

@@ -1,4 +1,4 @@
-"""Declares every field of a config: what it accepts and what it means. Needs no JAX.
+"""Declares every field of a config: accepted values and meaning. Needs no JAX.
 
 From this table come the checks of single fields, the conversion of `--config.NAME=` and `--sweep.NAME=`, the output of
 `--fields` and the page docs/fields.md. The defaults stand in configs/base.py, rules between fields in
@@ -17,7 +17,7 @@ _LARGEST = 1e37
 
 @dataclasses.dataclass(frozen=True)
 class Accepted:
-    """What a field accepts.
+    """The values that a field accepts.
 
     Attributes:
       type: the type of its values; `object` where it takes one value or a tuple.

@@ -115,7 +115,7 @@ def _cache_file(name: str) -> pathlib.Path:
 
 
 def _cached(name: str) -> Dataset | None:
-    """Reads the dataset from the cache; None if it is not there or its digest is not the one kept with it."""
+    """Reads the dataset from the cache; None if there is none, or its digest is wrong."""
     try:
         with np.load(_cache_file(name), allow_pickle=False) as file:
             arrays = {key: file[key] for key in ARRAYS}

@@ -47,7 +47,7 @@ def _parse_split(text: str) -> tuple[str, list]:
     for kind, pattern in _SPLITS.items():
         if match := re.fullmatch(pattern, text):
             arguments = [float(g) if "." in g else int(g) for g in match.groups()]
-            if kind != "random" or arguments[1] < 2**32:  # What NumPy takes as a seed.
+            if kind != "random" or arguments[1] < 2**32:  # NumPy takes no larger seed.
                 return kind, arguments
     raise UserError(f"config.data.validation is {text!r}, but it must be {FIELDS['data.validation'].accepted.text}.")
 

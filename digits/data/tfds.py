@@ -34,7 +34,7 @@ def read_tfds(name: str) -> Source:
     transposed, as they are in its files and in TFDS. Labels are numbered as TFDS does it. All images of the files are
     read; TFDS itself stops after 88,800 + 14,800 letters.
 
-    TFDS keeps what it downloads in TFDS_DATA_DIR, by default ~/tensorflow_datasets. It takes files that lie in
+    TFDS keeps its downloads in TFDS_DATA_DIR, by default ~/tensorflow_datasets. It takes files that lie in
     `downloads/manual` there instead of downloading them.
 
     Raises:

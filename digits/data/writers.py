@@ -49,12 +49,6 @@ def read_writers(part: str, labels: np.ndarray, folders: list[pathlib.Path]) -> 
       part: "train" or "test".
       labels: MNIST's own labels of that part, uint8 N; the file must have the same.
       folders: folders that may hold the file; the first that does counts.
-
-    Returns:
-      NIST's number of the writer, int32 N.
-
-    Raises:
-      UserError: the file is in none of the folders, cannot be read, or is of other examples.
     """
     stem = WRITER_FILES[part]
     path = next(filter(None, (idx_in(folder, stem) for folder in folders)), None)

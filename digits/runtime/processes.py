@@ -52,7 +52,7 @@ def join(coordinator: str | None, count: int | None, index: int | None) -> None:
         raise UserError(f"--coordinator is {coordinator!r}, but it must be HOST:PORT of the first process.")
     try:
         jax.distributed.initialize(coordinator, count, index)
-    except Exception as error:  # What JAX, gRPC and the schedulers' clients raise.
+    except Exception as error:  # JAX, gRPC and the schedulers' clients raise many types.
         raise UserError(
             f"The processes of {coordinator or 'this job'} found no way to each other: {reason(error)}."
         ) from error
@@ -73,7 +73,7 @@ def several() -> bool:
 
 
 def first() -> bool:
-    """Whether this process is the one that reads, writes and speaks; true for a process by itself."""
+    """Whether this process is the first, which alone reads, writes and prints; true for a process by itself."""
     return not several() or jax.process_index() == 0
 
 
@@ -108,7 +108,7 @@ def gather(*numbers: int) -> np.ndarray:
 
 
 def from_first(function: Callable[[], Any]) -> Any:
-    """Calls a function in the first process alone; returns in all processes what it returns, which must be JSON.
+    """Calls a function in the first process alone, and returns its value, which must be JSON, in all processes.
 
         result = from_first(lambda: files.result())
 

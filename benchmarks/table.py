@@ -37,32 +37,32 @@ METHOD = f"""## How it is measured
 
 {{contestants}}
 
-**What is the same for all**: the network, layer for layer (the number of parameters is checked), the initialisers, the
-optimizer and its settings, the batch size, the loss with its L2 penalty, float32, and the training images in one fixed
-random order. All keep the mean loss and the accuracy of what they trained, without waiting for the device between
-steps. Left out of the comparison: augmentation and changing learning rates, which the peers do not have in the same
-form, and the partial batch at the end of an epoch.
+**The same for all**: the network, layer for layer (the number of parameters is checked), the initialisers, the optimizer
+and its settings, the batch size, the loss with its L2 penalty, float32, and the training images in one fixed random
+order. All keep the mean loss and the accuracy of their training, without waiting for the device between steps. The
+comparison leaves out augmentation and changing learning rates, which the peers do not have in the same form, and the
+partial batch at the end of an epoch.
 
-**What favours the peers**: their images are normalised and in order before they start, while `digits` normalises and
-gathers each batch from uint8 as it always does; Keras trains without progress bar and without shuffling, and the time
+**Advantages of the peers**: their images are normalised and in order before they start, while `digits` normalises and
+gathers each batch from uint8 as it always does. Keras trains without progress bar and without shuffling, and the time
 in which `fit` sets itself up does not count.
 
 **The protocol**: each contestant is a process of its own. They start one after another; each trains its first step and
-then warms up. After that come rounds: in each, every contestant trains for about the same time (a number of steps that
-is fixed after the warm-up), while all others are stopped, so that exactly one is running; the order alternates. Ratios
-are formed within a round, because a machine's speed changes from minute to minute, and their median is given with the
-smallest and the largest in brackets. How much other programs used the processor meanwhile is measured too, and said
-where it matters. At the end all report loss and accuracy over their last span, and the accuracy on the first 2,000 test
-images: proof that they trained. They have not trained for the same number of steps, and with BatchNorm the test
-accuracy rises only after some hundred of them.
+then warms up. Then come rounds. In a round every contestant trains for about the same time (a number of steps that is
+fixed after the warm-up) while all others are stopped, so that exactly one is running; the order alternates. A ratio is
+formed within a round, because a machine's speed changes from minute to minute. The tables give the median of the ratios,
+with the smallest and the largest in brackets. The use of the processor by other programs is measured too, and stated
+where it matters. At the end all contestants report loss and accuracy over their last span, and the accuracy on the first
+2,000 test images, as proof that they trained. They have not trained for the same number of steps, and with BatchNorm the
+test accuracy rises only after some hundred of them.
 
 **The columns**: *share of peak* is the rate of floating-point operations that training needs (forward, weight and input
-gradients of convolutions and dense layers, counted as matrix products) as a share of what a product of two 2048x2048
-float32 matrices reaches on the same machine, in the same run, PyTorch's or where it is the faster, as on AMD, NumPy's;
-an algorithm that needs fewer operations may exceed 100%. *First step* is the time from the start of the process to the end of the first training step, with
-compilation; `digits` may find compiled programs in its cache. *Peak* is the largest memory that the process had
-resident. On an accelerator all wait for the device at the end of each span, and each library multiplies in the
-precision that is its default there.
+gradients of convolutions and dense layers, counted as matrix products) as a share of the rate of a product of two
+2048x2048 float32 matrices on the same machine in the same run. That product is PyTorch's or, where it is faster, as on
+AMD, NumPy's. An algorithm that needs fewer operations may exceed 100%. *First step* is the time from the start of the
+process to the end of the first training step, with compilation; `digits` may find compiled programs in its cache. *Peak*
+is the largest memory that the process had resident. On an accelerator all wait for the device at the end of each span,
+and each library multiplies in the precision that is its default there.
 
 ## Measure it yourself
 
@@ -110,7 +110,7 @@ def _summary(peers: list[dict]) -> str:
             f"{torch} (`{best}`)" if torch else "-", keras or "-", _device(measured), measured["date"],
         ])  # fmt: skip
     headings = ["network", "batch", "digits, images/s", "against the best PyTorch", "against Keras on TensorFlow"]
-    text = "How many times as fast as its peers `digits` trains; above 1 it is the faster one.\n\n"
+    text = "The speed of `digits` divided by that of its peers: above 1, `digits` is faster.\n\n"
     return text + _markdown([*headings, "device", "date"], lines)
 
 
@@ -149,9 +149,8 @@ def _startup(startups: list[dict]) -> str:
     headings = ["network", "`python -m digits.main`, s", "PyTorch, s", "digits / PyTorch", "device", "date"]
     text = (
         "## From the command to the first training step\n\n"
-        "The second start of the real command, which finds its compiled programs in the cache, against the start of\n"
-        "the PyTorch contestant, whose images are normalised already, in the same run. Below 1, `digits` is there "
-        "first.\n\n"
+        "The second start of the real command, which finds its compiled programs in the cache, beside the start of\n"
+        "the PyTorch contestant, whose images are normalised already, in the same run. Below 1, `digits` is faster.\n\n"
     )
     return text + _markdown(headings, lines)
 
@@ -170,8 +169,9 @@ def _populations(files: list[dict]) -> str:
     if lines:
         headings = ["network", "members", "steps each", "one after another, s", "workers", "mapped", "batched"]
         text += (
-            "How many times as fast several members are trained mapped (by the single run's program, as many at a time as\n"
-            "there are workers) and batched (by one program) as one after another (`python -m benchmarks.populations`).\n\n"
+            "The speed of two ways to train several members, divided by that of training one after another. *Mapped*\n"
+            "members run the single run's program, as many at a time as there are workers; *batched* members are one\n"
+            "program (`python -m benchmarks.populations`).\n\n"
         )
         text += _markdown([*headings, "device", "date"], lines) + "\n"
     rows = []
@@ -186,8 +186,8 @@ def _populations(files: list[dict]) -> str:
     if rows:
         headings = ["runs", "one sweep, s", "single commands, s", "times as fast", "times their training alone"]
         text += (
-            "One `python -m digits.sweep` against as many `python -m digits.main` one after another, whole processes (add\n"
-            "`--commands`). The last ratio leaves out what the single commands spent on anything but their epochs.\n\n"
+            "One `python -m digits.sweep` beside as many `python -m digits.main` one after another, whole processes (add\n"
+            "`--commands`). In the last ratio, only the epochs of the single commands count.\n\n"
         )
         text += _markdown([*headings, "device", "date"], rows)
     return text if lines or rows else ""
@@ -205,8 +205,8 @@ def _agreement(agreements: list[dict]) -> str:
     headings = ["network", "`model.convolution`", "loss", "accuracy", "test loss", "test accuracy", "device", "date"]
     text = (
         "## The same training with XLA's own layers\n\n"
-        "One epoch from the same seed: means over the epoch, and the test set after it (`python -m "
-        "benchmarks.agreement`).\n\n"
+        "One epoch from the same seed: means over the epoch, and the test set after it\n"
+        "(`python -m benchmarks.agreement`).\n\n"
     )
     return text + _markdown(headings, lines)
 
@@ -236,11 +236,12 @@ def _devices(compared: list[dict]) -> str:
     ]
     text = (
         "## One device or several\n\n"
-        "Weights after some steps on 2 and on 8 simulated devices against those on one, relative to their size, all with\n"
-        "matrix products for convolutions (`python -m benchmarks.devices`). Another order of additions rounds otherwise,\n"
-        "and training makes rounding grow; at the kink of a ReLU and where pixels tie in pooling, the last bit even\n"
-        "decides which way a gradient goes. The last column is the measure: how far one device's float32 is from its own\n"
-        "float64 after the same steps. Below are the losses of two epochs of the first images in float32.\n\n"
+        "Differences of the weights after some steps on 2 and on 8 simulated devices from those on one device, relative\n"
+        "to their size, all with matrix products for convolutions (`python -m benchmarks.devices`). Devices add in\n"
+        "another order, which rounds differently, and training makes such differences grow: at the kink of a ReLU, and\n"
+        "where pixels tie in pooling, the last bit decides which way a gradient goes. Compare them with the last column,\n"
+        "the difference of one device's float32 from its own float64 after the same steps. The figures below show the\n"
+        "losses of two epochs of the first images in float32.\n\n"
     )
     return text + _markdown([*headings, "device", "date"], lines) + pictures
 

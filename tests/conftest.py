@@ -28,17 +28,18 @@ if importlib.metadata.version("jaxlib").startswith("0.10.") and _FAST_TO_COMPILE
     os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {_FAST_TO_COMPILE}".strip()
 # Files are named by their path in tests/ without the ending: "sweep" is sweep_test.py.
 OPTIMIZED = (
-    "benchmarks", "data/transforms", "models/inference", "models/ops/convolution", "models/ops/native",
-    "models/ops/products", "training/optimizer",
+    "benchmarks", "data/transforms", "models/inference", "models/layers", "models/ops/convolution",
+    "models/ops/dropout", "models/ops/native", "models/ops/products", "training/optimizer",
 )  # fmt: skip
 # The files that take longest begin first: at the end, one process would wait for the other's last long file.
 # parity/networks loads the library that models/ops/native compiles.
 LONGEST = (
-    "models/ops/native", "sweeps/population", "parity/networks", "sweep", "faults", "sweeps/cluster",
-    "runtime/processes", "runtime/devices", "training/train", "runs/checkpoints", "models/ops/products",
-    "config/properties", "main", "predict", "serving/exporting", "benchmarks", "config/configs", "reports/evaluation",
-    "colab", "data/dataset", "serving/demo_server", "models/ops/convolution", "parity/optimizers", "parity/training",
-    "models/families", "training/step", "models/inference", "documentation", "report", "experiments/reproduce",
+    "models/ops/native", "sweeps/population", "parity/networks", "benchmarks", "runtime/devices", "sweep", "faults",
+    "sweeps/cluster", "runtime/processes", "training/train", "runs/checkpoints", "models/ops/products",
+    "config/properties", "predict", "serving/exporting", "main", "documentation", "config/configs",
+    "reports/evaluation", "colab", "data/dataset", "serving/demo_server", "models/ops/convolution",
+    "parity/optimizers", "parity/training", "models/families", "training/step", "models/inference", "report",
+    "experiments/reproduce", "fuzz/fuzz",
 )  # fmt: skip
 
 

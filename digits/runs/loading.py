@@ -17,6 +17,8 @@ import numpy as np
 import pandas
 
 from digits import models
+from digits.analysis.figures import curves
+from digits.analysis.figures.style import enable_in_notebook
 from digits.config.values import config_from_json
 from digits.errors import UserError, paths
 from digits.models import families, inference
@@ -62,9 +64,7 @@ class Run:
 
         A Jupyter or Colab notebook shows the figure; `.savefig("curves.png")` keeps it.
         """
-        from digits.analysis.figures import curves, style  # Imports matplotlib, which takes half a second.
-
-        style.enable_in_notebook()
+        enable_in_notebook()
         experiment = (self.result or {}).get("config_file") or ""
         return curves.curves([self], documented.curves(experiment, self.config.documented.source))
 

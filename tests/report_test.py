@@ -221,7 +221,7 @@ def test_four_runs_are_compared_with_the_first(folder, tmp_path):
         str(counts[2]),
     )
     assert float(rows["b"]["difference"]) == pytest.approx((counts[1] - counts[2]) / 360, abs=5e-5)
-    assert "not of training again with other seeds" in "".join(page.texts("p"))
+    assert "not for training again with other seeds" in "".join(page.texts("p"))
     differing = {row.pop("field"): list(row.values()) for row in page.table("Fields that differ")}
     assert differing == {
         "config.optimizer.learning_rate": ["0.01", "0.01", "1e-05", "1e-05"],

@@ -183,7 +183,7 @@ def show(run: loading.Run | loading.Ensemble, height: int = 900) -> Any:
         ancestors = "https://*.google.com https://*.googleusercontent.com"
     server = _server(make_app(run, loopback=not colab, ancestors=ancestors), _listen("127.0.0.1", 0))
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    port = server.server_port
+    port = server.port
     if colab:
         from google.colab import output
 

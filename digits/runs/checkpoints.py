@@ -207,15 +207,15 @@ def latest(
         except Damaged as error:
             damaged[step] = str(error)
             continue
-        for newer, problem in damaged.items():
-            say(f"the checkpoint {workdir.checkpoints / str(newer)} was damaged, and is removed ({problem})")
+        for newer, damage in damaged.items():
+            say(f"the checkpoint {workdir.checkpoints / str(newer)} was damaged, and is removed ({damage})")
             checkpoints.remove(newer)
         return state, about
     if not damaged:
         return None
-    step, problem = next(iter(damaged.items()))
+    step, damage = next(iter(damaged.items()))
     raise UserError(
-        f"{workdir.path} has no checkpoint that is whole (that of step {step}: {problem}): give another --workdir, or "
+        f"{workdir.path} has no checkpoint that is whole (that of step {step}: {damage}): give another --workdir, or "
         "remove this one to train from the beginning."
     )
 

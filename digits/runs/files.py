@@ -107,7 +107,7 @@ def is_a(value: Any, types: type | tuple[type, ...]) -> bool:
 def read_text(path: pathlib.Path) -> str:
     """Reads a regular UTF-8 file; OSError or ValueError if it is none."""
     if path.is_symlink():
-        raise ValueError("it is a link, and what it names may be anything")
+        raise ValueError("it is a link, which may lead anywhere")
     if path.exists() and not path.is_file():  # Opening a pipe would wait for ever.
         raise ValueError("it is no file")
     if path.stat().st_size > _MOST_BYTES:
@@ -132,7 +132,7 @@ def read_records(path: pathlib.Path) -> dict[int, dict[str, Any]]:
         records = [unseal(json.loads(line)) for line in read_text(path).split("\n")[:-1]]
         for record in records:
             if not is_a(record["epoch"], int) or not all(v is None or is_a(v, (int, float)) for v in record.values()):
-                raise ValueError(f"what should be numbers is {record!r:.200}")
+                raise ValueError(f"not all of its values are numbers: {record!r:.200}")
         return {record["epoch"]: record for record in records}
     except OSError as error:
         raise UserError(f"{path} cannot be read ({error.strerror}).") from error
@@ -146,7 +146,7 @@ def refuse_links(folder: pathlib.Path) -> None:
         for name in (*folders, *names):
             if os.path.islink(path := os.path.join(parent, name)):
                 raise UserError(
-                    f"{path} is a link, but a run is read from its own files alone: copy what it points to."
+                    f"{path} is a link, but a run is read from its own files alone: copy the file or folder itself."
                 )
 
 

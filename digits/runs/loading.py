@@ -131,7 +131,7 @@ class Ensemble:
 
 
 def load(workdir: str | os.PathLike | Sequence[str | os.PathLike], which: str = "best") -> Run | Ensemble:
-    """Opens what was trained, on any machine: `digits.load("runs/simple_cnn").predict(images)`.
+    """Opens a run, a sweep or several runs, on any machine: `digits.load("runs/simple_cnn").predict(images)`.
 
     Args:
       workdir: a run's directory, for a Run; or those of several, as a list, or the folder of a sweep, for the Ensemble

@@ -28,7 +28,7 @@ from digits.sweeps.members import SECONDS_BETWEEN_LOOKS, Member, Watcher
 _RETRIES = 4  # Of a task whose process or node died.
 _SECONDS_TO_ANSWER = 5
 _SECONDS_TO_SAVE = 60.0  # A task that compiles notices its cancellation only afterwards.
-_SECONDS_TO_SHOW = 90.0  # A network file system may take so long to show here what a task wrote.
+_SECONDS_TO_SHOW = 90.0  # A network file system may take so long to show a task's files here.
 # Environment variables of this process that the tasks get too.
 _FOLDERS = ("DIGITS_DATA_DIR", "DIGITS_CACHE_DIR", "DIGITS_WRITERS_DIR", "TFDS_DATA_DIR")
 _SETTINGS = ("JAX_PLATFORMS", "XLA_FLAGS")
@@ -134,7 +134,7 @@ def _connected(progress: Watcher, cpus: float, gpus: float):
     try:
         sizes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
         if not any(size.get("CPU", 0) >= cpus and size.get("GPU", 0) >= gpus for size in sizes):
-            request = f"what a program asks for (--cpus={cpus:g} --gpus={gpus:g})"
+            request = f"--cpus={cpus:g} --gpus={gpus:g} for a program"
             if not connected and not address:
                 raise UserError(f"This machine does not have {request}.")
             progress.say(f"no node of the cluster has {request}: waiting for one")

@@ -266,7 +266,7 @@ def test_a_sweep_takes_part_with_its_best_point(folder, tmp_path):
         (lambda run: (run / "metrics.jsonl").write_text('{"epoch": 99}\n'), "metrics.jsonl lacks epoch"),
     ],
 )
-def test_what_is_missing_or_damaged_is_named(break_it, words, folder, tmp_path):
+def test_a_missing_or_damaged_file_is_named(break_it, words, folder, tmp_path):
     run = tmp_path / "run"
     shutil.copytree(folder / "a", run, ignore=shutil.ignore_patterns("report.html", "figures"))
     break_it(run)

@@ -1,4 +1,4 @@
-"""Writes what `evaluation.evaluate` found as text for the terminal."""
+"""Writes the result of `evaluation.evaluate` as text for the terminal."""
 
 from collections.abc import Iterator, Sequence
 import itertools

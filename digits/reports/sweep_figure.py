@@ -7,7 +7,7 @@ were swept, all members are drawn on one line.
 from collections.abc import Callable, Iterable, Sequence
 import math
 import textwrap
-from typing import Any
+from typing import Any, NamedTuple
 
 from matplotlib import colors, patches, ticker
 import numpy as np
@@ -107,11 +107,20 @@ def _text(value: Any) -> str:
     return f"{value:.3g}" if isinstance(value, float) else textwrap.fill(str(value), 24)
 
 
-def _stretch(sweep: Sweep) -> tuple[tuple[Callable, Callable], list[float]] | None:
-    """The functions to and from a logarithmic scale, and its ticks; None if the figures need only a linear one.
+class _LogScale(NamedTuple):
+    """The functions to and from a logarithmic scale, and its ticks."""
 
-    On a linear scale, one learning rate that is too high would press all other points into a line. A loss goes by its
-    logarithm, an accuracy by that of its distance from 1. Both are increased by 1e-4, so that zero stays finite.
+    to: Callable
+    back: Callable
+    ticks: list[float]
+
+
+def _log_scale(sweep: Sweep) -> _LogScale | None:
+    """Chooses the scale of the figure that chooses; None for a linear one.
+
+    On a linear scale, one learning rate that is too high would press all other points into a line. The scale of a loss
+    is its logarithm, that of an accuracy the logarithm of its distance from 1. Both are increased by 1e-4, so that zero
+    stays finite.
     """
     least, is_loss = 1e-4, sweep.chooses.endswith("loss")
     distances = [figure if is_loss else 1 - figure for figure in _figures(sweep.members, sweep.chooses)]
@@ -121,20 +130,19 @@ def _stretch(sweep: Sweep) -> tuple[tuple[Callable, Callable], list[float]] | No
     steps = (1, 2, 5) if high < 1000 * (low + least) else (1,)
     ticks = [step * 10.0**power for power in range(-4, 4) for step in steps]
     if is_loss:
-        return (lambda x: np.log10(np.maximum(x + least, 1e-12)), lambda y: 10**y - least), ticks
+        return _LogScale(lambda x: np.log10(np.maximum(x + least, 1e-12)), lambda y: 10**y - least, ticks)
     ticks = [0.0, 0.5, *(1 - tick for tick in ticks if tick < 0.5)]
-    return (lambda x: -np.log10(np.maximum(1 + least - x, 1e-12)), lambda y: 1 + least - 10**-y), ticks
+    return _LogScale(lambda x: -np.log10(np.maximum(1 + least - x, 1e-12)), lambda y: 1 + least - 10**-y, ticks)
 
 
 def _set_figure_axis(axes: Any, xy: str, sweep: Sweep) -> None:
     """Sets name, scale and ticks of the "x" or "y" axis that shows the choosing figure."""
-    stretch = _stretch(sweep)
-    log = "\nlog scale" if stretch else ""
-    axes.set(**{f"{xy}label": _label(sweep.chooses) + log})
-    if stretch:
-        getattr(axes, f"set_{xy}scale")("function", functions=stretch[0])
+    scale = _log_scale(sweep)
+    axes.set(**{f"{xy}label": _label(sweep.chooses) + ("\nlog scale" if scale else "")})
+    if scale:
+        getattr(axes, f"set_{xy}scale")("function", functions=(scale.to, scale.back))
         axis = getattr(axes, f"{xy}axis")
-        axis.set_major_locator(ticker.FixedLocator(stretch[1]))
+        axis.set_major_locator(ticker.FixedLocator(scale.ticks))
         axis.set_minor_locator(ticker.NullLocator())
         axis.set_major_formatter("{x:.4g}")
 
@@ -189,13 +197,7 @@ def _panels(places: Sequence[Any], sweep: Sweep, fields: list[str], room: int) -
                 half = (high - low) / 2 if alone else summary.std
                 bars.append((x[value], summary.mean, math.nan if half is None else half))
             if len(shown) < len(members):
-                at_foot = axes.get_xaxis_transform()
-                style = {"color": _LOST, "ms": 9, "mec": "white", "zorder": 5, "clip_on": False, "ls": ""}
-                axes.plot(x[value], 0, "X", transform=at_foot, label="failed or unfinished", **style)
-                number = f"{len(members) - len(shown)} of {len(members)}"
-                style = {"textcoords": "offset points", "ha": "center", "color": _LOST, "fontsize": 8, "zorder": 4}
-                white = {"fc": "white", "ec": "none", "pad": 0.5, "alpha": 0.8}
-                axes.annotate(number, (x[value], 0), (0, 7), xycoords=at_foot, bbox=white, **style)
+                _mark_lost(axes, x[value], f"{len(members) - len(shown)} of {len(members)}")
         known = [(mean - half, mean + half) for _, mean, half in bars if not math.isnan(half)]
         ends += sum(known, ())
         line = "" if axis_kind(values) == "categorical" else "-"
@@ -209,11 +211,21 @@ def _panels(places: Sequence[Any], sweep: Sweep, fields: list[str], room: int) -
     places[0].figure.legend(legend.values(), legend.keys(), loc="outside lower center", ncols=3, frameon=False)
 
 
+def _mark_lost(axes: Any, x: float, number: str) -> None:
+    """Marks at the foot of a panel how many members of a value failed or are unfinished."""
+    at_foot = axes.get_xaxis_transform()
+    style = {"color": _LOST, "ms": 9, "mec": "white", "zorder": 5, "clip_on": False, "ls": ""}
+    axes.plot(x, 0, "X", transform=at_foot, label="failed or unfinished", **style)
+    style = {"textcoords": "offset points", "ha": "center", "color": _LOST, "fontsize": 8, "zorder": 4}
+    white = {"fc": "white", "ec": "none", "pad": 0.5, "alpha": 0.8}
+    axes.annotate(number, (x, 0), (0, 7), xycoords=at_foot, bbox=white, **style)
+
+
 def _set_limits(axes: Any, sweep: Sweep, ends: list[float]) -> None:
     """Sets the limits of the shared y axis to all members and bars, with room for the failures at the foot."""
-    stretch, shown = _stretch(sweep), _figures(sweep.members, sweep.chooses)
-    if stretch:  # A bar may reach beyond the values that this scale can show: it is cut off.
-        to, back = stretch[0]
+    scale, shown = _log_scale(sweep), _figures(sweep.members, sweep.chooses)
+    if scale:  # A bar may reach beyond the values that this scale can show: it is cut off.
+        to, back = scale.to, scale.back
     else:
         to = back = float
         shown += ends
@@ -230,8 +242,8 @@ def _heat_map(axes: Any, sweep: Sweep, down: str, across: str) -> None:
     means = np.full((len(rows), len(columns)), np.nan)
     for place, point in cells.items():
         means[place] = summarize(_figures(point.members, sweep.chooses)).mean
-    stretch = _stretch(sweep)
-    norm = colors.FuncNorm(stretch[0], np.nanmin(means), np.nanmax(means)) if stretch else None
+    scale = _log_scale(sweep)
+    norm = colors.FuncNorm((scale.to, scale.back), np.nanmin(means), np.nanmax(means)) if scale else None
     better_is_lighter = "cividis_r" if sweep.chooses.endswith("loss") else "cividis"
     image = axes.imshow(means, cmap=better_is_lighter, norm=norm, aspect="auto", origin="lower")
     for (row, column), point in cells.items():
@@ -254,7 +266,7 @@ def _heat_map(axes: Any, sweep: Sweep, down: str, across: str) -> None:
     axes.set_ylabel(_label(down))
     _set_ticks(axes, range(len(columns)), columns, room=55)
     axes.set_yticks(range(len(rows)), map(_text, rows))
-    style = {"ticks": stretch[1], "format": "{x:.4g}"} if stretch else {}
+    style = {"ticks": scale.ticks, "format": "{x:.4g}"} if scale else {}
     label = f"{_label(sweep.chooses)}, mean; framed: the best"
     axes.figure.colorbar(image, ax=axes, location="bottom", aspect=40, label=label, **style)
 

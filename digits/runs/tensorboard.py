@@ -3,6 +3,7 @@
 Importing this module imports tensorboard, which takes 0.1 to 0.4 s and may be absent.
 """
 
+from collections.abc import Sequence
 import os
 import pathlib
 import socket
@@ -63,6 +64,10 @@ class Events:
         content = make_tensor_proto([b"%d" % width, b"%d" % height, sheet.png(image)])
         about = create_summary_metadata(display_name=None, description=None)
         self._add(step=epoch, summary=Summary(value=[Summary.Value(tag=name, metadata=about, tensor=content)]))
+
+    def mistakes(self, epoch: int, worst: Sequence[dict], images: np.ndarray, class_names: Sequence[str]) -> None:
+        """Writes the worst mistakes as a picture; arguments as of `sheet.examples`."""
+        self.picture(epoch, "mistakes", sheet.examples(worst, images, class_names))
 
     def close(self) -> None:
         """Closes the file."""

@@ -113,12 +113,10 @@ def _load_tflite(path: pathlib.Path) -> Predict:
 
 
 def _write_onnx(run: loading.Run, path: pathlib.Path, metadata: dict[str, Any]) -> None:
-    import onnx
-
-    from digits.serving import export_onnx
+    from digits.serving import export_onnx  # Imports onnx.
 
     model = export_onnx.model(run)
-    onnx.helper.set_model_props(model, {key: json.dumps(value) for key, value in metadata.items()})
+    export_onnx.helper.set_model_props(model, {key: json.dumps(value) for key, value in metadata.items()})
     path.write_bytes(model.SerializeToString())
 
 

@@ -9,7 +9,6 @@ import numpy as np
 from tqdm import tqdm
 
 from digits.analysis import classification
-from digits.analysis.figures import sheet
 from digits.models import Network, summary
 from digits.runs.workdir import METRICS, Workdir
 from digits.runtime import environment, processes
@@ -163,7 +162,7 @@ class Recorder:
         figures = {name: result[name] for name in ("test_loss", "test_accuracy")}
         self._write_events(lambda events: events.metrics(epoch, figures))
         if worst := classification.measure(logits(images), labels, names)["mistakes"]:
-            self._write_events(lambda events: events.picture(epoch, "mistakes", sheet.examples(worst, images, names)))
+            self._write_events(lambda events: events.mistakes(epoch, worst, images, names))
 
     def close(self) -> None:
         """Closes the file of TensorBoard events."""

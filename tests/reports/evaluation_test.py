@@ -230,7 +230,7 @@ def changed(sweep, folder, digest=None, **fields):
     return folder
 
 
-def test_what_is_to_be_known_of_the_figures_is_noted(sweep, tmp_path, monkeypatch):
+def test_figures_that_need_an_explanation_get_a_note(sweep, tmp_path, monkeypatch):
     def notes(run, split="test"):
         return evaluation.evaluate(run, split)["notes"]
 

@@ -89,7 +89,7 @@ def test_a_mistake_is_answered_with_one_sentence(client, method, path, body, sta
     assert words in sentence and sentence[0].isupper() and sentence.endswith(".") and "\n" not in sentence
 
 
-def test_an_error_of_ours_does_not_show_its_inside(client, monkeypatch, caplog):
+def test_an_error_of_the_server_does_not_show_its_message(client, monkeypatch, caplog):
     def fails(_):
         raise RuntimeError("a secret")
 

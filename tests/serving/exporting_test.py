@@ -180,7 +180,7 @@ def test_an_unfinished_run_has_no_test_accuracy(runs):
     assert exporting.metadata(dataclasses.replace(runs["dense"], result=None), "jax")["test_accuracy"] is None
 
 
-def test_what_predicts_otherwise_is_refused_and_leaves_what_was_there(exports, runs, tmp_path, monkeypatch):
+def test_an_export_that_predicts_otherwise_is_refused_and_the_earlier_one_stays(exports, runs, tmp_path, monkeypatch):
     before = shutil.copy(exports("jax")["dense"], tmp_path / "before.zip")
     content, right = before.read_bytes(), export_formats.probabilities
 
@@ -211,7 +211,7 @@ def test_earlier_exports_are_replaced(exports, runs, tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["text", "zip", "folder", "savedmodel"])
-def test_what_is_no_earlier_export_is_not_replaced(kind, exports, runs, tmp_path):
+def test_a_file_that_is_no_earlier_export_is_not_replaced(kind, exports, runs, tmp_path):
     path = tmp_path / "mine"
     if kind == "text":
         path.write_text("my notes")

@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 import numpy as np
+from PIL import Image, ImageDraw, ImageFont
 
 from digits.errors import UserError
 
@@ -36,8 +37,6 @@ def sheet(
     Raises:
       UserError: there are no images, not as many captions, or no such colour map.
     """
-    from PIL import Image, ImageDraw, ImageFont  # Training imports this module, and needs no Pillow.
-
     images, captions = np.asarray(images), [str(caption) for caption in captions]
     if not len(images):
         raise UserError("a sheet of images needs at least one image, but there is none.")
@@ -87,8 +86,6 @@ def examples(entries: Sequence[dict[str, Any]], images: np.ndarray, class_names:
 
 def png(picture: np.ndarray) -> bytes:
     """Saves a picture, HxWx3 or HxW uint8, as a PNG file; returns its bytes."""
-    from PIL import Image
-
     file = io.BytesIO()
     Image.fromarray(picture).save(file, format="PNG", optimize=True)
     return file.getvalue()

@@ -14,6 +14,7 @@ import sys
 
 from absl import flags
 
+import digits
 from digits import command_line
 from digits.errors import UserError
 
@@ -35,10 +36,9 @@ def _main(files: list[str]) -> int:
         raise UserError("--csv and --json are both given, but only one of them can be printed.")
     if not files:
         raise UserError("there is no picture to read: name image files, such as photo.png more/*.jpg.")
-    from digits.runs import loading
     from digits.serving import reading  # Imports JAX.
 
-    run = loading.load(workdir)
+    run = digits.load(workdir)
     if warning := reading.other_form(run):
         print(warning, file=sys.stderr)
     readings, problems = reading.read_files(run, files)

@@ -15,8 +15,6 @@ from ml_collections import ConfigDict
 import numpy as np
 
 from digits import models
-from digits.analysis.figures import curves
-from digits.analysis.figures.style import enable_in_notebook
 from digits.config.values import config_from_json
 from digits.data import SIDE
 from digits.errors import UserError, paths, reason
@@ -64,7 +62,9 @@ class Run:
 
         Returns a matplotlib Figure: Jupyter and Colab show it; `.savefig("curves.png")` keeps it.
         """
-        enable_in_notebook()
+        from digits.analysis.figures import curves, style  # Imports matplotlib, which takes half a second.
+
+        style.enable_in_notebook()
         experiment = (self.result or {}).get("config_file") or ""
         return curves.curves([self], documented.curves(experiment, self.config.documented.source))
 

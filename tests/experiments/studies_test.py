@@ -105,7 +105,7 @@ def test_splits_of_their_own_stand_beside_one_split_of_the_same_size():
 
 
 def test_the_search_is_printed_as_the_notebook_does():
-    """Beside what the notebook's output has; what is not run is said."""
+    """The table stands beside the notebook's output, and names the sizes that were not run."""
     found = {
         searched(size): [member(0, val_accuracy=[0.5]), member(1, val_accuracy=[0.25 + size / 100])]
         for size in KERNEL_SIZES

@@ -1,4 +1,4 @@
-"""A run as it is judged: what it is read from, what several share, and where its pictures are written."""
+"""Tests of JudgedRun: the files it reads, the data that several share, the folder of its pictures."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""The recorder: what a run shows and writes, and that only the first of several processes does so."""
+"""Tests of the recorder: its lines and files, written by the first of several processes alone."""
 
 import numpy as np
 import pytest

@@ -40,7 +40,7 @@ EPOCHS = 2
 
 @contextlib.contextmanager
 def _precision(dtype: Any) -> Iterator[None]:
-    """What the network is given has this type, and so has all that follows from it."""
+    """Gives the network inputs of this type; everything computed from them then has it too."""
     from digits.data import transforms
 
     normalize = transforms.normalize

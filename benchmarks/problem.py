@@ -20,7 +20,7 @@ TEST_IMAGES = 2000
 
 @dataclasses.dataclass(frozen=True)
 class Problem:
-    """What is trained, on which data. Arrays are read from their files when asked for, and only `inputs` are kept."""
+    """The network to train and its data. Each array is read from its file when asked for; only `inputs` are kept."""
 
     folder: pathlib.Path
     config: dict[str, Any]

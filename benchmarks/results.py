@@ -1,4 +1,4 @@
-"""What is computed from the rounds, and what it was measured on."""
+"""Computes figures from the rounds of a measurement, and describes the machine that it was made on."""
 
 import dataclasses
 import datetime

@@ -18,7 +18,7 @@ class Entry:
     module: str
     variant: str
     libraries: tuple[str, ...]  # Modules that must be importable, and whose versions are reported.
-    words: str  # What it is, for the tables.
+    words: str  # Its description in the tables.
 
     @property
     def is_ours(self) -> bool:

@@ -2,7 +2,7 @@
 
     python -m benchmarks.table
 
-The README.md of the folder above gets the short table, where it has a place for one.
+docs/performance.md of the folder above gets the short table, where it has a place for one.
 """
 # Lines of the text that this module writes are up to 120 characters wide without their quotes.
 # ruff: noqa: E501
@@ -349,9 +349,9 @@ def main(argv: list[str]) -> int:
         return 2
     readme = pathlib.Path(_README.value)
     readme.write_text(page)
-    above = readme.absolute().parent.parent / "README.md"
-    if above.exists() and len(parts := re.split(_SHORT_TABLE, above.read_text(encoding="utf-8"))) == 3:
-        above.write_text(parts[0] + short(files) + parts[2], encoding="utf-8")
+    page_of_speed = readme.absolute().parent.parent / "docs" / "performance.md"
+    if page_of_speed.exists() and len(parts := re.split(_SHORT_TABLE, page_of_speed.read_text(encoding="utf-8"))) == 3:
+        page_of_speed.write_text(parts[0] + short(files) + parts[2], encoding="utf-8")
     print(f"{_README.value}: {len(files)} measurements")
     return 0
 

@@ -266,7 +266,7 @@ def test_table_renders_what_is_committed(tmp_path):
 def test_the_committed_page_is_the_rendered_one():
     files = table.read(ROOT / "benchmarks" / "results")
     assert (ROOT / "benchmarks" / "README.md").read_text() == table.render(files)
-    shown = (ROOT / "README.md").read_text().split("<!-- speed -->\n")[1].split("<!-- /speed -->")[0]
+    shown = (ROOT / "docs" / "performance.md").read_text().split("<!-- speed -->\n")[1].split("<!-- /speed -->")[0]
     assert shown == table.short(files) and shown.count("\n") > 3
 
 
@@ -275,10 +275,12 @@ def test_the_short_table_has_what_was_trained_beside_both_peers(tmp_path):
     both["contestants"] = both["contestants"] | made_up("keras_tensorflow", [4.0])
     for name, content in (("a", without_keras), ("b", both)):
         (tmp_path / f"{name}.json").write_text(json.dumps(content))
-    (tmp_path / "README.md").write_text("before\n<!-- speed -->\nold\n<!-- /speed -->\nafter\n")
+    (tmp_path / "docs").mkdir()
+    page = tmp_path / "docs" / "performance.md"
+    page.write_text("before\n<!-- speed -->\nold\n<!-- /speed -->\nafter\n")
     (tmp_path / "benchmarks").mkdir()
     assert table.main(["table", f"--results={tmp_path}", f"--readme={tmp_path}/benchmarks/README.md"]) == 0
-    before, shown, after = re.split("(?:<!-- /?speed -->\n)", (tmp_path / "README.md").read_text())
+    before, shown, after = re.split("(?:<!-- /?speed -->\n)", page.read_text())
     assert (before, after) == ("before\n", "after\n")
     assert shown.splitlines()[2:] == ["| `simple_cnn` | 64 | 640 | 1.2 | 4.0 | Some CPU, 2 cores | 2026-11-21 |"]
 

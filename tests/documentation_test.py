@@ -213,10 +213,12 @@ def test_what_a_page_names_exists(page):
     assert list(mistakes(page)) == []
 
 
-def test_the_pages_have_commands_links_and_flags():
-    lines, python, spans = parts((ROOT / "README.md").read_text())
-    assert sum("python -m digits." in line for line in lines) >= 10 and python
-    assert sum(span.startswith("--") for span in spans) >= 20
+def test_the_pages_have_commands_calls_flags_and_links():
+    text = "\n".join(page.read_text() for page in PAGES)
+    lines, python, spans = parts(text)
+    assert sum("python -m digits." in line for line in lines) >= 20 and len(python) >= 4
+    assert sum(span.startswith("--") for span in spans) >= 50
+    assert len(re.findall(r"\]\(", text)) >= 50
 
 
 @pytest.mark.parametrize(

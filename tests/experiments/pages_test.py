@@ -53,8 +53,16 @@ def test_inside_is_the_interval_of_a_single_run(shift, word):
     assert f"{int(word == 'yes')} of these lie where chance alone can put a single run**{outside}.\n" in front
     goes_on = "The others: `python -m experiments.reproduce dense_sgd_momentum`."
     assert notes_of(page, "dense_sgd_momentum") == [f"Diverged: seed 7. {goes_on}"]
-    short = row_of(rows.readme_table([study], members), "`dense_sgd_momentum`")
-    assert short["documented"] == "0.9354" and short["inside 95% of single runs"] == word
+
+
+def test_the_short_table_has_a_command_and_its_accuracy():
+    arms = tuple(Arm(name, name, documented=name) for name in ("simple_cnn", "dense_32_32", "dense_64_64"))
+    members = {arm.name: made_up(3) for arm in arms}
+    _, _, *lines = rows.readme_table([Study("s", "S", "?", arms, (), ())], Results(members, {})).splitlines()
+    assert [line.split(" | ")[0] for line in lines] == [
+        f"| `python -m digits.main --config={name}`" for name in ("dense_32_32", "simple_cnn")
+    ]
+    assert lines[0].split(" | ")[1:4] == ["0.9354 ± 0.0010", "3", "0.9370"]
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The README's table of what the notebooks do: every call in it is made, and every field can be trained with.
+"""docs/notebooks.md, its table of what the notebooks do: every call in it is made, and every field can be trained with.
 
 tests/documentation_test.py tries the commands.
 """
@@ -13,7 +13,7 @@ from digits.config.values import convert, with_values
 from digits.training import train
 from tests.conftest import ROOT
 
-TEXT = (ROOT / "README.md").read_text()
+TEXT = (ROOT / "docs" / "notebooks.md").read_text()
 _, _, *ROWS = TEXT.split("<!-- notebooks -->\n")[1].split("<!-- /notebooks -->")[0].strip().splitlines()
 SPANS = [span for row in ROWS for span in re.findall(r"`([^`]+)`", row.split(" | ")[1])]
 SETUP = TEXT.split("The calls follow on")[1].split("```")[1].removeprefix("python\n")

@@ -4,6 +4,7 @@ import ast
 import functools
 import importlib
 import importlib.util
+import inspect
 import re
 import shlex
 import subprocess
@@ -15,6 +16,7 @@ from ml_collections import config_flags
 import pytest
 
 from digits.errors import UserError
+from digits.runs import loading
 from digits.sweeps import points
 from digits.training import train
 from tests.conftest import ROOT
@@ -53,6 +55,7 @@ def mistakes(page):
             yield from missing_path(span)
     for block in python:
         yield from in_imports(ast.parse(block))
+        yield from in_calls(ast.parse(block))
     for target in re.findall(r"\]\(([^)\s]+)\)", text):
         yield from in_link(page, target)
 
@@ -173,6 +176,38 @@ def in_imports(tree):
                     yield f"there is no {whole} to import"
 
 
+def in_calls(tree):
+    """Attributes of our modules, and of a run that was loaded, that do not exist, and calls that their signatures refuse."""
+    known = {"run": loading.Run} if re.search(r"run = digits\.(load|train)", ast.unparse(tree)) else {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            known |= {a.asname or a.name: importlib.import_module(a.name) for a in node.names if a.name in OURS}
+        elif isinstance(node, ast.ImportFrom) and node.module.partition(".")[0] in OURS:
+            module = importlib.import_module(node.module)
+            known |= {a.asname or a.name: getattr(module, a.name) for a in node.names if hasattr(module, a.name)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in known:
+            owner = known[node.value.id]
+            if not hasattr(owner, node.attr) and node.attr not in getattr(owner, "__annotations__", {}):
+                yield f"{node.value.id} has no {node.attr}"
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute | ast.Name):
+            yield from in_arguments(node, known)
+
+
+def in_arguments(call, known):
+    """Why a function of ours does not take the arguments of a call."""
+    *owner, name = ast.unparse(call.func).split(".")
+    if not set(owner or [name]) <= set(known):
+        return
+    function = getattr(known[owner[0]], name, None) if owner else known[name]
+    if callable(function):
+        itself = [None] if owner == ["run"] else []
+        try:
+            inspect.signature(function).bind(*itself, *call.args, **{key.arg: key.value for key in call.keywords})
+        except TypeError as error:
+            yield f"{ast.unparse(call.func)}: {error}"
+
+
 def missing_path(path):
     if not PLACEHOLDER.search(path) and ".venv" not in path and not (ROOT / path).exists():
         yield f"there is no {path}"
@@ -240,6 +275,11 @@ def test_the_pages_have_commands_calls_flags_and_links():
         ("`--nothing`", "no command has a flag --nothing"),
         ("`digits/nothing.py`", "there is no digits/nothing.py"),
         ("```python\nfrom digits import nothing\n```", "there is no digits.nothing to import"),
+        ("```python\nimport digits\ndigits.lode('runs/x')\n```", "digits has no lode"),
+        ("```python\nimport digits\ndigits.load()\n```", "digits.load: missing a required argument"),
+        ("```python\nrun = digits.load('x')\nrun.predikt(images)\n```", "run has no predikt"),
+        ("```python\nrun = digits.load('x')\nrun.plot(3)\n```", "run.plot: too many positional arguments"),
+        ("```python\nfrom digits import data\ndata.load(nam='mnist')\n```", "data.load: missing a required"),
         ("[a](nothing.md)", "the link nothing.md leads to no file"),
         ('# One, two\n<a id="x"></a> [a](#one-two) [b](#x) [c](#two)', "the link #two leads to no heading"),
     ],

@@ -177,7 +177,7 @@ def in_imports(tree):
 
 
 def in_calls(tree):
-    """Attributes of our modules, and of a run that was loaded, that do not exist, and calls that their signatures refuse."""
+    """Attributes of our modules and of a loaded run that do not exist, and calls that their signatures refuse."""
     known = {"run": loading.Run} if re.search(r"run = digits\.(load|train)", ast.unparse(tree)) else {}
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):

@@ -1,6 +1,6 @@
 """Runs and sweeps beside each other: how far each is, and how its test accuracy differs from the first one's."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 import dataclasses
 
 import numpy as np
@@ -142,9 +142,14 @@ def _problem(entry: Entry, first: Entry) -> str:
         (run,) = (one.finished[0] for one in (entry, first) if not one.sweep)
         if run.files.path.resolve() in {member.files.path.resolve() for member in sweeps[0].runs}:
             return f"the run is one of those of {sweeps[0].name}"
-    if not any(one.accuracy.std for one in sweeps):
+    if not any(_vary(run.result["test_accuracy"] for run in one.finished) for one in sweeps):
         return "all runs of a sweep have the same accuracy, so that their spread is not known"
     return ""
+
+
+def _vary(values: Iterable[float]) -> bool:
+    """Whether values differ by more than rounding; accuracies differ by a test image at least."""
+    return len({round(value, 6) for value in values}) > 1
 
 
 def _two_sweeps(entry: Entry, first: Entry) -> tuple[Difference, str]:
@@ -156,7 +161,7 @@ def _two_sweeps(entry: Entry, first: Entry) -> tuple[Difference, str]:
     folds = [len({fold for _, fold in accuracies}) > 1 for accuracies in (ours, theirs)]
     splits = {run.config.data.validation for one in (entry, first) for run in one.finished}
     pairs = [ours[key] - theirs[key] for key in ours if key in theirs]
-    if ours.keys() == theirs.keys() and len(splits) == 1 and len(set(pairs)) > 1:
+    if ours.keys() == theirs.keys() and len(splits) == 1 and _vary(pairs):
         what = "folds" if any(folds) else "seeds"
         return differences.paired(pairs, any(folds)), f"{len(pairs)} pairs with the same {what}"
     summaries = [

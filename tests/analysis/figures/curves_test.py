@@ -82,7 +82,7 @@ def test_several_runs_are_told_apart_by_markers_too():
     runs = {"a": run(0.4, 0.3), "b": run(0.5, 0.4)}
     for axes in curves(runs).axes:
         assert {(line.get_color(), line.get_marker()) for line in axes.lines} == {(BLUE, "o"), (VERMILLION, "s")}
-    assert {line.get_marker() for line in curves([run(0.4, 0.3)]).axes[0].lines} == {""}
+    assert {line.get_marker() for line in curves([run(0.4, 0.3)]).axes[0].lines} == {"None"}
 
 
 def test_panels_are_figures_of_their_own_without_the_names_of_runs():

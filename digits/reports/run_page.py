@@ -17,6 +17,8 @@ from digits.reports.judged_run import JudgedRun
 from digits.runs.sweep_folder import VALIDATED_ON_TEST
 from digits.runs.workdir import resuming_command
 
+_SAMPLES = 60  # Training images that are shown, at most.
+
 
 def content(run: JudgedRun) -> tuple[dict[str, Any], dict[str, bytes]]:
     """Computes the template's variables, and draws the page's pictures, PNG files by name.
@@ -31,7 +33,7 @@ def content(run: JudgedRun) -> tuple[dict[str, Any], dict[str, bytes]]:
         "run": run,
         "panels": panels,
         "pictures": pictures,
-        "examples": {"samples": _samples(run)},
+        "examples": _examples(run),
         "validated_on_test": VALIDATED_ON_TEST,
         "command": _command(run),
         "override_rows": _field_rows(run.about["overrides"], "config."),
@@ -50,7 +52,6 @@ def content(run: JudgedRun) -> tuple[dict[str, Any], dict[str, bytes]]:
     }
     if result:
         shown |= _tested(run)
-        shown["examples"] |= {name: _examples(run, name) for name in ("mistakes", "doubtful")}
     return shown, panels | pictures
 
 
@@ -71,25 +72,28 @@ def _pictures(run: JudgedRun) -> dict[str, bytes]:
     return pictures
 
 
-def _samples(run: JudgedRun) -> list[tuple[bytes, str, list[str]]]:
-    """Small pictures of the first training images of every class, each with its alternative and its lines of text."""
-    labels, names = run.dataset.train_labels, run.class_names
-    some = first_of_each(labels, len(names), max(1, min(3, 60 // len(names))))[:60]
-    shown = [str(names[labels[i]]) for i in some]
-    return [
-        (sheet.png(255 - run.dataset.train_images[i]), f"A training image of class {name}", [name])
-        for i, name in zip(some, shown)
-    ]
+def _examples(run: JudgedRun) -> dict[str, list[tuple[bytes, str, list[str]]]]:
+    """Draws images of digits by themselves, each with its alternative and the lines of text below it.
 
-
-def _examples(run: JudgedRun, name: str) -> list[tuple[bytes, str, list[str]]]:
-    """As `_samples`, of the "mistakes" or "doubtful" of `classification.measure`."""
-    names, found = run.class_names, []
-    for entry in run.measures[name]:
-        true, predicted, index = names[entry["label"]], names[entry["prediction"]], entry["index"]
-        reading = f"{true} read as {predicted}" if true != predicted else f"{true}"
-        lines = [reading, f"p = {entry['probability']:.4f}", f"image {index}"]
-        found.append((sheet.png(255 - run.examples.images[index]), f"Test image {index}, class {true}", lines))
+    Returns:
+      "samples", the first training images of every class; of a finished run also the "mistakes" and "doubtful" of
+      `classification.measure`.
+    """
+    names = run.class_names
+    images, labels = run.dataset.train_images, run.dataset.train_labels
+    found = {"samples": []}
+    for i in first_of_each(labels, len(names), max(1, min(3, _SAMPLES // len(names))))[:_SAMPLES]:
+        name = str(names[labels[i]])
+        found["samples"].append((sheet.png(255 - images[i]), f"A training image of class {name}", [name]))
+    for kind in ("mistakes", "doubtful") if run.result else ():
+        found[kind] = []
+        for entry in run.measures[kind]:
+            true, predicted, index = names[entry["label"]], names[entry["prediction"]], entry["index"]
+            reading = f"{true} read as {predicted}" if true != predicted else str(true)
+            lines = [reading, f"p = {entry['probability']:.4f}", f"image {index}"]
+            found[kind].append(
+                (sheet.png(255 - run.examples.images[index]), f"Test image {index}, class {true}", lines)
+            )
     return found
 
 

@@ -119,3 +119,39 @@ def test_only_wide_tables_tell_a_phone_to_swipe():
 def test_a_name_that_utf_8_cannot_write_is_no_error():
     page = pages.render("comparison.html.j2", COMPARISON | {"title": "\udcff"})
     assert b"<h1>&#56575;</h1>" in page
+
+
+@pytest.fixture
+def wide_page(browser, tmp_path):
+    """A function that opens a comparison with a picture and a wide table, on a phone."""
+    row = {"model": "a,optimizer.learning_rate=0.001"} | {f"column {i}": f"0.{i}000 ± 0.0010" for i in range(10)}
+    curves = {"loss": sheet.png(np.zeros((400, 600), np.uint8))}
+    path = tmp_path / "page.html"
+    path.write_bytes(pages.render("comparison.html.j2", COMPARISON | {"result_rows": [row], "curves": curves}))
+
+    def opened(scheme):
+        page = browser.new_page(viewport={"width": 390, "height": 800}, color_scheme=scheme)
+        page.goto(path.as_uri())
+        return page
+
+    return opened
+
+
+def test_a_phone_shows_all_and_a_tap_opens_a_picture_in_full(wide_page):
+    page = wide_page("light")
+    assert page.evaluate("document.documentElement.scrollWidth") == 390
+    assert page.evaluate("(e => e.scrollWidth > e.clientWidth)(document.querySelector('.scroll'))")
+    assert page.locator(".hint").is_visible()  # It says that the table goes on.
+    picture, close = page.locator("figure img"), page.get_by_text("Close the picture")
+    assert picture.bounding_box()["width"] <= 358 and not close.is_visible()
+    picture.click()
+    assert picture.bounding_box()["width"] == 600
+    close.click()
+    assert picture.bounding_box()["width"] <= 358 and not close.is_visible()
+
+
+def test_a_dark_screen_has_no_white_pictures(wide_page, tmp_path):
+    for scheme, expected in (("light", (0, 0, 0)), ("dark", (233, 233, 233))):
+        page = wide_page(scheme)
+        shot = Image.open(io.BytesIO(page.locator("figure img").screenshot())).convert("RGB")
+        assert shot.getpixel((100, 100)) == pytest.approx(expected, abs=2)  # The picture is black, dark ink on paper.

@@ -120,7 +120,7 @@ def robustness(rows: Sequence[dict[str, Any]]) -> Figure:
         if i >= len(names):
             axes.remove()
     handles, labels = places[0].get_legend_handles_labels()
-    figure.suptitle(f"Accuracy on {unchanged['n']:,} images that are changed, by how much", fontsize=12)
+    figure.suptitle(f"Accuracy on {unchanged['n']:,} images, by how much they are changed", fontsize=12)
     figure.legend(handles, labels, loc="outside lower center", ncols=2, frameon=False)
     return figure
 

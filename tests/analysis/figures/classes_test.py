@@ -82,7 +82,9 @@ def robustness_rows(**accuracies):
 
 
 def test_robustness_is_a_panel_a_change_with_its_unit():
-    rotation, contrast = classes.robustness(robustness_rows()).axes
+    figure = classes.robustness(robustness_rows())
+    assert figure.get_suptitle() == "Accuracy on 10 images, by how much they are changed"
+    rotation, contrast = figure.axes
     assert (rotation.get_title(), rotation.get_xlabel()) == ("rotation", "degrees")
     assert (contrast.get_title(), contrast.get_xlabel()) == ("contrast", "factor")
     points = rotation.containers[0].lines[0]

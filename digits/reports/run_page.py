@@ -109,8 +109,9 @@ def _worst(confusion: list[list[int]], names: Sequence[str]) -> str:
         return f"One test image is read wrongly: {kinds[0]}."
     if most == 1:
         return f"{errors:,} test images are read wrongly, no two of them alike."
-    each = "" if len(kinds) == 1 else " each"
-    return f"Most frequent of {errors:,} errors: {', '.join(kinds[:3])}: {most:,} times{each}."
+    more = len(kinds) - 3
+    named = ", ".join(kinds[:3]) + (f" and {more} more kind{'s' * (more > 1)}" if more > 0 else "")
+    return f"Most frequent of {errors:,} errors: {named}: {most:,} times{' each' if len(kinds) > 1 else ''}."
 
 
 def _first_layer(run: JudgedRun) -> str:

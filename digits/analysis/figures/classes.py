@@ -39,7 +39,7 @@ def confusion(matrix: Sequence[Sequence[int]], class_names: Sequence[str]) -> Fi
     # The palest colour differs from white, so that a single error is seen.
     colours = colors.LinearSegmentedColormap.from_list("errors", ["#FDF0E0", "#F0A050", VERMILLION, "#7A2E00"])
     image = axes.imshow(shown, cmap=colours, vmin=0, vmax=shown.max() if errors else 1)
-    size = min(11, 60 * side / k / max(len(f"{counts.max():,}"), 3))
+    size = min(11, 88 * side / k / max(len(f"{counts.max():,}"), 3))
     for i, j in np.ndindex(k, k):
         if i == j:
             axes.add_patch(patches.Rectangle((j - 0.5, i - 0.5), 1, 1, fc="#E8EEF2", ec="none"))

@@ -126,10 +126,15 @@ class Contents(list):
 
 
 def _columns(rows: Sequence[dict[str, str]]) -> list[tuple[str, dict[str, str]]]:
-    """Lists the columns of a table that are not empty, each with its HTML attributes: numbers are aligned right."""
+    """Lists the columns of a table that are not empty, each with its HTML attributes.
+
+    Numbers are aligned right, and a phone does not squeeze long sentences.
+    """
     names = [name for name in rows[0] if any(row[name] for row in rows)]
     numbers = [name for name in names[1:] if all(_is_number(row[name]) for row in rows)]
-    return [(name, {"class": "number"} if name in numbers else {}) for name in names]
+    long = [name for name in names[1:] if any(len(row[name]) > 40 for row in rows)]
+    kinds = dict.fromkeys(long, {"class": "long"}) | dict.fromkeys(numbers, {"class": "number"})
+    return [(name, kinds.get(name, {})) for name in names]
 
 
 def _is_number(cell: str) -> bool:

@@ -53,6 +53,8 @@ def test_a_table_leaves_out_empty_columns_and_aligns_numbers_right():
     assert head == [("", "run"), ("number", "loss"), ("", "words")]
     assert first == [("", "a"), ("number", "0.1"), ("", "1 and more of them than a unit has")]
     assert second == [("", "b"), ("number", "-1e-5 nats"), ("", "2")]
+    long = [{"run": "a", "why": "a sentence that a phone must not squeeze to a word a line"}]
+    assert rendered("{{ table(rows, 'Long') }}", rows=long).count('class="long"') == 2
     (pair,) = rows(rendered("{{ pairs(values, 'Values') }}", values={"seed": "0", "fold": ""}))
     assert [cell for _, cell in pair] == ["seed", "0"]
 

@@ -49,7 +49,8 @@ def test_quick_start_trains_prints_and_records(tmp_path, run_module):
     assert about["overrides"] == {"epochs": 2, "tensorboard": False} and about["config"]["epochs"] == 2
     page = tmp_path / "run" / "report.html"
     assert done.stdout.endswith(f"report: {page}\n") and f"{result['test_accuracy']:.4f}" in page.read_text()
-    assert {"curves.png", "confusion.png", "filters.png"} <= {path.name for path in (page.parent / "figures").iterdir()}
+    pictures = {path.stem for path in (page.parent / "figures").iterdir()}
+    assert {"loss", "accuracy", "confusion", "filters"} <= pictures
     page.write_text("mine")
     again = run_module("digits.main", *QUICK, f"--workdir={tmp_path}/run")
     assert again.returncode == 0 and "finished" in again.stdout and "epoch 1" not in again.stdout

@@ -249,6 +249,11 @@ class JudgedRun:
         return summary.describe(models.outline(self.config.model, classes))
 
     @functools.cached_property
+    def differing(self) -> list[str]:
+        """The fields in which the run differs from its experiment, see `documented.differing_fields`."""
+        return documented.differing_fields(self.config, self.about["overrides"])
+
+    @functools.cached_property
     def documented(self) -> dict[str, list[float | None]] | None:
         """The figures that the experiment's notebook printed for each epoch, see `documented.curves`."""
         return documented.curves(self.about["config_file"] or self.name, self.config.documented.source)

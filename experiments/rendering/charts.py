@@ -10,12 +10,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from digits.analysis.differences import prediction_interval
 from digits.analysis.figures.style import BLUE, DARK, DPI, SKY, VERMILLION, png, styled
 from digits.analysis.statistics import summarize
 from digits.runs.documented import reported
 from experiments.judging.comparison import Comparison
 from experiments.judging.study import TEST_ACCURACY, Difference, Member, Metric, at
-from experiments.judging.verdicts import CONTRADICTED, NOT_SUPPORTED, SUPPORTED, Judgement, prediction_interval
+from experiments.judging.verdicts import CONTRADICTED, NOT_SUPPORTED, SUPPORTED, Judgement
 
 # A column's name, the style and colour of its line, and the mark of the notebook's figures.
 _TRAINING = ("training", "--", BLUE, "x")

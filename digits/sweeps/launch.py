@@ -46,7 +46,7 @@ def check(plan: Plan, datasets: dict[str, Any]) -> tuple[list[int], int]:
       UserError: names the point.
     """
     counts, checked, examples = {}, set(), []
-    for name, config in zip(plan.names(), plan.configs, strict=True):
+    for name, config in zip(plan.names, plan.configs, strict=True):
         try:
             train.check(config)
             Workdir(plan.workdir / name).check(config)
@@ -88,7 +88,7 @@ def run(plan: Plan, starts: dict[str, Start], data_dir: str | None, command: lis
     write_plan(plan)
     members = [
         population.Member(config, plan.workdir / name, plan.origin | {"overrides": plan.origin["overrides"] | values})
-        for name, config, values in zip(plan.names(), plan.configs, plan.values, strict=True)
+        for name, config, values in zip(plan.names, plan.configs, plan.values, strict=True)
     ]
     say = terminal.say
     say(tables.headline(sweep_folder.read_sweep(plan.workdir)))

@@ -7,6 +7,7 @@ Makes a plan of a command line that `command_line.train` has read, and writes it
 """
 
 import dataclasses
+import functools
 import inspect
 import pathlib
 from typing import Any
@@ -14,7 +15,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from digits.config.experiment_files import Given, default_workdir
-from digits.config.values import field_type, folder_name, to_json, with_values
+from digits.config.values import field_type, folder_name, folder_name_before, to_json, with_values
 from digits.errors import UserError
 from digits.runs import files
 from digits.runs.sweep_folder import REPETITIONS
@@ -41,9 +42,11 @@ class Plan:
     configs: list[ConfigDict]
     metric: str = "accuracy"
 
+    @functools.cached_property
     def names(self) -> list[str]:
-        """The names of the members' folders in the sweep's folder."""
-        return [folder_name(values) for values in self.values]
+        """The names of the members' folders in the sweep's folder; an earlier version's name for one that it began."""
+        named = [(folder_name_before(values), folder_name(values, short=True)) for values in self.values]
+        return [before if (self.workdir / before).exists() else now for before, now in named]
 
 
 def read(given: Given, workdir: str | None, sample: int | None, sample_seed: int, metric: str) -> Plan:
@@ -111,7 +114,7 @@ def write_plan(plan: Plan) -> None:
         "fields": fields,
         "chooses": f"{chosen_of}_{plan.metric}",
         "validation_is_test": "test" in validations,
-        "members": [{"name": name, "values": to_json(values)} for name, values in zip(plan.names(), plan.values)],
+        "members": [{"name": name, "values": to_json(values)} for name, values in zip(plan.names, plan.values)],
     }
     if path.exists():
         before = files.read_object(path, config_file=str, overrides=dict, fields=list)

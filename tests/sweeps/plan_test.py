@@ -27,16 +27,22 @@ def planned(*arguments, file="quickstart", sample=None, metric="accuracy"):
 
 def test_every_combination_is_a_member_with_a_config_and_a_folder(tmp_path):
     made = planned("--config.epochs=2", "--sweep.seed=0:2", "--sweep.model.hidden=(8,),(16,)", f"--workdir={tmp_path}")
-    assert made.names() == [f"seed={s},model.hidden=({w},)" for s in (0, 1) for w in (8, 16)]
+    assert made.names == [f"seed={s},hidden={w}" for s in (0, 1) for w in (8, 16)]
     assert [config.model.hidden for config in made.configs] == [(8,), (16,)] * 2
     assert all(config.epochs == 2 and config.is_locked for config in made.configs)
     assert made.workdir == tmp_path and made.config.seed == 0
 
 
+def test_a_member_that_an_earlier_version_began_goes_on_in_its_folder(tmp_path):
+    (tmp_path / "seed=0,model.hidden=(8,)").mkdir()
+    made = planned("--sweep.seed=0", "--sweep.model.hidden=(8,),(16,)", f"--workdir={tmp_path}")
+    assert made.names == ["seed=0,model.hidden=(8,)", "seed=0,hidden=16"]
+
+
 def test_the_default_folder_names_everything_that_tells_sweeps_apart():
     drawn = planned("--sweep.optimizer.learning_rate=log(1e-4,1e-1)", "--config.epochs=2", sample=3)
     assert drawn.workdir.parent.name == "runs" and len(drawn.values) == 3
-    expected = "quickstart_sweep,epochs=2,optimizer.learning_rate=log(1e-4,1e-1),sample=3,sample_seed=0"
+    expected = "quickstart_sweep,optimizer.learning_rate=log-1e-4-1e-1,sample=3,sample_seed=0,epochs=2"
     assert drawn.workdir.name == expected
 
 

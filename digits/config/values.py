@@ -103,7 +103,7 @@ def folder_name(values: dict[str, Any], longest: int = 120, short: bool = False)
 
 
 def value_name(value: Any, field: str = "") -> str:
-    """A value as a part of a folder's name, with a hash of its text where the characters that remain could be another's.
+    """A value as a part of a folder's name, ended by a hash of its text if another value's text could give the same.
 
     value_name("last(10000)") == "last-10000" and value_name((8, 4)) == "8-4" and value_name("0:10") == "0..10"
     """
@@ -127,9 +127,9 @@ def _piece_name(text: str, field: str) -> str | None:
     if match := re.fullmatch(rf"([a-z_]*)\(({_NUMBER}(?:,{_NUMBER})*),?\)", text):
         word, numbers = match[1], match[2].split(",")
         alone = not word and len(numbers) == 1  # The tuple (8,) would have the name of the number 8.
-        if text == f"{word}({','.join(numbers)}{',' if alone else ''})":
-            if not alone or (field in FIELDS and FIELDS[field].accepted.type is tuple):
-                return "-".join(filter(None, [word, *numbers]))
+        allowed = not alone or (field in FIELDS and FIELDS[field].accepted.type is tuple)
+        if allowed and text == f"{word}({','.join(numbers)}{',' if alone else ''})":
+            return "-".join(filter(None, [word, *numbers]))
     return None
 
 

@@ -136,19 +136,25 @@ def write_plan(plan: Plan) -> None:
 
 
 def opening_line(plan: Plan, programs: int, finished: int) -> str:
-    """Two lines: the numbers of points, runs, epochs, programs and finished runs; and the folder."""
+    """Three lines: the numbers of points and runs; those of epochs, programs and finished runs; and the folder."""
     distinct = {repr({field: values[field] for field in values if field not in REPETITIONS}) for values in plan.values}
     parts = [_many(len(distinct), "point")]
     for field, noun in REPETITIONS.items():
         if count := len({repr(values[field]) for values in plan.values if field in values}):
-            parts.append(f"{count} {noun}")
+            parts.append(_many(count, noun.removesuffix("s")))
     epochs = sorted({config.epochs for config in plan.configs})
-    span = f"{epochs[0]} to {epochs[-1]}" if len(epochs) > 1 else f"{epochs[0]}"
+    span = f"{epochs[0]} to {epochs[-1]} epochs" if len(epochs) > 1 else _many(epochs[0], "epoch")
     already = f"; {finished} finished before" if finished else ""
     return (
-        f"{plan.origin['config_file']}: {' x '.join(parts)} = {len(plan.values)} runs of {span} epochs as "
-        f"{_many(programs, 'program')}{already}\n{plan.workdir}"
+        f"{plan.origin['config_file']}: {' x '.join(parts)} = {_many(len(plan.values), 'run')}\n"
+        f"{span} each, {_many(programs, 'program')}{already}, in\n{near(plan.workdir)}"
     )
+
+
+def near(folder: pathlib.Path) -> str:
+    """The folder's path from the current folder, if it lies there; otherwise its whole path."""
+    here = pathlib.Path.cwd()
+    return str(folder.relative_to(here)) if folder.is_relative_to(here) and folder != here else str(folder)
 
 
 def _many(count: int, noun: str) -> str:

@@ -91,8 +91,10 @@ def test_the_opening_lines_count_points_repetitions_and_programs(tmp_path):
         "--sweep.seed=0:3", "--sweep.epochs=2,5", "--config.data.validation=folds(4)", "--sweep.data.fold=0:4",
         f"--workdir={tmp_path}",
     )  # fmt: skip
-    first, second = plan.opening_line(made, programs=2, finished=5).splitlines()
-    points = "2 points x 3 seeds x 4 folds = 24 runs of 2 to 5 epochs as 2 programs; 5 finished before"
-    assert first == f"configs/quickstart.py: {points}" and second == str(tmp_path)
-    one = plan.opening_line(planned("--sweep.seed=0:2"), programs=1, finished=0)
-    assert "1 point x 2 seeds = 2 runs of " in one and " epochs as 1 program\n" in one
+    assert plan.opening_line(made, programs=2, finished=5).splitlines() == [
+        "configs/quickstart.py: 2 points x 3 seeds x 4 folds = 24 runs",
+        "2 to 5 epochs each, 2 programs; 5 finished before, in",
+        str(tmp_path),
+    ]
+    one = plan.opening_line(planned("--sweep.seed=0", "--config.epochs=1"), programs=1, finished=0)
+    assert "1 point x 1 seed = 1 run\n1 epoch each, 1 program, in\nruns/quickstart_sweep,seed=0,epochs=1" in one

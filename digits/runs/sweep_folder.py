@@ -104,6 +104,12 @@ class Sweep:
         return tuple(sorted(points, key=rank))
 
     @property
+    def is_grid(self) -> bool:
+        """Whether the points are all combinations of the fields' values, as those of a random search are not."""
+        values = [{repr(point.values[field]) for point in self.points} for field in self.point_fields]
+        return len(self.points) == math.prod(map(len, values))
+
+    @property
     def chosen_by_test(self) -> bool:
         """Whether test images decided which point is the best."""
         return len(self.points) > 1 and (self.validation_is_test or self.chooses.startswith("test_"))

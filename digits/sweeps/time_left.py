@@ -70,8 +70,8 @@ class TimeLeft:
     def images(self, member: Member, count: int, now: float) -> None:
         """Notes that a run was trained on so many images more."""
         course = self._courses[member.workdir]
-        if not course.done:
-            self._starts.setdefault(course.program, now - (course.begun or now))
+        if not course.done and course.begun is not None:
+            self._starts.setdefault(course.program, now - course.begun)
         epochs_before = course.done // course.epoch
         course.done, course.left = course.done + count, max(0, course.left - count)
         self._at_once = max(self._at_once, sum(one.done > 0 for one in self._courses.values()))

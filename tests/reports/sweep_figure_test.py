@@ -3,7 +3,7 @@
 from matplotlib import figure
 import pytest
 
-from digits.reports import sweep_figure, tables
+from digits.reports import sweep_axes, tables
 from tests.made_sweeps import KERNEL, RATE, THREE, rates
 
 
@@ -37,7 +37,7 @@ def drawn(monkeypatch):
     ],
 )
 def test_the_axis_suits_the_values(values, kind):
-    assert sweep_figure.axis_kind(values) == kind
+    assert sweep_axes.axis_kind(values) == kind
 
 
 def test_one_field_is_a_panel_with_all_values_on_its_axis(make_sweep, drawn):

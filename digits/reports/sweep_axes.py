@@ -11,6 +11,7 @@ import numpy as np
 from digits.runs.sweep_folder import Sweep, SweptRun
 
 _MOST_LABELS = 8  # Of an axis of numbers; more values get round numbers on their scale.
+_LONGEST_ROUND = 7  # Characters of a round number.
 _UNITS = {
     "batch_size": "images",
     "early_stopping.patience": "epochs",
@@ -119,7 +120,7 @@ def set_field_axis(axes: Any, xy: str, sweep: Sweep, field: str, room: int) -> d
     if kind == "log":
         getattr(axes, f"set_{xy}scale")("log")
     if kind != "categorical" and (len(values) > _MOST_LABELS or not sweep.is_grid):
-        _set_round_ticks(axes, xy, values, kind)
+        _set_round_ticks(axes, xy, values, room, kind)
     else:
         set_ticks(axes, xy, along, values, room, kind)
     axes.margins(**{xy: 0.5 / len(values) if kind == "categorical" else 0.08})
@@ -127,11 +128,12 @@ def set_field_axis(axes: Any, xy: str, sweep: Sweep, field: str, room: int) -> d
     return dict(zip(values, along))
 
 
-def _set_round_ticks(axes: Any, xy: str, values: Sequence[float], kind: str) -> None:
+def _set_round_ticks(axes: Any, xy: str, values: Sequence[float], room: int, kind: str) -> None:
     """Labels an axis at round numbers, for values that were drawn by chance or are many."""
     axis = getattr(axes, f"{xy}axis")
     if kind == "log":
-        steps = (1.0,) if values[-1] > 100 * values[0] else (1.0, 2.0, 5.0)
+        needed = 3 * math.log10(values[-1] / values[0]) * (_LONGEST_ROUND if xy == "x" else 1.5)
+        steps = (1.0, 2.0, 5.0) if needed <= room else (1.0,)
         axis.set_major_locator(ticker.LogLocator(subs=steps, numticks=12))
     else:
         axis.set_major_locator(ticker.MaxNLocator(5 if xy == "x" else 7))

@@ -96,10 +96,12 @@ def _panels(places: Sequence[Any], sweep: Sweep, fields: list[str], room: int) -
                     bars.append((x[value], summary.mean, summary.mean - interval[0], interval[1] - summary.mean))
             if len(shown) < len(members):
                 _mark_lost(axes, x[value], f"{len(members) - len(shown)} of {len(members)}" if grid else "")
-        if means:
-            line = "o" if axis_kind(values) == "categorical" else "o-"
-            of = "mean" if alone else "mean of all members with the value"
-            axes.plot(*zip(*means), line, color=_MEAN, ms=5, label=of, zorder=1 if line == "o-" and not bars else 2)
+        line = "" if axis_kind(values) == "categorical" else "-"
+        if len(means) == len(sweep.members):  # Every member is a mean.
+            axes.plot(*zip(*means), ls=line, color=_MEAN, lw=1, zorder=1)
+        elif means:
+            name = "mean" if alone else "mean of all members with the value"
+            axes.plot(*zip(*means), f"o{line}", color=_MEAN, ms=5, label=name)
         if bars:
             at, mean, below, above = zip(*bars)
             name = "95% interval of the mean" if alone else "± std"

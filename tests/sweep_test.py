@@ -51,7 +51,7 @@ def test_a_diverging_point_is_reported_and_the_others_have_results(diverging):
     assert done.returncode == 1
     assert done.stderr.splitlines()[:2] == [
         "",
-        "error: 1 of 5 runs failed (1 diverged); the others are complete, members.csv says more:",
+        "error: 1 of 5 runs failed (1 diverged); members.csv says more:",
     ]
     (failed,) = done.stderr.splitlines()[2:]
     assert failed.startswith("  learning_rate=1e+30  diverged: The loss became ")
@@ -127,7 +127,7 @@ BAD = {
     ),
     "a kernel too large": (
         ["--config.model.family=cnn", "--config.model.blocks=((4,),)", "--sweep.model.kernel_size=3,40"],
-        "model.kernel_size=40 cannot be trained: config.model.kernel_size is 40, but nothing is left of a 28x28 image",
+        "kernel_size=40 cannot be trained: config.model.kernel_size is 40, but nothing is left of a 28x28 image",
     ),
     "too many parameters": (["--sweep.model.hidden=(8,),(20000,20000)"], "cannot be trained: config.model describes a"),
     "a fold that is none": (["--config.data.validation=folds(3)", "--sweep.data.fold=0:4"], "from 0 to 2"),

@@ -52,7 +52,8 @@ def default_workdir(origin: dict[str, Any], ending: str = "", more: dict[str, An
     Args:
       origin: the experiment and its changes, see `Given`.
       ending: follows the experiment's name.
-      more: other things that tell runs apart, by name, which come first; the folder's name may then be longer.
+      more: other things that tell runs apart, by name, which come first; fields then have their short names, and the
+        folder's name may be longer.
     """
     file, _, argument = origin["config_file"].partition(":")
     changed, more, longest = dict(sorted(origin["overrides"].items())), more or {}, 180 if more else 120
@@ -61,7 +62,7 @@ def default_workdir(origin: dict[str, Any], ending: str = "", more: dict[str, An
         return str(pathlib.Path("runs") / ",".join(filter(None, [pathlib.Path(file).stem + ending, *parts])))
 
     before = path(re.sub(r"[^\w.+=-]", "_", argument), folder_name_before(changed | more, longest))
-    now = path(argument and value_name(argument), folder_name(more | changed, longest))
+    now = path(argument and value_name(argument), folder_name(more | changed, longest, short=bool(more)))
     return before if pathlib.Path(before).exists() else now
 
 

@@ -59,10 +59,10 @@ def draw(sweep: Sweep) -> bytes | None:
             _heat_map(places["map"], sweep, *fields)
         _panels([places["0"], places["1"]], sweep, fields, room=34)
     else:
-        above, below = figure.subfigures(2) if pairs else (None, figure)
+        halves = figure.subfigures(2, squeeze=False).flatten() if pairs else [figure]
         if pairs:
-            _scatters(above.subplots(1, len(pairs)), sweep, pairs, room=24)
-        places = below.subplots(rows, columns, sharey=True, squeeze=False).flatten()
+            _scatters(halves[0].subplots(1, len(pairs)), sweep, pairs, room=24)
+        places = halves[-1].subplots(rows, columns, sharey=True, squeeze=False).flatten()
         _panels(places[: len(fields)], sweep, fields, room=90 // columns)
         for i, axes in enumerate(places):
             if i >= len(fields):

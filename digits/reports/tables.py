@@ -65,8 +65,9 @@ def text(sweep: Sweep, width: int | None) -> list[str]:
     rows, interval = points(sweep)[:_MOST_ROWS], _interval_name(sweep)
     titles = short_names(sweep.point_fields)
     titles |= {"n": "n"} if _repetitions(sweep) else {}
-    titles |= {figure: figure.replace("_", " ") for figure in _shown(sweep)} | {interval: "95% interval"}
-    titles |= {"not finished": "not finished"}
+    chosen, *tested = _shown(sweep)
+    titles |= {chosen: chosen.replace("_", " "), interval: "95% interval"}
+    titles |= {figure: figure.replace("_", " ") for figure in tested} | {"not finished": "not finished"}
     titles = {name: title for name, title in titles.items() if any(row[name] for row in rows)}
 
     def lines() -> list[str]:

@@ -114,7 +114,7 @@ def run(plan: Plan, starts: dict[str, Start], data_dir: str | None, command: lis
     failed = [member for member in sweep.members if member.state != "finished"]
     if failed:
         counts = f"{len(failed)} of {len(sweep.members)} runs failed ({sweep_folder.rest(sweep.members)})"
-        lines = [f"error: {counts}; the others are complete, members.csv says more:"]
+        lines = [f"error: {counts}; members.csv says more:"]
         lines += [fitted(f"  {member.name}  {member.state}: {member.message}") for member in failed[:_MOST_NAMED]]
         if len(failed) > _MOST_NAMED:
             lines.append(f"  and {len(failed) - _MOST_NAMED} others")

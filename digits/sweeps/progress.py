@@ -33,8 +33,13 @@ class Runs(Watcher):
         self.moves = sys.stderr.isatty()
         self._lock = threading.Lock()
         # tqdm's own rate and time left count images of the last seconds, without all that is done between epochs.
-        form = {"bar_format": "{desc} {percentage:3.0f}%|{bar}|", "dynamic_ncols": True}
-        self._bar = tqdm(total=self._time_left.images_left, leave=False, disable=None, **form)
+        self._bar = tqdm(
+            total=self._time_left.images_left,
+            bar_format="{desc} {percentage:3.0f}%|{bar}|",
+            dynamic_ncols=True,
+            leave=False,
+            disable=None,
+        )
         self._describe(None)
 
     def say(self, text: str) -> None:

@@ -47,16 +47,16 @@ def test_the_terminal_has_an_aligned_table_that_fits(make_sweep):
     sweep = sweep_folder.read_sweep(make_sweep(THREE))
     note = "no interval below 3 finished runs, or where all are equal"
     assert tables.text(sweep, None) == [
-        "learning_rate  n  val accuracy     test accuracy    95% interval      not finished",
-        "0.001          3  0.9800 ± 0.0100  0.8800 ± 0.0100  0.9324 to 0.9943",
-        "0.01           1  0.9500           0.8500                             1 out of memory, 1 unfinished",
+        "learning_rate  n  val accuracy     95% interval      test accuracy    not finished",
+        "0.001          3  0.9800 ± 0.0100  0.9324 to 0.9943  0.8800 ± 0.0100",
+        "0.01           1  0.9500                             0.8500           1 out of memory, 1 unfinished",
         "0.1            0                                                      2 diverged",
         note,
     ]
     assert tables.text(sweep, 79) == [
-        "learning_rate  n  val accuracy     test accuracy    95% interval",
-        "0.001          3  0.9800 ± 0.0100  0.8800 ± 0.0100  0.9324 to 0.9943",
-        "0.01           1  0.9500           0.8500",
+        "learning_rate  n  val accuracy     95% interval      test accuracy",
+        "0.001          3  0.9800 ± 0.0100  0.9324 to 0.9943  0.8800 ± 0.0100",
+        "0.01           1  0.9500                             0.8500",
         "0.1            0",
         note,
     ]

@@ -42,7 +42,7 @@ def test_a_member_that_an_earlier_version_began_goes_on_in_its_folder(tmp_path):
 def test_the_default_folder_names_everything_that_tells_sweeps_apart():
     drawn = planned("--sweep.optimizer.learning_rate=log(1e-4,1e-1)", "--config.epochs=2", sample=3)
     assert drawn.workdir.parent.name == "runs" and len(drawn.values) == 3
-    expected = "quickstart_sweep,optimizer.learning_rate=log-1e-4-1e-1,sample=3,sample_seed=0,epochs=2"
+    expected = "quickstart_sweep,learning_rate=log-1e-4-1e-1,sample=3,sample_seed=0,epochs=2"
     assert drawn.workdir.name == expected
 
 

@@ -81,7 +81,7 @@ def text(sweep: Sweep, width: int | None) -> list[str]:
     found = [line if not width or len(line) <= width else f"{line[: width - 1]}…" for line in lines()]
     if len(sweep.points) > _MOST_ROWS:
         found.append(f"the best {_MOST_ROWS} of {len(sweep.points)} points; sweep.md has all")
-    return found + ([without] if interval in titles and (without := _without_interval(sweep)) else [])
+    return found + ([without] if (without := _without_interval(sweep)) else [])
 
 
 def _interval_name(sweep: Sweep) -> str:

@@ -35,7 +35,7 @@ class Runs(Watcher):
         # tqdm's own rate and time left count images of the last seconds, without all that is done between epochs.
         self._bar = tqdm(
             total=self._time_left.images_left,
-            bar_format="{desc} {percentage:3.0f}%|{bar}|",
+            bar_format="{desc} {percentage:3.0f}%|{bar}|   ",  # Room for the terminal's ^C.
             dynamic_ncols=True,
             leave=False,
             disable=None,

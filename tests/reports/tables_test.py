@@ -39,6 +39,7 @@ def test_two_members_a_point_have_no_interval_and_a_line_says_so(make_sweep):
         sweep_folder.read_sweep(make_sweep(rates({1: [0.9, 0.8], 2: [0.1, 0.3]})))
     ).splitlines()
     assert "interval" not in lines[4] and lines[-1] == "no interval below 3 finished runs, or where all are equal"
+    assert tables.text(sweep_folder.read_sweep(make_sweep(rates({1: [0.9, 0.8], 2: [0.1, 0.3]}))), 79)[-1] == lines[-1]
     once = tables.sweep_markdown(sweep_folder.read_sweep(make_sweep([({RATE: 1}, 0.9), ({RATE: 2}, 0.8)])))
     assert "interval" not in once
 

@@ -68,7 +68,7 @@ def test_the_terminal_has_an_aligned_table_that_fits(make_sweep):
 def test_only_the_best_points_stand_on_the_terminal(make_sweep):
     sweep = sweep_folder.read_sweep(make_sweep(rates({rate: [0.5 + rate / 100] for rate in range(1, 31)})))
     lines = tables.text(sweep, 79)
-    assert len(lines) == 1 + 12 + 1 and lines[1].startswith("30 ") and "of 30 points" in lines[-1]
+    assert len(lines) == 1 + 12 + 2 and lines[1].startswith("30 ") and "of 30 points" in lines[-2]
 
 
 def test_the_best_point_is_a_sentence(make_sweep):

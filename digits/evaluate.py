@@ -2,7 +2,7 @@
 
     python -m digits.evaluate --workdir=runs/simple_cnn
     python -m digits.evaluate --workdir=runs/simple_cnn --robustness
-    python -m digits.evaluate --workdir=runs/simple_cnn_sweep,seed=0:10 --split=validation --json
+    python -m digits.evaluate --workdir=runs/simple_cnn_sweep,seed=0..10 --split=validation --json
 
 A run also gets measures by class, its confusion matrix, calibration and worst mistakes, for MNIST the errors by writer,
 with --robustness the accuracy on changed images, and pictures of these in its folder `figures`. Loss (the mean

@@ -1,5 +1,7 @@
 """What the commands share: exit codes, one sentence for a mistake, flags that do not linger, changes of a config."""
 
+import re
+
 from absl import flags
 import pytest
 
@@ -146,11 +148,24 @@ def test_default_workdir_is_named_after_config_and_changes():
         return default_workdir({"config_file": file, "overrides": changes})
 
     assert folder("configs/two_conv.py") == "runs/two_conv"
-    changes = {"model.kernel_size": 5, "epochs": 3, "data.name": "a/b.npz"}
-    assert folder("x/two_conv.py", **changes) == "runs/two_conv,data.name=a_b.npz,epochs=3,model.kernel_size=5"
-    assert folder("x/mine.py:wide") == "runs/mine,wide" and folder("x/mine.py:a b/*$(c)") == "runs/mine,a_b____c_"
+    changes = {"model.kernel_size": 5, "epochs": 3, "data.validation": "last(37)"}
+    assert folder("x/two_conv.py", **changes) == ("runs/two_conv,data.validation=last-37,epochs=3,model.kernel_size=5")
+    assert folder("x/mine.py:wide") == "runs/mine,wide"
+    assert re.fullmatch(r"runs/mine,c~[0-9a-f]{8}", folder("x/mine.py:a b/*$(c)"))
     origin = {"config_file": "x/mine.py:wide", "overrides": {"epochs": 3}}
-    assert default_workdir(origin, "_sweep", {"seed": "0:3"}) == "runs/mine_sweep,wide,epochs=3,seed=0:3"
+    assert default_workdir(origin, "_sweep", {"seed": "0:3"}) == "runs/mine_sweep,wide,seed=0..3,epochs=3"
+
+
+def test_the_folder_of_an_earlier_version_goes_on(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    origin = {"config_file": "x/mine.py", "overrides": {"data.validation": "last(37)", "data.name": "a/b.npz"}}
+    for ending, more, before in (
+        ("", None, "runs/mine,data.name=a_b.npz,data.validation=last(37)"),
+        ("_sweep", {"seed": "0:3"}, "runs/mine_sweep,data.name=a_b.npz,data.validation=last(37),seed=0:3"),
+    ):
+        assert default_workdir(origin, ending, more) != before
+        (tmp_path / before).mkdir(parents=True)
+        assert default_workdir(origin, ending, more) == before
 
 
 def test_reading_a_command_line_imports_neither_jax_nor_numpy(run_module):

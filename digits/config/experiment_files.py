@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 from ml_collections import ConfigDict
 
 from digits.config.fields import FIELDS
-from digits.config.values import folder_name, missing_fields
+from digits.config.values import folder_name, folder_name_before, missing_fields, value_name
 from digits.errors import UserError, reason
 
 _CHECKOUT = pathlib.Path(__file__).resolve().parents[2]  # Has configs/, unless this code is an installed wheel.
@@ -47,19 +47,23 @@ class Given(NamedTuple):
 def default_workdir(origin: dict[str, Any], ending: str = "", more: dict[str, Any] | None = None) -> str:
     """The folder in which the same command finds its run again: runs/two_conv,epochs=3,model.kernel_size=5.
 
+    If there is a folder with the name that an earlier version gave, the command goes on in that one.
+
     Args:
       origin: the experiment and its changes, see `Given`.
       ending: follows the experiment's name.
-      more: other things that tell runs apart, by name; the folder's name may then be longer.
+      more: other things that tell runs apart, by name, which come first; fields then have their short names, and the
+        folder's name may be longer.
     """
     file, _, argument = origin["config_file"].partition(":")
-    changed = dict(sorted(origin["overrides"].items())) | (more or {})
-    parts = [
-        pathlib.Path(file).stem + ending,
-        re.sub(r"[^\w.+=-]", "_", argument),
-        folder_name(changed, 180 if more else 120),
-    ]
-    return str(pathlib.Path("runs") / ",".join(filter(None, parts)))
+    changed, more, longest = dict(sorted(origin["overrides"].items())), more or {}, 180 if more else 120
+
+    def path(*parts: str) -> str:
+        return str(pathlib.Path("runs") / ",".join(filter(None, [pathlib.Path(file).stem + ending, *parts])))
+
+    before = path(re.sub(r"[^\w.+=-]", "_", argument), folder_name_before(changed | more, longest))
+    now = path(argument and value_name(argument), folder_name(more | changed, longest, short=bool(more)))
+    return before if pathlib.Path(before).exists() else now
 
 
 def load(given: str) -> tuple[str, ConfigDict, ModuleType]:

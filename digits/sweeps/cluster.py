@@ -99,8 +99,8 @@ def train_members(
         }
         while running:
             ended, _ = ray.wait(list(running), timeout=SECONDS_BETWEEN_LOOKS)
-            if images := sum(watch.look() for watch in running.values()):
-                progress.images(images)
+            for watch in running.values():
+                watch.look()
             if listener.heard:
                 for reference in running:
                     ray.cancel(reference)  # As SIGINT would.
@@ -201,18 +201,17 @@ class _Watch:
         self.left, self._progress = list(members), progress
         self._epochs = {member.workdir: len(member.files.history()) for member in members}
 
-    def look(self) -> int:
-        """Reports the members that have ended; returns the images of the epochs recorded since the last look."""
-        images = 0
+    def look(self) -> None:
+        """Reports the images of the epochs recorded since the last look, and the members that have ended."""
         for member in list(self.left):
             with contextlib.suppress(UserError):  # A file vanished while it was read.
                 if (epochs := len(member.files.history()) - self._epochs[member.workdir]) > 0:
                     self._epochs[member.workdir] += epochs
-                    images += epochs * files.read_json(member.files.path / "config.json")["data"]["train"]
+                    images = files.read_json(member.files.path / "config.json")["data"]["train"]
+                    self._progress.images(member, epochs * images)
                 if (result := member.files.result()) or member.files.failure():
                     self._progress.finished(member, result, None if result else member.files.failure())
                     self.left.remove(member)
-        return images
 
 
 def _end(ray: Any, reference: Any, watch: _Watch) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from digits.config.values import convert
+from digits.config.values import convert, split_outside_brackets
 from digits.errors import UserError
 from digits.runs.sweep_folder import REPETITIONS
 
@@ -78,27 +78,12 @@ def parse(field: str, text: str) -> list[str] | Range:
         _limit(f"--sweep.{field} is {text!r}, which has {count:,} values", count)
         values = list(map(str, range(first, stop, step))) if step else []
     else:
-        values = _split(text)
+        values = split_outside_brackets(text)
     if not values or not all(values):
         raise mistake
     if len(set(values)) < len(values):
         raise UserError(f"--sweep.{field} is {text!r}, which has a value twice.")
     return values
-
-
-def _split(text: str) -> list[str]:
-    """Splits at commas, except within brackets, where they belong to a value."""
-    values, depth = [""], 0
-    for character in text:
-        if character in "([":
-            depth += 1
-        elif character in ")]":
-            depth -= 1
-        if character == "," and depth == 0:
-            values.append("")
-        else:
-            values[-1] += character
-    return [value.strip() for value in values]
 
 
 def _limit(what: str, count: int) -> None:

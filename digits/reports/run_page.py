@@ -11,6 +11,7 @@ from digits.config.numbers import AugmentNumbers
 from digits.config.values import flat
 from digits.models import summary
 from digits.reports.judged_run import JudgedRun
+from digits.runs import documented
 from digits.runs.sweep_folder import VALIDATED_ON_TEST
 from digits.runs.workdir import resuming_command
 
@@ -27,6 +28,7 @@ def content(run: JudgedRun) -> tuple[dict[str, Any], dict[str, bytes]]:
         "pictures": pictures,
         "validated_on_test": VALIDATED_ON_TEST,
         "command": _command(run),
+        "differing": documented.differing_fields(run.config, run.about["overrides"]),
         "override_rows": _field_rows(run.about["overrides"], "config."),
         "data": _data(run),
         "config_rows": _field_rows(flat(run.config.to_dict())),
@@ -97,11 +99,11 @@ def _tested(run: JudgedRun) -> dict[str, Any]:
 
 
 def _result_rows(run: JudgedRun) -> list[dict[str, str]]:
-    documented = run.config.documented
+    theirs = run.config.documented
     values = {
-        "test accuracy": (run.result["test_accuracy"], documented.test_accuracy),
-        "test loss (nats)": (run.result["test_loss"], documented.test_loss),
-        "validation accuracy": (run.tested.get("val_accuracy"), documented.val_accuracy),
+        "test accuracy": (run.result["test_accuracy"], theirs.test_accuracy),
+        "test loss (nats)": (run.result["test_loss"], theirs.test_loss),
+        "validation accuracy": (run.tested.get("val_accuracy"), theirs.val_accuracy),
         "validation loss (nats)": (run.tested.get("val_loss"), None),
         "training accuracy": (run.tested.get("accuracy"), None),
         "training loss (nats)": (run.tested.get("loss"), None),

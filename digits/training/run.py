@@ -144,10 +144,10 @@ class Run:
                 "seconds": seconds + time.perf_counter() - started,
                 "images_per_second": self.program.examples / seconds,
             }
-            self.recorder.epoch(line)
-        state.apply_rules(self.config, metrics[self.config.monitor], self._put)
+            state.apply_rules(self.config, metrics[self.config.monitor], self._put)
+            best = state.stopping.best_epoch == state.epoch
+            self.recorder.epoch(line, best)
         state.totals = self._put(TrainMetrics.empty())
-        best = state.stopping.best_epoch == state.epoch
         if best or self.done or state.epoch % self.config.checkpoint_every == 0:
             with phase("checkpoint"):
                 self.saves.save(state)

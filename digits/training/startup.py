@@ -3,14 +3,35 @@
 Needs no JAX, so that `digits.main` can begin to read the dataset before it imports JAX.
 """
 
+from collections.abc import Iterator
 import concurrent.futures
+import contextlib
 import gc
+import sys
+import threading
 import time
 import weakref
 
 from digits import data
 from digits.data import sources
 from digits.runtime.machine import process_start
+
+
+@contextlib.contextmanager
+def waiting(text: str, patience: float = 1.0) -> Iterator[None]:
+    """Prints what takes so long, on a terminal and if it takes more than a moment.
+
+    with waiting("compiling ..."):
+        compiled = compile(program)
+    """
+    timer = threading.Timer(patience, print, [text], {"flush": True})
+    timer.daemon = True
+    if sys.stdout.isatty():
+        timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 class Start:

@@ -45,11 +45,13 @@ class Listener:
     def __init__(self):
         self.heard: int | None = None
         self._handlers = {}
+        self._ends = False  # Whether a second signal ends the process.
         self._wakeup, self._previous_wakeup = -1, -1
 
     def __enter__(self) -> "Listener":
         if threading.current_thread() is threading.main_thread():
             self._handlers = {number: signal.signal(number, self._hear) for number in (signal.SIGINT, signal.SIGTERM)}
+            self._ends = self._handlers[signal.SIGINT] == signal.SIG_DFL
             # Python calls a handler between two of its own instructions, which may be seconds apart: the main thread
             # waits in XLA. The system writes the signal's number into a pipe at once, and a thread answers.
             read, self._wakeup = os.pipe()
@@ -66,13 +68,12 @@ class Listener:
             signal.signal(number, handler)
 
     def _hear(self, number, _frame) -> None:
-        if self.heard:
+        if self.heard and not self._ends:
             raise KeyboardInterrupt
-        self.heard = number
+        self.heard = self.heard or number
 
     def _answer(self, read: int) -> None:
-        """Acknowledges the first signal, and ends the process after the second if nobody else handles SIGINT."""
-        command = self._handlers[signal.SIGINT] == signal.SIG_DFL
+        """Acknowledges the first signal. Ends the process after the second, if nobody else handles SIGINT."""
         first = True
         with open(read, "rb", buffering=0) as signals:
             while number := signals.read(1):
@@ -80,7 +81,7 @@ class Listener:
                     continue
                 if first:
                     _tell(_ACKNOWLEDGED[signal.Signals(number[0])])
-                elif command:
+                elif self._ends:
                     _tell(_ENDED)
                     os._exit(128 + number[0])  # What is saved is whole after any kill; compilers need not be awaited.
                 first = False

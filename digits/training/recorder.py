@@ -50,6 +50,7 @@ class Recorder:
         self._speaks = outputs.terminal and self._writes
         self._start = outputs.start or Start(config.data.name, None)
         self._bar: tqdm | None = None
+        self._loss: float | None = None  # The latest; the bar shows it.
         self._headed = False  # Whether the heading of the epochs' rows is printed.
         self._first_step: dict[str, float | None] = {"seconds_to_first_step": None, "compile_seconds": None}
         profiled = outputs.profiled and self._writes
@@ -99,14 +100,14 @@ class Recorder:
             return
         if self._bar is None:
             self._bar = terminal.bar(self._config.epochs * images, (epoch - 1) * images + done)
-        self._bar.set_description_str(terminal.bar_title(epoch, self._config.epochs, None))
+        self._bar.set_description_str(terminal.bar_title(epoch, self._config.epochs, self._loss))
 
     def images(self, count: int, epoch: int, totals: TrainMetrics) -> None:
         """Reports that so many images were trained on; `totals` are the metrics of the epoch so far."""
         if self._bar is not None:
             if not self._bar.disable:
-                loss = float(totals.loss.total) / float(totals.loss.count)
-                self._bar.set_description_str(terminal.bar_title(epoch, self._config.epochs, loss), refresh=False)
+                self._loss = float(totals.loss.total) / float(totals.loss.count)
+                self._bar.set_description_str(terminal.bar_title(epoch, self._config.epochs, self._loss), refresh=False)
             self._bar.update(count)
         if self._outputs.images:
             self._outputs.images(count)

@@ -45,10 +45,18 @@ def bar(images: int, done: int) -> tqdm:
     """A bar over all images of a run, `done` of them before, with images/s and the time left; on a terminal only."""
     # tqdm writes to stderr and, with disable=None, only if that is a terminal. Without smoothing, the time left counts
     # the validations too.
-    return tqdm(
+    shown = tqdm(
         total=images, initial=done, unit=" images", unit_scale=True, smoothing=0, bar_format=_BAR, dynamic_ncols=True,
         leave=False, disable=None,
     )  # fmt: skip
+    shown.dynamic_ncols = _room
+    return shown
+
+
+def _room(file: Any) -> tuple[int, int]:
+    """The columns and lines for a bar: the terminal's, but three columns, so that "^C" does not begin a new line."""
+    columns, lines = os.get_terminal_size(file.fileno())
+    return columns - 3, lines
 
 
 def bar_title(epoch: int, epochs: int, loss: float | None) -> str:
@@ -57,17 +65,15 @@ def bar_title(epoch: int, epochs: int, loss: float | None) -> str:
 
 
 def opening_lines(config: ConfigDict, counts: dict[str, int], steps_per_epoch: int) -> str:
-    """The lines before the first epoch: the number of examples, and the device."""
+    """The lines before the first epoch: the number of examples and steps, and the device."""
     itself = " (the test set itself)" if config.data.validation == "test" else ""
-    return "\n".join(
-        [
-            fit(
-                f"{config.data.name}: {counts['train']:,} training, {counts['validation']:,} validation{itself}, "
-                f"{counts['test']:,} test images; {steps_per_epoch:,} steps an epoch"
-            ),
-            fit(f"device: {environment.device()}"),
-        ]
-    )
+    lines = [
+        f"{config.data.name}: {counts['train']:,} training, {counts['validation']:,} validation{itself}, "
+        f"{counts['test']:,} test images",
+        f"{config.epochs:,} {'epoch' if config.epochs == 1 else 'epochs'} of {steps_per_epoch:,} steps",
+        f"device: {environment.device()}",
+    ]
+    return "\n".join(map(fit, lines))
 
 
 def heading(config: ConfigDict) -> str:
@@ -149,8 +155,9 @@ def _documented(config: ConfigDict, overrides: Iterable[str]) -> list[str]:
     return [f"documented for the experiment as it is ({here}): {', '.join(figures)} ({theirs.source})"]
 
 
-def next_lines(files: Workdir) -> str:
-    """The commands that show a finished run, to paste."""
+def next_lines(workdir: str | os.PathLike) -> str:
+    """The commands that show the finished run in a folder, to paste."""
+    files = Workdir(workdir)
     commands = [["python", "-m", f"digits.{name}", f"--workdir={_near(files.path)}"] for name in ("demo", "evaluate")]
     report = files.path / "report.html"
     if report.exists():

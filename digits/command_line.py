@@ -94,6 +94,8 @@ def _exit_code(argv: list[str], help_text: Callable[[], str], work: Callable[[],
     except Interrupted as interrupted:
         print(interrupted, flush=True)
         return interrupted.exit_code
+    except KeyboardInterrupt:  # Only where Python handles Ctrl-C, see runtime/signals.py.
+        return 130
 
 
 def read(argv: list[str]) -> Given:

@@ -7,6 +7,7 @@ this machine alone unless --host says otherwise, asks nothing of any other, and 
 """
 
 import importlib.util
+import signal
 import sys
 
 from absl import flags
@@ -37,6 +38,7 @@ def _main(_: list[str]) -> int:
         raise UserError('The demo needs Flask, which is not installed: pip install "flask>=3.1".')
     from digits.serving import demo_server  # Imports JAX.
 
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # It ends the server; the exit code is 0.
     demo_server.serve(workdir, _HOST.value, _PORT.value, _OPEN.value)
     return 0
 

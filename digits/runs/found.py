@@ -1,12 +1,14 @@
 """Finds the folders of runs and sweeps, newest first, and those that a mistyped name may mean. Needs no JAX."""
 
 from collections.abc import Iterator
+import contextlib
 import os
 import pathlib
 
 from digits.config.suggestions import nearest
 
-_RECORDS = {"result.json": 0, "sweep.csv": 0, "metrics.jsonl": 1, "failure.json": 1, "config.json": 2, "sweep.json": 2}
+# The files that tell when a run or a sweep was written last: the first of which there is one.
+_RECORDS = (("result.json", "sweep.csv"), ("metrics.jsonl", "failure.json"), ("config.json", "sweep.json"))
 _DEPTH = 4  # runs/lesson/monday/simple_cnn.
 
 
@@ -28,13 +30,14 @@ def is_sweep(folder: pathlib.Path) -> bool:
 
 def written(folder: pathlib.Path) -> float:
     """When a run was finished, or written last, in seconds since 1970; 0 if the folder holds no run."""
-    times: dict[int, float] = {}
-    for name, rank in _RECORDS.items():
-        try:
-            times[rank] = max(times.get(rank, 0), (folder / name).lstat().st_mtime)
-        except OSError:
-            continue
-    return times[min(times)] if times else 0.0
+    for names in _RECORDS:
+        times = []
+        for name in names:
+            with contextlib.suppress(OSError):
+                times.append((folder / name).lstat().st_mtime)
+        if times:
+            return max(times)
+    return 0.0
 
 
 def like(given: str) -> list[pathlib.Path]:

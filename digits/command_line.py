@@ -277,8 +277,8 @@ def _sentence(error: flags.Error, known: flags.FlagValues, fields: bool = False)
     """absl's message, with one full stop at its end; for an unknown flag, the flags or `fields` that may be meant."""
     if not isinstance(error, flags.UnrecognizedFlagError):
         return str(error).rstrip(" .?\n") + "."
-    name, equals, value = error.flagname, *error.flagvalue.partition("=")[1:]
-    value = equals + shlex.quote(value) if value else ""
+    name, value = error.flagname, error.flagvalue.partition("=")[2]
+    value = f"={shlex.quote(value)}" if value else ""
     section, _, field = name.partition(".")
     if section in ("config", "sweep") and field:
         return f"--{name}{value} is for digits.main and digits.sweep alone, which train."

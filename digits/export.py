@@ -21,7 +21,9 @@ from digits import command_line
 from digits.errors import UserError
 
 _FLAGS = flags.FlagValues()  # Its own: the flags of digits.main have the same names.
-_WORKDIR = flags.DEFINE_string("workdir", None, "The folder of a run.", flag_values=_FLAGS)
+_WORKDIR = flags.DEFINE_string(
+    "workdir", None, "The folder of a run; the flag may be left out: runs/simple_cnn.", flag_values=_FLAGS
+)
 _FORMAT = flags.DEFINE_string("format", None, "One of jax, savedmodel, tflite, onnx.", flag_values=_FLAGS)
 _OUTPUT = flags.DEFINE_string(
     "output", None,
@@ -34,11 +36,11 @@ _DATA_DIR = flags.DEFINE_string("data_dir", None, "As for digits.main.", flag_va
 
 def main(argv: list[str]) -> int:
     """Runs the command line; returns the exit code: 0, or 2 for a user's mistake."""
-    return command_line.run(argv, __name__, _FLAGS, _main)
+    return command_line.run(argv, __name__, _FLAGS, _main, files="a run")
 
 
-def _main(_: list[str]) -> int:
-    workdir = command_line.require_workdir(_WORKDIR.value)
+def _main(runs: list[str]) -> int:
+    workdir = command_line.one_run(_WORKDIR.value, runs)
     if not _FORMAT.value:
         raise UserError("--format is missing: name one of jax, savedmodel, tflite, onnx.")
     from digits.serving import exporting  # Imports JAX.

@@ -22,16 +22,12 @@ from digits.errors import UserError, paths
 def main(argv: list[str]) -> int:
     """Runs the command line; returns the exit code: 0, 2 for a user's mistake, 128 + signal for an interrupted run."""
     if len(argv) == 1:
-        print(listing())
-        return 0
-    return command_line.train(argv, lambda: f"{__doc__}\n{command_line.flags_help()}", _train)
+        return command_line.show(listing())
+    return command_line.train(argv, lambda: f"{__doc__}\n{command_line.flags_help()}", _train, sweeps=False)
 
 
 def _train(given: Given) -> int:
     """Trains one run and writes its report, or lists the fields of its config; returns the exit code."""
-    if given.swept:
-        field = next(iter(given.swept))
-        raise UserError(f"--sweep.{field} is given, but digits.main trains one run: python -m digits.sweep sweeps.")
     if command_line.LIST_FIELDS.value:
         print("\n".join(fields_as_markdown(given.config, given.origin["config_file"])))
         return 0

@@ -1,6 +1,6 @@
 """Reads the digits of a person's own pictures with a trained run, or with the ensemble of a sweep.
 
-    python -m digits.predict --workdir=runs/simple_cnn photo.png more/*.jpg
+    python -m digits.predict runs/simple_cnn photo.png more/*.jpg
     python -m digits.predict --workdir=runs/simple_cnn --csv photo.png > digits.csv
 
 Shows for every digit the image that the network saw, and the probability of each class. Reports a file that cannot be
@@ -10,6 +10,7 @@ read, and reads the others; the exit code is then 1.
 import csv
 import io
 import json
+import pathlib
 import sys
 
 from absl import flags
@@ -17,9 +18,12 @@ from absl import flags
 import digits
 from digits import command_line
 from digits.errors import UserError
+from digits.runs import found
 
 _FLAGS = flags.FlagValues()  # Its own: the flags of digits.main have the same names.
-_WORKDIR = flags.DEFINE_string("workdir", None, "The folder of a run or of a sweep.", flag_values=_FLAGS)
+_WORKDIR = flags.DEFINE_string(
+    "workdir", None, "The folder of a run or of a sweep; it may also stand before the pictures.", flag_values=_FLAGS
+)
 _CSV = flags.DEFINE_bool("csv", False, "Print CSV, a row a digit, instead of text.", flag_values=_FLAGS)
 _JSON = flags.DEFINE_bool("json", False, "Print JSON, also with the pixels, instead of text.", flag_values=_FLAGS)
 _FLAGS.set_gnu_getopt()  # Files may stand before flags.
@@ -31,7 +35,10 @@ def main(argv: list[str]) -> int:
 
 
 def _main(files: list[str]) -> int:
-    workdir = command_line.require_workdir(_WORKDIR.value)
+    workdir = _WORKDIR.value
+    if not workdir and files and found.is_run(pathlib.Path(files[0]).expanduser()):
+        workdir, *files = files
+    workdir = command_line.one_run(workdir, [])
     if _CSV.value and _JSON.value:
         raise UserError("--csv and --json are both given, but only one of them can be printed.")
     if not files:

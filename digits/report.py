@@ -18,6 +18,7 @@ from digits import command_line
 from digits.errors import UserError
 
 _FLAGS = flags.FlagValues()  # Its own: the flags of digits.main have the same names.
+_WORKDIR = flags.DEFINE_string("workdir", None, "A run or sweep, before those without a flag.", flag_values=_FLAGS)
 _OUTPUT = flags.DEFINE_string(
     "output", None,
     "The page's file. Default: report.html in the run's folder; comparison.html beside the first of several.",
@@ -32,10 +33,13 @@ def main(argv: list[str]) -> int:
 
 
 def _main(workdirs: list[str]) -> int:
+    if _WORKDIR.value:
+        workdirs = [_WORKDIR.value, *workdirs]
     if _OUTPUT.value == "":
         raise UserError("--output is empty: name the page to write, such as --output=report.html.")
     if not workdirs:
-        raise UserError("no run is named: give the folder of one or several, such as runs/simple_cnn.")
+        raise command_line.no_run("no run is named: give the folder of one or several, such as runs/simple_cnn.")
+    workdirs = [command_line.existing(workdir) for workdir in workdirs]
     from digits.reports import pages  # Imports JAX.
 
     folder, output = pathlib.Path(workdirs[0]).expanduser(), _OUTPUT.value

@@ -103,7 +103,7 @@ def test_a_network_of_images_of_another_form_comes_with_a_note(workdir, pictures
 
 
 def test_csv_has_a_row_a_digit(workdir, pictures, capsys):
-    assert predict.main(["predict", "--csv", f"--workdir={workdir}", pictures[2], pictures[0]]) == 0
+    assert predict.main(["predict", "--csv", str(workdir), pictures[2], pictures[0]]) == 0  # The run without its flag.
     rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
     readings, _ = read_files(digits.load(workdir), [pictures[2], pictures[0]])
     for row, reading in zip(rows, readings, strict=True):
@@ -136,7 +136,8 @@ def test_text_is_drawn_in_ascii_where_there_are_no_blocks(workdir, pictures, cap
         (["--workdir={workdir}/nothing", "a.png"], ["no run with checkpoints"]),
     ],
 )
-def test_mistakes_give_one_sentence_and_exit_code_2(args, words, workdir, capsys):
+def test_mistakes_give_one_sentence_and_exit_code_2(args, words, workdir, capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)  # Where no runs could be listed.
     assert predict.main(["predict", *(argument.format(workdir=workdir) for argument in args)]) == 2
     out, err = capsys.readouterr()
     assert out == "" and err.startswith("error: ") and err.count("\n") == 1

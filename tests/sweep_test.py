@@ -114,7 +114,7 @@ def test_another_sweep_in_the_folder_is_refused(diverging):
 
 
 BAD = {
-    "unknown field": (["--sweep.optimizer.learning_rat=1"], "did you mean optimizer.learning_rate?"),
+    "unknown field": (["--sweep.optimizer.learning_rat=1"], "did you mean --sweep.optimizer.learning_rate?"),
     "empty list": (["--sweep.seed="], "--sweep.seed is '', but it must be a list such as"),
     "no values": (["--sweep.seed"], "--sweep.seed has no values"),
     "wrong type": (["--sweep.optimizer.learning_rate=1e-3,fast"], "has the value 'fast', but it must be a finite"),

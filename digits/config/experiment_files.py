@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 from ml_collections import ConfigDict
 
 from digits.config.fields import FIELDS
+from digits.config.suggestions import fields_called, nearest, question
 from digits.config.values import folder_name, folder_name_before, missing_fields, value_name
 from digits.errors import UserError, reason
 
@@ -150,15 +151,16 @@ def _first_sentence(text: str) -> str:
 def _find(name: str) -> pathlib.Path:
     """The file of an experiment's name or path; UserError, with the nearest names, if there is none."""
     path = pathlib.Path(name).expanduser()
-    if path.is_file():
-        return path
+    for there in (path, path.with_name(f"{path.name}.py")):
+        if there.is_file() and path.name:
+            return there
     is_name = re.fullmatch(r"\w+", name)
     if is_name:
         for folder in _folders():
             if (folder / f"{name}.py").is_file():
                 return folder / f"{name}.py"
     near = difflib.get_close_matches(path.stem, [known for known, _ in _experiments()], 3)
-    hint = f"; did you mean {', '.join(near)}?" if near else "; digits.main without arguments lists the experiments."
+    hint = question(near, "; digits.main without arguments lists the experiments.")
     what = "experiment of that name" if is_name else "such file"
     raise UserError(f"--config is {name!r}, but there is no {what}{hint}")
 
@@ -182,9 +184,8 @@ def _mistake(error: Exception, file: str) -> str:
     own = [f for f in frames if f.name == "get_config" or "/configs/" in f.filename or f.filename == file]
     where = f"{own[-1].filename}, line {own[-1].lineno}" if own else file
     if own and isinstance(error, AttributeError) and (unknown := _unknown_field(own[-1].line or "")):
-        near = difflib.get_close_matches(unknown, _parts(), 1)
-        hint = f"did you mean {near[0]!r}?" if near else "configs/base.py lists them all."
-        return f"{where}: there is no field {unknown!r}; {hint}"
+        near = [f"config.{field}" for field in fields_called(unknown)] or map(repr, nearest(unknown, _parts())[:3])
+        return f"{where}: there is no field {unknown!r}{question(near, '; configs/base.py lists them all.')}"
     return f"{where}: {reason(error, with_type=True)}."
 
 

@@ -10,7 +10,6 @@ import ast
 import collections
 from collections.abc import Iterable, Iterator
 import contextlib
-import difflib
 import json
 import re
 from typing import Any
@@ -19,6 +18,7 @@ import zlib
 from ml_collections import ConfigDict
 
 from digits.config.fields import FIELDS, Field
+from digits.config.suggestions import fields_like, instead, question
 from digits.errors import UserError, require
 
 # The errors of ast.literal_eval, and of making a float of a whole number that is too large for one.
@@ -26,17 +26,14 @@ _UNREADABLE = (ValueError, SyntaxError, TypeError, MemoryError, RecursionError, 
 
 
 def _find(name: str, flag: str) -> Field:
-    """The field of a dotted name; UserError, which names `--FLAG.NAME` and the nearest field, if there is none."""
+    """The field of a dotted name; UserError, which names `--FLAG.NAME` and the fields it may mean, if there is none."""
     if name in FIELDS:
         return FIELDS[name]
-    path, known = name.split("."), [field.split(".") for field in FIELDS]
-    for depth, part in enumerate(path):
-        below = [other for other in known if other[:depth] == path[:depth] and len(other) > depth]
-        siblings = dict.fromkeys(other[depth] for other in below)
-        if part not in siblings:
-            near = difflib.get_close_matches(part, siblings, 1)
-            hint = f"did you mean {'.'.join([*path[:depth], *near])}?" if near else "--fields lists them all."
-            raise UserError(f"--{flag}.{name}: there is no field {name!r}; {hint}")
+    if not any(field.startswith(f"{name}.") for field in FIELDS):
+        hint = question(
+            (f"--{flag}.{field}" for field in fields_like(name)), "; digits.main with --fields lists them all."
+        )
+        raise UserError(f"--{flag}.{name}: there is no field {name!r}{hint}")
     inside = [field.removeprefix(f"{name}.") for field in FIELDS if field.startswith(f"{name}.")]
     raise UserError(f"--{flag}.{name}: {name!r} is a section; name one of its fields: {', '.join(inside)}.")
 
@@ -68,7 +65,8 @@ def convert(name: str, value: Any, flag: str = "sweep") -> Any:
     with contextlib.suppress(*_UNREADABLE):
         if _is_of_type(given, accepted.type):
             return accepted.type(given) if accepted.type in (int, float) else given
-    raise UserError(f"--{flag}.{name} has the value {value!r}, but it must be {accepted.text}.")
+    hint = instead(name, value) if flag == "config" else ""
+    raise UserError(f"--{flag}.{name} has the value {value!r}, but it must be {accepted.text}{hint}.")
 
 
 def _is_number(value: Any) -> bool:
@@ -204,7 +202,8 @@ def check_fields(config: ConfigDict, section: str = "") -> None:
     for name, field in FIELDS.items():
         if name.startswith(prefix):
             value = config[name.removeprefix(prefix)]
-            require(field.accepted.accepts(value), name, value, field.accepted.text)
+            if not field.accepted.accepts(value):
+                require(False, name, value, field.accepted.text + instead(name, value))
 
 
 def fields_as_markdown(config: ConfigDict, config_file: str) -> Iterator[str]:

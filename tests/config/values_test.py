@@ -122,9 +122,9 @@ def test_values_of_another_type_are_refused(field, given, accepted):
 @pytest.mark.parametrize(
     "field, hint",
     [
-        ("optimizer.learning_rat", "did you mean optimizer.learning_rate?"),
-        ("optimiser.learning_rate", "did you mean optimizer?"),
-        ("sead", "did you mean seed?"),
+        ("optimizer.learning_rat", "did you mean --sweep.optimizer.learning_rate?"),
+        ("optimiser.learning_rate", "did you mean --sweep.optimizer.learning_rate?"),
+        ("sead", "did you mean --sweep.seed?"),
         ("optimizer", "is a section"),
         ("seed.x", "there is no field"),
     ],

@@ -1,5 +1,6 @@
 """Finds the digits in a picture, left to right, and brings each to MNIST's form."""
 
+from collections.abc import Sequence
 import dataclasses
 import os
 
@@ -87,7 +88,7 @@ def find(strength: np.ndarray) -> list[tuple[Box, np.ndarray]]:
     if not len(digits):
         raise UserError("holds no digit: nothing in it that stands out from its background has the size of one.")
     found = []
-    for index in digits[_reading_order(boxes[digits])]:
+    for index in digits[sum(lines(boxes[digits]), [])]:
         left, top, right, bottom = map(int, boxes[index])
         mask = np.isin(labels[top:bottom, left:right], groups[index] + 1)
         found.append(((left, top, right, bottom), ndimage.binary_dilation(mask, np.ones((3, 3)))))
@@ -146,9 +147,13 @@ def _digits_among(boxes: np.ndarray, side: int) -> np.ndarray:
     return np.flatnonzero(able & (height >= 0.35 * height[able].max(initial=0)))
 
 
-def _reading_order(boxes: np.ndarray) -> np.ndarray:
-    """Indices of boxes line by line. Boxes that overlap by half their height, directly or over others, share a line."""
+def lines(boxes: Sequence[Box] | np.ndarray) -> list[list[int]]:
+    """The indices of boxes line by line from the top, each line from left to right.
+
+    Boxes that overlap by half their height, directly or over others, share a line.
+    """
+    boxes = np.array(boxes).reshape(-1, 4)
     _, down, sizes = _overlaps(boxes)
-    _, line = connected_components(down >= 0.5 * np.minimum(sizes[:, 1], sizes[:, 1][:, None]), directed=False)
-    tops = np.array([boxes[line == k, 1].mean() for k in line])
-    return np.lexsort((boxes[:, 0], tops))
+    count, line = connected_components(down >= 0.5 * np.minimum(sizes[:, 1], sizes[:, 1][:, None]), directed=False)
+    from_top = sorted(range(count), key=lambda k: boxes[line == k, 1].mean())
+    return [sorted(np.flatnonzero(line == k).tolist(), key=lambda i: boxes[i, 0]) for k in from_top]

@@ -116,11 +116,13 @@ def _are_lines(mask: np.ndarray, box: Box, shape: tuple[int, int]) -> bool:
     """Whether ink in a large box is squared paper, full of holes, or ruled, leaving the picture again and again."""
     if max(mask.shape) < _LONG * max(shape) or mask.mean() > _DENSE:
         return False
-    holes = np.bincount(ndimage.label(~np.pad(mask, 1))[0].ravel())[1:]
+    background, _ = ndimage.label(~np.pad(mask, 1))
+    areas = np.bincount(background.ravel())[1:]
+    holes = np.count_nonzero(areas > 1e-4 * mask.size) - 1  # Without the paper around the ink.
     sides = (mask[:, 0], mask[0], mask[:, -1], mask[-1])
     touching = [side for side, at, edge in zip(sides, box, (0, 0, *shape[::-1])) if at == edge]
     leaving = max((np.count_nonzero(np.diff(side.astype(int), prepend=0) > 0) for side in touching), default=0)
-    return np.count_nonzero(holes > 1e-4 * mask.size) > 1 + _MOST_HOLES or leaving > _MOST_LEAVING
+    return bool(holes > _MOST_HOLES or leaving > _MOST_LEAVING)
 
 
 def _around(boxes: np.ndarray) -> np.ndarray:

@@ -9,8 +9,8 @@ and many others). An export to jax can be read by the JAX versions of the next s
     output  probabilities  float32  n x classes   each row sums to 1
 
 The run's normalisation is part of the export. The file also holds metadata: the config, the names of the classes, the
-epoch, the test accuracy, and the lines that load the file. Before it gets its name, an export is loaded by its own
-runtime and compared with the run on test images of the run's dataset.
+epoch, the test accuracy, and the lines that load the file, which are printed too. Before it gets its name, an export is
+loaded by its own runtime and compared with the run on test images of the run's dataset.
 """
 
 import sys
@@ -48,6 +48,7 @@ def _main(runs: list[str]) -> int:
     exported = exporting.export(workdir, _FORMAT.value, _OUTPUT.value, _DATA_DIR.value)
     within = f"within {exported.difference:.1e} of the run's on {exported.images} test images"
     print(f"{exported.path}: {exporting.size(exported.path) / 1e6:.2f} MB, probabilities {within}")
+    print(f"To predict with it in Python:\n\n{exporting.usage(exported.path, _FORMAT.value)}")
     return 0
 
 

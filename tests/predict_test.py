@@ -115,6 +115,18 @@ def test_csv_has_a_row_a_digit(workdir, pictures, capsys):
         )
 
 
+def test_the_digits_of_all_pictures_stand_last_or_alone(workdir, pictures, capsys):
+    outputs = []
+    for flags in ([], ["--brief"]):
+        assert predict.main(["predict", *flags, f"--workdir={workdir}", pictures[0], pictures[2]]) == 0
+        outputs.append(capsys.readouterr().out)
+    two, six, three = (
+        reading.prediction for reading in read_files(digits.load(workdir), [pictures[0], pictures[2]])[0]
+    )
+    assert outputs[1] == f"{pictures[0]}: {two} {six}\n{pictures[2]}: {three}\n"
+    assert outputs[0].endswith(f"\n\n{outputs[1]}") and f"{pictures[0]}, digit 2: {six} (" in outputs[0]
+
+
 def test_text_is_drawn_in_ascii_where_there_are_no_blocks(workdir, pictures, capsys, run_module, tmp_path):
     assert predict.main(["predict", f"--workdir={workdir}", pictures[2]]) == 0
     blocks = capsys.readouterr().out
@@ -133,6 +145,7 @@ def test_text_is_drawn_in_ascii_where_there_are_no_blocks(workdir, pictures, cap
         (["--workdir={workdir}"], ["no picture to read", "photo.png"]),
         (["--wrkdir=x", "a.png"], ["'wrkdir'", "workdir"]),
         (["--workdir={workdir}", "--csv", "a.png", "--json"], ["--csv and --json"]),
+        (["--workdir={workdir}", "--brief", "a.png", "--json"], ["--brief and --json"]),
         (["--workdir={workdir}/nothing", "a.png"], ["no run with checkpoints"]),
     ],
 )

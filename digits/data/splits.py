@@ -19,13 +19,17 @@ _SPLITS = {
 }  # fmt: skip
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class Splits:
     """Training, validation (None where there is none) and test examples, each as (images, labels)."""
 
     train: tuple[np.ndarray, np.ndarray]
     validation: tuple[np.ndarray, np.ndarray] | None
     test: tuple[np.ndarray, np.ndarray]
+
+    def __repr__(self) -> str:
+        counts = [0 if images is None else len(images[1]) for images in (self.train, self.validation, self.test)]
+        return "Splits({:,} training, {:,} validation, {:,} test images)".format(*counts)
 
 
 def check(config: ConfigDict) -> None:

@@ -61,6 +61,8 @@ def split_indices(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Indices of the training and the validation examples among `count` training examples.
 
+        split_indices("last(1)", fold=0, count=3)[1].tolist() == [2]
+
     `random(f, s)` equals scikit-learn's train_test_split(test_size=f, random_state=s), `folds(k)` its KFold(k) and
     `writer_folds(k)` its GroupKFold(k) with the writers as groups, index for index. `none` and `test` keep all examples
     for training and give no validation indices.

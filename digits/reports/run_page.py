@@ -18,6 +18,8 @@ from digits.runs.workdir import resuming_command
 def content(run: JudgedRun) -> tuple[dict[str, Any], dict[str, bytes]]:
     """Computes the template's variables, and draws the page's pictures, PNG files by name.
 
+        variables, pictures = content(JudgedRun("runs/simple_cnn", SharedByRuns()))
+
     An unfinished run lacks the results; its test images are not evaluated.
     """
     result, pictures = run.result, _pictures(run)

@@ -26,7 +26,10 @@ def table(rows: Iterable[Sequence[Any]], heading: Sequence[str] = ()) -> str:
 
 
 def curves(records: Sequence[dict[str, float | None]]) -> str:
-    """A small picture of the accuracies over the epochs; empty below two epochs."""
+    """A small picture of the accuracies over the epochs; empty below two epochs.
+
+    curves(digits.load("runs/simple_cnn").records)
+    """
     lines = {name: [record.get(name) for record in records] for name in ("accuracy", "val_accuracy")}
     shown = [value for line in lines.values() for value in line if _number(value)]
     if len(records) < 2 or not shown:

@@ -72,7 +72,10 @@ def no_finished_member(sweep: sweep_folder.Sweep) -> UserError:
 
 
 def no_run(path: pathlib.Path) -> UserError:
-    """The error of a folder without a run. It names the folder's content, and the runs below it or of a like name."""
+    """The error of a folder without a run. It names the folder's content, and the runs below it or of a like name.
+
+    raise no_run(pathlib.Path("runs/simple_cnnn"))
+    """
     hint = "it must be the --workdir of a training."
     if path.is_dir():
         entries = sorted(f"{entry.name}/" if entry.is_dir() else entry.name for entry in path.iterdir())

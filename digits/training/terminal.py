@@ -46,7 +46,10 @@ def epoch_line(line: dict[str, float], epochs: int) -> str:
 
 
 def closing_lines(config: ConfigDict, result: dict[str, Any], files: Workdir) -> str:
-    """The last lines of a run: test figures beside the documented ones, the files in its folder, and peak memory."""
+    """The last lines of a run: test figures beside the documented ones, the files in its folder, and peak memory.
+
+    print(closing_lines(config, files.result(), files))
+    """
     documented = config.documented
     lines = [f"test loss {result['test_loss']:.4f}  test accuracy {result['test_accuracy']:.4f}"]
     figures = [

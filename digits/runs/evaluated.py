@@ -100,11 +100,14 @@ class Evaluation:
     logits: np.ndarray
 
     def __repr__(self) -> str:
+        return f"Evaluation({self._summary()})"
+
+    def _summary(self) -> str:
         low, high = self.accuracy_interval
         notes = "".join(f"; {note}" for note in self.examples.notes)
         return (
-            f"Evaluation({self.n:,} {_SPLITS[self.examples.split]} images: accuracy {self.accuracy:.4f}, 95% interval "
-            f"{low:.4f} to {high:.4f}, loss {self.loss:.4f}{notes})"
+            f"{self.n:,} {_SPLITS[self.examples.split]} images: accuracy {self.accuracy:.4f}, 95% interval "
+            f"{low:.4f} to {high:.4f}, loss {self.loss:.4f}{notes}"
         )
 
     def _repr_html_(self) -> str:
@@ -113,7 +116,7 @@ class Evaluation:
 
         keys = ("precision", "recall", "f1")
         rows = [(of["name"], f"{of['support']:,}", *(figure(of[key]) for key in keys)) for of in self.per_class]
-        return cards.title(repr(self)) + cards.table(rows, ("class", "images", *keys))
+        return cards.title(self._summary()) + cards.table(rows, ("class", "images", *keys))
 
     @property
     def n(self) -> int:

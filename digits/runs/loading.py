@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from digits import models
-from digits.config.values import config_from_json
+from digits.config.values import config_from_json, flat
 from digits.errors import UserError, paths, reason
 from digits.models import families
 from digits.models.ops import native
@@ -151,23 +151,23 @@ def _load_run(files: Workdir, which: str) -> Run:
         raise
     except Exception as error:  # Damaged, or nonsense in a checkpoint that nobody sealed.
         raise _partial(files.checkpoints, reason(error, with_type=True)) from error
-    records, result, origin = files.history(), files.result(), _origin(files)
+    records, result = files.history(), files.result()
     trained = result["epochs"] if result else about["epoch"]
     if [line["epoch"] for line in records[:trained]] != list(range(1, trained + 1)):
         raise _partial(files.path / "metrics.jsonl", f"it has not all of the {trained} epochs")
-    name = pathlib.PurePath(origin["config_file"] or files.path.name).stem
-    return Run(files.path, name, origin["overrides"], config, model, class_names, epoch, records, result)
+    name, changed = _origin(files)
+    known = flat(about["config"])
+    changes = {field: config[field] if field in known else value for field, value in changed.items()}
+    return Run(files.path, name, changes, config, model, class_names, epoch, records, result)
 
 
-def _origin(files: Workdir) -> dict[str, Any]:
-    """The "config_file" and the "overrides" of config.json; None and none where it does not hold them."""
+def _origin(files: Workdir) -> tuple[str, dict[str, Any]]:
+    """The name of a run's experiment, or of its folder if config.json names none, and the changes as JSON."""
     path = files.path / "config.json"
     about = read_json(path) if path.exists() else {}
-    file, overrides = (about.get(key) if isinstance(about, dict) else None for key in ("config_file", "overrides"))
-    return {
-        "config_file": file if isinstance(file, str) else None,
-        "overrides": overrides if isinstance(overrides, dict) else {},
-    }
+    file, changes = (about.get(key) if isinstance(about, dict) else None for key in ("config_file", "overrides"))
+    name = pathlib.PurePath(file).stem if isinstance(file, str) else files.path.name
+    return name, changes if isinstance(changes, dict) else {}
 
 
 def _partial(path: pathlib.Path, problem: str) -> UserError:

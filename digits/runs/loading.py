@@ -117,9 +117,9 @@ def _like(name: str, runs: list[pathlib.Path]) -> list[pathlib.Path]:
 
 
 def _listed(heading: str, runs: list[pathlib.Path]) -> str:
-    """At most five runs, a line each: their names may hold commas."""
+    """At most five runs. Several have a line each, because their names may hold commas."""
     lines = [_shown(run) + " (a sweep)" * (run / "sweep.json").exists() for run in runs[:5]]
-    return "\n  ".join([heading, *lines])
+    return f"{heading} {lines[0]}" if len(lines) == 1 else "\n  ".join([heading, *lines])
 
 
 def _shown(path: pathlib.Path) -> str:

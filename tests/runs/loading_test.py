@@ -134,7 +134,7 @@ def test_what_is_no_run_says_what_it_is_and_names_the_runs_below(workdir, tmp_pa
                 (tmp_path / name / number).touch()
         with pytest.raises(errors.UserError, match=words):
             digits.load(tmp_path / name)
-    with pytest.raises(errors.UserError, match="it holds quick/; runs below it:\n  .*/quick$"):
+    with pytest.raises(errors.UserError, match="it holds quick/; runs below it: .*/quick$"):
         digits.load(workdir.parent)
     with pytest.raises(errors.UserError, match="'best' or 'latest'"):
         digits.load(workdir, "newest")
@@ -269,7 +269,7 @@ def test_what_makes_no_ensemble_says_why(sweep, tmp_path):
         digits.load([])
     with pytest.raises(errors.UserError, match="nowhere is no run"):
         digits.load([sweep / "a", sweep / "nowhere"])
-    with pytest.raises(errors.UserError, match=r"runs below it:\n  .*/dropout \(a sweep\)$"):
+    with pytest.raises(errors.UserError, match=r"runs below it: .*/dropout \(a sweep\)$"):
         digits.load(sweep.parent)
     run = digits.load(sweep / "a")
     with pytest.raises(errors.UserError, match="same classes, but one has 0, 1, .* and another has cat, dog"):

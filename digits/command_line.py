@@ -59,6 +59,8 @@ Fields of the config, some of them; `python -m digits.main --config=NAME --field
 def run(argv: list[str], module: str, own: flags.FlagValues, body: Callable[[list[str]], int], files: str = "") -> int:
     """Runs a command that trains nothing.
 
+        sys.exit(run(sys.argv, __name__, own_flags, lambda arguments: 0))
+
     Args:
       argv: the program's name and its arguments.
       module: the `__name__` of the command's module, whose docstring is the help.

@@ -1,14 +1,16 @@
-"""What an installation puts into site-packages, and where `import digits` and an editor's buttons then work."""
+"""What an installation puts into site-packages, where `import digits` works, and what that name offers."""
 
 import fnmatch
 import json
 import os
+import pydoc
 import subprocess
 import sys
 import tomllib
 
 import pytest
 
+import digits
 from tests.conftest import ROOT
 
 SETUPTOOLS = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
@@ -93,3 +95,28 @@ def test_make_help_prints_the_head_of_the_makefile():
     assert done.returncode == 0, done.stderr
     head = (ROOT / "Makefile").read_text().split("\n\n")[0].splitlines()
     assert done.stdout.splitlines() == [line.removeprefix("# ") for line in head] and "make train" in done.stdout
+
+
+OFFERED = """
+import json, sys
+import digits
+before = [name for name in ("jax", "numpy", "ml_collections") if name in sys.modules]
+print(json.dumps([before, dir(digits), digits.train.__module__, digits.data.SIDE, digits.models.__name__]))
+"""
+
+
+def test_the_package_offers_its_functions_and_rooms_and_imports_none_before_it_is_used(tmp_path, run_module):
+    (tmp_path / "offered.py").write_text(OFFERED)
+    done = run_module("offered", env={"PYTHONPATH": f"{tmp_path}:."})
+    before, names, *used = json.loads(done.stdout)
+    assert before == [] and used == ["digits.training.session", 28, "digits.models"]
+    assert names == sorted(["analysis", "data", "load", "models", "train", "__version__"])
+    assert set(digits.__all__) < set(names)
+    with pytest.raises(AttributeError, match="module 'digits' has no attribute 'lode'"):
+        digits.lode  # noqa: B018
+
+
+def test_help_describes_the_functions():
+    text = pydoc.render_doc(digits, renderer=pydoc.plaintext)
+    for name in ("load(", "train("):
+        assert f"\n    {name}" in text

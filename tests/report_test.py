@@ -315,7 +315,7 @@ def test_a_missing_or_damaged_file_is_named(break_it, words, folder, tmp_path):
 def test_mistakes_give_one_sentence_and_exit_code_2(args, words, folder, capsys):
     assert report.main(["report", *(argument.format(a=folder / "a") for argument in args)]) == 2
     out, error = capsys.readouterr()
-    assert out == "" and error.startswith("error: ") and error.count("\n") == 1 and words in error
+    assert out == "" and error.startswith("error: ") and error.count("\n") == 1 + error.count("\n  ") and words in error
 
 
 def test_the_command_writes_a_page_and_prints_its_path(folder, tmp_path, run_module):

@@ -70,6 +70,8 @@ def default_workdir(origin: dict[str, Any], ending: str = "", more: dict[str, An
 def load(given: str) -> tuple[str, ConfigDict, ModuleType]:
     """Executes the file of an experiment, once, and calls its get_config().
 
+        file, config, module = load("simple_cnn")
+
     Args:
       given: a name, FILE.py, or either with :ARGUMENT for get_config().
 

@@ -64,6 +64,8 @@ def idx_in(folder: pathlib.Path, stem: str) -> pathlib.Path | None:
 def read_idx_file(path: pathlib.Path, stem: str) -> np.ndarray:
     """Reads an IDX file, plain or gzipped.
 
+        read_idx_file(pathlib.Path("mnist"), "train-labels-idx1-ubyte").shape == (60000,)
+
     Args:
       path: the file.
       stem: its usual name, which says what it holds.

@@ -19,6 +19,8 @@ NPZ_ERRORS = (OSError, ValueError, EOFError, TypeError, NotImplementedError, zip
 def read_npz(path: pathlib.Path) -> Source:
     """Reads x_train, y_train and, if they are there, x_test, y_test: the layout of Keras's mnist.npz.
 
+        (x_train, y_train, *test), class_names = read_npz(pathlib.Path("mnist.npz"))
+
     Checks the headers before it reads any array, because they may claim a terabyte. Unpickles nothing.
 
     Raises:

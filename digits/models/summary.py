@@ -24,7 +24,10 @@ class Layer(NamedTuple):
 
 
 def describe(model: Network) -> list[Layer]:
-    """Describes every layer of a network or an outline. The pooling of a block has a row of its own."""
+    """Describes every layer of a network or an outline. The pooling of a block has a row of its own.
+
+    sum(layer.trainable for layer in describe(model))
+    """
     graphdef, *arrays = families.parts(model)
 
     def outputs(arrays, x):

@@ -104,7 +104,7 @@ class JudgedRun:
             there = [name for name in ("result.json", "metrics.jsonl", "checkpoints") if (path.parent / name).exists()]
             if there:
                 raise self._incomplete("config.json")
-            raise UserError(f"{path.parent} is no run, for it holds no config.json: name the --workdir of a training.")
+            raise loading.no_run(path.parent)
         about = files.read_object(path, config=dict, data=dict)
         counted = {"digest", "train", "validation", "test"} <= set(about["data"])
         if not counted or not all(isinstance(about["config"].get(name), dict) for name in _SECTIONS):

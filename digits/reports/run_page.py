@@ -23,6 +23,8 @@ _SAMPLES = 60  # Training images that are shown, at most.
 def content(run: JudgedRun) -> tuple[dict[str, Any], dict[str, bytes]]:
     """Computes the template's variables, and draws the page's pictures, PNG files by name.
 
+        variables, pictures = content(JudgedRun("runs/simple_cnn", SharedByRuns()))
+
     An unfinished run lacks the results; its test images are not evaluated.
     """
     result, pictures, panels = run.result, _pictures(run), {}

@@ -35,7 +35,10 @@ _MEMBER, _MEAN, _LOST = SKY, BLUE, VERMILLION
 
 @styled
 def draw(sweep: Sweep) -> bytes | None:
-    """Draws a sweep as a PNG file, 1200 pixels wide; None if nothing varies or no member has finished."""
+    """Draws a sweep as a PNG file, 1200 pixels wide; None if nothing varies or no member has finished.
+
+    picture = draw(read_sweep("runs/simple_cnn_sweep"))
+    """
     if len(sweep.members) < 2 or not figures(sweep.members, sweep.chooses):
         return None
     fields = [field for field in sweep.point_fields if len(values_of(sweep, field)) > 1]

@@ -116,7 +116,10 @@ class Sweep:
 
 
 def read_sweep(folder: str | os.PathLike) -> Sweep:
-    """Reads a sweep, finished or not; UserError if the folder is no sweep, or one of its files is damaged."""
+    """Reads a sweep, finished or not; UserError if the folder is no sweep, or one of its files is damaged.
+
+    read_sweep("runs/simple_cnn_sweep").points[0].values
+    """
     folder = pathlib.Path(folder).expanduser()
     path = folder / "sweep.json"
     if not path.exists():

@@ -41,6 +41,8 @@ def make_app(
 ) -> flask.Flask:
     """Makes a Flask application that answers GET / with the page and POST /read with readings; compiles the network.
 
+        make_app(digits.load("runs/simple_cnn")).test_client().get("/")
+
     POST /read takes the bytes of an image file and answers with JSON: {"digits": [...]} in the order of `segment.read`,
     each with its "box" (left, top, right, bottom in the picture's pixels), "pixels" (28 rows of 28, 0 to 255, white on
     black), "prediction" (a class's name) and "probabilities" (one a class). Where the picture holds none, "note" is a

@@ -36,7 +36,10 @@ _MEMORY_FRACTION = 0.75  # The part of a GPU's memory that JAX reserves.
 
 
 def check(cpus: float, gpus: float) -> None:
-    """Raises UserError if Ray is not installed, does not answer, or grants no such request. Takes half a second."""
+    """Raises UserError if Ray is not installed, does not answer, or grants no such request. Takes half a second.
+
+    check(cpus=2, gpus=0.5)
+    """
     address = os.environ.get("RAY_ADDRESS", "")
     # Ray reads these once.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
@@ -69,6 +72,8 @@ def train_members(
     command: str = "the same call",
 ) -> None:
     """Trains every member, or goes on with it, on the cluster of RAY_ADDRESS or else on this machine.
+
+        train_members(members, None, Watcher(), cpus=2)
 
     A member or a task that fails leaves a failure.json and does not stop the others.
 

@@ -71,6 +71,8 @@ def check(plan: Plan, datasets: dict[str, Any]) -> tuple[list[int], int]:
 def run(plan: Plan, starts: dict[str, Start], data_dir: str | None, command: list[str], launcher: Launcher) -> int:
     """Checks and trains a sweep, and writes its tables.
 
+        exit_code = run(plan, starts, None, sys.argv, Launcher())
+
     Args:
       plan: the sweep.
       starts: the `Start` that reads the dataset, for every `config.data.name` of its members.

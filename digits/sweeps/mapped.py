@@ -23,7 +23,10 @@ from digits.training.startup import Start
 
 
 def train(members: Sequence[Member], workers: int, shared: Shared, company: Company) -> None:
-    """Trains members, `workers` at a time on each local device, until all have ended or a signal is heard."""
+    """Trains members, `workers` at a time on each local device, until all have ended or a signal is heard.
+
+    train(members, workers=2, shared=shared, company=company)
+    """
     waiting, room = collections.deque(members), _Room(company)
     devices = jax.local_devices()
     count = min(workers * len(devices), len(members))

@@ -52,6 +52,8 @@ class Plan:
 def read(given: Given, workdir: str | None, sample: int | None, sample_seed: int, metric: str) -> Plan:
     """Makes the plan of a sweep from its command line.
 
+        read(command_line.read(sys.argv), None, sample=20, sample_seed=0, metric="accuracy").configs
+
     Args:
       given: the experiment, its changes, and the texts of `--sweep.FIELD=TEXT`.
       workdir: the folder of the sweep; None for `experiment_files.default_workdir`.
@@ -103,7 +105,10 @@ def _listed(given: Given) -> list[dict[str, Any]] | None:
 
 
 def write_plan(plan: Plan) -> None:
-    """Writes sweep.json; UserError if the folder holds another sweep, or cannot be written."""
+    """Writes sweep.json; UserError if the folder holds another sweep, or cannot be written.
+
+    write_plan(plan)
+    """
     path = plan.workdir / "sweep.json"
     fields = list(dict.fromkeys(field for values in plan.values for field in values))
     validations = {config.data.validation for config in plan.configs}

@@ -49,6 +49,8 @@ class Range:
 def parse(field: str, text: str) -> list[str] | Range:
     """Reads the values of `--sweep.FIELD=TEXT`, as texts, or a range to draw them from.
 
+        parse("seed", "0:3") == ["0", "1", "2"]
+
     TEXT is a list ("1e-3,3e-3" or "(32,),(64,)"), a range of whole numbers ("0:10" is 0 to 9, "0:10:2" every second of
     them), or a range to draw from ("log(1e-4,1e-1)").
 

@@ -20,6 +20,8 @@ _FEW = 10  # Images of a bin, below which its accuracy says next to nothing.
 def confusion(matrix: Sequence[Sequence[int]], class_names: Sequence[str]) -> Figure:
     """Draws the confusion matrix: counts, and errors coloured by their share of the true class's images.
 
+        confusion([[48, 2], [0, 50]], ["cat", "dog"]).savefig("confusion.png")
+
     The diagonal is grey: on its scale the few errors of a good network would all look like none.
 
     Args:
@@ -66,6 +68,8 @@ def confusion(matrix: Sequence[Sequence[int]], class_names: Sequence[str]) -> Fi
 def reliability(calibration: dict[str, Any]) -> Figure:
     """Draws accuracy against confidence, over the number of images of each confidence.
 
+        reliability(measured["calibration"]).savefig("reliability.png")
+
     Args:
       calibration: the "calibration" of `classification.measure`.
     """
@@ -95,7 +99,10 @@ def reliability(calibration: dict[str, Any]) -> Figure:
 
 @styled
 def robustness(rows: Sequence[dict[str, Any]]) -> Figure:
-    """Draws accuracy against the amount of each change, a panel a change, from the rows of `robustness.measure`."""
+    """Draws accuracy against the amount of each change, a panel a change, from the rows of `robustness.measure`.
+
+    robustness(rows).savefig("robustness.png")
+    """
     unchanged = next(row for row in rows if row["change"] == "none")
     names = list(dict.fromkeys(row["change"] for row in rows if row is not unchanged))
     columns = min(_PANELS_A_ROW, len(names))

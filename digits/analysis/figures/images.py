@@ -16,6 +16,8 @@ from digits.data import transforms
 def filters(kernel: np.ndarray, most: int = 64) -> Figure:
     """Draws the weights of a first layer: for each unit a picture of the pixels that it sees.
 
+        filters(run.model.conv_1.kernel).savefig("filters.png")
+
     Args:
       kernel: HxWx1xC of a convolution, or (H*H)xC of a dense layer, on images of one channel.
       most: the number of units shown.

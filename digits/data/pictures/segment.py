@@ -71,6 +71,8 @@ def read(source: str | os.PathLike | bytes) -> list[Digit]:
 def find(strength: np.ndarray) -> list[tuple[Box, np.ndarray]]:
     """Finds digits: connected ink, joined where pieces lie over each other or a small one is close to a large one.
 
+        boxes = [box for box, ink in find(strength)]
+
     Leaves out specks, flat lines, and pieces much smaller than the tallest digit.
 
     Args:

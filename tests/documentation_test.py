@@ -15,6 +15,7 @@ from absl import flags
 from ml_collections import config_flags
 import pytest
 
+from digits.__main__ import COMMANDS
 from digits.errors import UserError
 from digits.runs import loading
 from digits.sweeps import points
@@ -45,7 +46,7 @@ def mistakes(page):
     text = page.read_text()
     lines, python, spans = parts(text)
     for line in dict.fromkeys([*lines, *spans]):
-        if re.match(r"!?(?:[\w./-]*python[\d.]*|make|pip) ", line):
+        if re.match(r"!?(?:[\w./-]*python[\d.]*|make|pip|digits) ", line):
             for command in line.removeprefix("!").split(" && "):
                 yield from (f"{line}: {mistake}" for mistake in in_command(shlex.split(command, comments=True)))
         elif line.startswith("--") and line in spans:
@@ -66,6 +67,12 @@ def in_command(words):
         yield from in_make(words)
     elif program == "pip" or words[:2] == ["-m", "pip"]:
         yield from (mistake for file in words if file.endswith(".txt") for mistake in missing_path(file))
+    elif program == "digits":
+        command, *arguments = words[1:] if words[0] == "help" else words
+        if command in COMMANDS:
+            yield from in_module(f"digits.{'main' if command == 'train' else command}", *arguments)
+        else:
+            yield f"there is no command digits {command}"
     elif words[:1] == ["-m"]:
         yield from in_module(*words[1:])
     else:
@@ -268,6 +275,8 @@ def test_the_pages_have_commands_calls_flags_and_links():
         ("`python -m digits.main --config=configs/deep_cnn.py --config.epochs=x`", "epochs"),
         ("```\npython -m digits.sweep --config=configs/deep_cnn.py \\\n  --sweep.epochs=3,x\n```", "epochs"),
         ('`make train ARGS="--config.epoch=3"`', "epoch"),
+        ("`digits tain --config=simple_cnn`", "there is no command digits tain"),
+        ("`digits train --config=simple_cnn --config.epoch=3`", "epoch"),
         ("`make tests`", "there is no target tests"),
         ("`python -m pytest tests/none_test.py`", "there is no tests/none_test.py"),
         ("`pip install -r none.txt`", "there is no none.txt"),

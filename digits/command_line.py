@@ -286,6 +286,8 @@ def _sentence(error: flags.Error, known: flags.FlagValues, fields: bool = False)
     section, _, field = name.partition(".")
     if section in ("config", "sweep") and field:
         return f"--{name}{value} is for digits.main and digits.sweep alone, which train."
+    if fields and field and nearest(section, ["config", "sweep"]):
+        return f"there is no flag {name!r}; did you mean --{nearest(section, ['config', 'sweep'])[0]}.{field}{value}?"
     near = [] if fields and fields_called(name) else nearest(name, known)
     if fields and not near:
         return f"there is no flag {name!r}{question(f'--config.{field}{value}' for field in fields_like(name))}"

@@ -27,7 +27,7 @@ def test_mistakes_in_the_command_are_one_sentence(tmp_path, capsys, monkeypatch)
     assert "port" in refused(capsys, folder, "--port=65536")
     for host in ("no.such.host.invalid", ""):
         assert f"--host is {host!r}" in refused(capsys, folder, f"--host={host}")
-    assert f"{tmp_path} is no run" in refused(capsys, folder)
+    assert "is no run with checkpoints: it is empty" in refused(capsys, folder)
     with socket.create_server(("127.0.0.1", 0)) as taken:
         assert "take another" in refused(capsys, folder, f"--port={taken.getsockname()[1]}")
     monkeypatch.setitem(sys.modules, "flask", None)

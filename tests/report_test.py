@@ -304,7 +304,6 @@ def test_a_missing_or_damaged_file_is_named(break_it, words, folder, tmp_path):
     [
         ([], "no run is named"),
         (["--otput=x", "{a}"], "'otput'"),
-        (["--workdir={a}"], "name runs and sweeps without a flag"),
         (["{a}", "--output="], "--output is empty"),
         (["{a}", "{a}"], "given twice"),
         (["{a}", "{a}/../nothing"], "is no run"),

@@ -183,7 +183,10 @@ def _run_and_sweep(entry: Entry, first: Entry) -> tuple[Difference, str]:
 
 
 def verdict(entries: Sequence[Entry], comparisons: Sequence[Comparison]) -> str:
-    """Says in a sentence which entry is best, by how much, and whether that could be chance."""
+    """Says in a sentence which entry is best, by how much, and whether that could be chance.
+
+    print(verdict(entries, compare(entries)))
+    """
     first = first_finished(entries)
     known = [comparison for comparison in comparisons if comparison.value is not None]
     if first is None:

@@ -21,6 +21,8 @@ MOST = len(COLOURS)  # Of runs: each has a colour of its own.
 def content(paths: Sequence[str | os.PathLike], shared: SharedByRuns) -> dict[str, Any]:
     """Computes the template's variables.
 
+    content(["runs/dense_32_32", "runs/dense_64_64"], SharedByRuns())["verdict"]
+
     Args:
       paths: the folders of runs and sweeps, at most `MOST`; the others are compared with the first.
       shared: shares datasets and compiled evaluations among the runs.

@@ -229,7 +229,10 @@ def choose(given: list[Row], filters: Iterable[str]) -> list[Row]:
 
 
 def text(given: list[Row], width: int | None = None) -> str:
-    """Writes rows as a table that a terminal of so many characters shows; None leaves nothing out."""
+    """Writes rows as a table that a terminal of so many characters shows; None leaves nothing out.
+
+    print(text(given, width=80))
+    """
     table = [_cells(row, short=width is not None) for row in given]
     names = [name for name in table[0] if any(cells[name] for cells in table)]
     widths = {name: max(len(name), *(len(cells[name]) for cells in table)) for name in names}

@@ -61,7 +61,10 @@ def sweep_markdown(sweep: Sweep) -> str:
 
 
 def text(sweep: Sweep, width: int | None) -> list[str]:
-    """The lines of a table of the best points with aligned columns, as many as fit into `width` characters."""
+    """The lines of a table of the best points with aligned columns, as many as fit into `width` characters.
+
+    print(*text(read_sweep("runs/simple_cnn_sweep"), 80), sep="\n")
+    """
     rows, interval = points(sweep)[:_MOST_ROWS], _interval_name(sweep)
     titles = short_names(sweep.point_fields)
     titles |= {"n": "n"} if _repetitions(sweep) else {}

@@ -54,7 +54,8 @@ def test_metrics_that_are_none_are_left_out_and_a_run_without_events_has_no_fold
     written.metrics(1, {"loss": 0.5, "val_loss": None})
     written.close()
     assert read(tmp_path / "events").Tags()["tensors"] == [*BEGINNING, "loss"]
-    recorder.Recorder(tiny, Workdir(tmp_path), {}, recorder.Outputs()).epoch(dict.fromkeys(METRICS, 0.5) | {"epoch": 1})
+    epoch = dict.fromkeys(METRICS, 0.5) | {"epoch": 1}
+    recorder.Recorder(tiny, Workdir(tmp_path), {}, recorder.Outputs()).epoch(epoch, best=True)
     assert not (tmp_path / "tensorboard").exists()
 
 

@@ -4,6 +4,7 @@ import concurrent.futures
 import contextlib
 import io
 import json
+import pathlib
 import re
 import signal
 import subprocess
@@ -39,7 +40,7 @@ def drawn(*numbers, kind="PNG"):
 def untrained(names=NAMES, **result):
     config = tiny_config()
     model = models.build(config.model, len(names), jax.random.key(0))
-    return loading.Run(config, model, tuple(names), 2, [], result or None)
+    return loading.Run(pathlib.Path("made"), "made", {}, config, model, tuple(names), 2, [], result or None)
 
 
 @pytest.fixture(scope="module")

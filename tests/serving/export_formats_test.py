@@ -1,5 +1,7 @@
 """The function that exports begin with, and files that are no export. Exports are tested in exporting_test.py."""
 
+import pathlib
+
 import jax
 import numpy as np
 import pytest
@@ -12,7 +14,8 @@ from tests.conftest import tiny_config
 
 def test_probabilities_are_those_of_the_run_for_any_number_of_images():
     config = tiny_config()
-    run = loading.Run(config, models.build(config.model, 10, jax.random.key(0)), tuple("0123456789"), 1, [], None)
+    model = models.build(config.model, 10, jax.random.key(0))
+    run = loading.Run(pathlib.Path("made"), "made", {}, config, model, tuple("0123456789"), 1, [], None)
     predict = export_formats.probabilities(run)
     images = np.random.default_rng(0).integers(0, 256, (5, 28, 28), dtype=np.uint8)
     for count in (1, 5):

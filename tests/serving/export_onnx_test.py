@@ -1,5 +1,7 @@
 """The graph of an ONNX model, by its operations. Its predictions are tested in exporting_test.py."""
 
+import pathlib
+
 import jax
 import pytest
 
@@ -15,7 +17,8 @@ from digits.serving import export_onnx  # noqa: E402 - imports onnx
 
 def operators(**fields):
     config = with_values(tiny_config(), {f"model.{field}": value for field, value in fields.items()})
-    run = loading.Run(config, models.build(config.model, 10, jax.random.key(0)), tuple("0123456789"), 1, [], None)
+    model = models.build(config.model, 10, jax.random.key(0))
+    run = loading.Run(pathlib.Path("made"), "made", {}, config, model, tuple("0123456789"), 1, [], None)
     return [node.op_type for node in export_onnx.model(run).graph.node]
 
 

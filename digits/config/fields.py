@@ -130,9 +130,10 @@ _TABLE = (
             "one of none, test, last(10000), random(0.175, 0) or stratified(0.175, 0) with a fraction below 1 and a "
             "seed below 2^32, folds(5), stratified_folds(5) or writer_folds(5)"
         ),
-        "The validation examples. random(fraction, seed) is scikit-learn's train_test_split, stratified(fraction, seed) "
-        "the same with each class's share kept, folds(n) its contiguous KFold, stratified_folds(n) its StratifiedKFold, "
-        "writer_folds(n) its GroupKFold over the writers of mnist. test is the test set itself, as some notebooks did.",
+        "The validation examples. random(fraction, seed) is scikit-learn's train_test_split, stratified(fraction, "
+        "seed) the same with the share of each class kept; folds(n) is its contiguous KFold, stratified_folds(n) its "
+        "StratifiedKFold, writer_folds(n) its GroupKFold over the writers of mnist. test is the test set itself, as "
+        "some notebooks did.",
     ),
     Field("data.fold", _FOLD, "The fold that is held out, where data.validation makes folds."),
     Field(

@@ -1,4 +1,4 @@
-"""Decides which classes a dataset has, what they are called, and whether every split of it has them all."""
+"""Decides which classes a dataset has, what they are called, and whether they lie in order."""
 
 import re
 
@@ -34,8 +34,10 @@ def settled(source: Source, where: str, fixed: bool) -> Source:
     """
     arrays, names = list(source.arrays), source.class_names
     occurring = np.unique(np.concatenate(arrays[1::2]))
-    if isinstance(names, tuple) and occurring[-1] >= len(names):
-        raise UserError(f"{where} has the label {occurring[-1]}, but only {len(names)} class names, for 0 and up.")
+    if isinstance(names, tuple):
+        _check_names(names, where)
+        if occurring[-1] >= len(names):
+            raise UserError(f"{where} has the label {occurring[-1]}, but only {len(names)} class names, for 0 and up.")
     if fixed and not isinstance(names, dict):
         arrays[1::2] = [labels.astype(np.uint8) for labels in arrays[1::2]]
         return source._replace(arrays=arrays, class_names=names or numbered(arrays[1::2]))
@@ -44,7 +46,7 @@ def settled(source: Source, where: str, fixed: bool) -> Source:
     if isinstance(names, tuple):
         if empty := [name for label, name in enumerate(names) if label not in occurring]:
             raise UserError(
-                f"{where} has no image of {_listed(empty)}: add images of {_them(empty)}, or take {_them(empty)} out "
+                f"{where} has no image of {listed(empty)}: add images of {_them(empty)}, or take {_them(empty)} out "
                 "of its class names and number the labels anew."
             )
         given = dict(enumerate(names))
@@ -53,15 +55,21 @@ def settled(source: Source, where: str, fixed: bool) -> Source:
     notes = source.notes
     unnamed = [int(label) for label in occurring if given and int(label) not in given]
     if unnamed:
-        notes = (*notes, f"no name is known for the label {_listed(unnamed)}: the number is the class's name")
+        notes = (*notes, f"no name is known for the label {listed(unnamed)}: the number is the class's name")
     if not np.array_equal(occurring, np.arange(len(occurring))):
         arrays[1::2] = [np.searchsorted(occurring, labels) for labels in arrays[1::2]]
         if not given:
-            notes = (*notes, f"the {len(occurring)} labels that occur are the classes: {_listed(occurring)}")
+            notes = (*notes, f"the {len(occurring)} labels that occur are the classes: {listed(occurring)}")
     arrays[1::2] = [labels.astype(np.uint8) for labels in arrays[1::2]]
-    return source._replace(
-        arrays=arrays, class_names=tuple(given.get(int(n), str(n)) for n in occurring), notes=notes
-    )
+    return source._replace(arrays=arrays, class_names=tuple(given.get(int(n), str(n)) for n in occurring), notes=notes)
+
+
+def _check_names(names: tuple[str, ...], where: str) -> None:
+    for name in names:
+        if not name.isprintable() or not name.strip():
+            raise UserError(f"{where} has a class named {name!r}, but a class needs a name that can be printed.")
+        if names.count(name) > 1:
+            raise UserError(f"{where} has {names.count(name)} classes named {name!r}, but each needs its own name.")
 
 
 def in_order(labels: np.ndarray) -> bool:
@@ -71,44 +79,7 @@ def in_order(labels: np.ndarray) -> bool:
     return len(shares) > 1 and (changes == len(shares) - 1 or changes < len(labels) * (1 - shares @ shares) / 10)
 
 
-def counts(
-    splits: dict[str, np.ndarray | None], class_names: tuple[str, ...]
-) -> dict[str, dict[str, int]]:
-    """Counts the images of each class: `{"train": {"0": 5923, ...}, "test": ...}`; `splits` are labels by split."""
-    return {
-        split: dict(zip(class_names, np.bincount(labels, minlength=len(class_names)).tolist(), strict=True))
-        for split, labels in splits.items()
-        if labels is not None
-    }
-
-
-def counts_line(found: dict[str, dict[str, int]]) -> str:
-    """The `counts` in a line, with a warning for every class that a split lacks.
-
-        images of each class (0, 1): training 12, 13; test 4, 5
-    """
-    names = list(next(iter(found.values())))
-    parts = []
-    for split, each in found.items():
-        few, most = min(each.values()), max(each.values())
-        numbers = ", ".join(f"{n:,}" for n in each.values()) if len(each) <= 10 else f"{few:,} to {most:,}"
-        parts.append(f"{_SPLITS[split]} {numbers}")
-    lines = [f"images of each class ({_listed(names)}): {'; '.join(parts)}"]
-    for split, each in found.items():
-        if missing := [name for name, count in each.items() if not count]:
-            lines.append(f"{_SPLITS[split]} has no image of {_listed(missing)}: {_CONSEQUENCES[split]}")
-    return "\n".join(lines)
-
-
-_SPLITS = {"train": "training", "validation": "validation", "test": "test"}
-_CONSEQUENCES = {
-    "train": "the network cannot learn it",
-    "validation": "its figures say nothing of it",
-    "test": "its figures say nothing of it",
-}
-
-
-def _listed(names: list) -> str:
+def listed(names: list) -> str:
     """Up to 12 names, and how many more there are."""
     more = f" and {len(names) - 12} more" if len(names) > 12 else ""
     return ", ".join(map(str, names[:12])) + more

@@ -1,6 +1,6 @@
-"""Decides what the numbers of images mean, for training and for `Run.predict`: 0 is black and 255 is white, or it is said.
+"""Decides which numbers of images mean black and white, for training and for `Run.predict`.
 
-    images, notes = as_bytes([train_images, test_images])
+images, notes = as_bytes([train_images, test_images])
 """
 
 from typing import NamedTuple
@@ -58,7 +58,7 @@ def scale(*arrays: np.ndarray) -> Scale:
         if 127 < high <= 255 + _SLACK:
             return Scale(0, 255, "the pixels are floats from 0 to 255: rounded")
         raise ValueError(f"they are floats from {low:.4g} to {high:.4g}")
-    return _whole_scale(int(high), "floats" if floats else "")
+    return _whole_scale(int(high))
 
 
 def _whole(array: np.ndarray) -> bool:
@@ -66,8 +66,8 @@ def _whole(array: np.ndarray) -> bool:
     return all(np.array_equal(piece, np.rint(piece)) for piece in pieces)
 
 
-def _whole_scale(high: int, kind: str) -> Scale:
-    """The scale of whole numbers from 0 to `high`; `kind` is "floats" if floats hold them."""
+def _whole_scale(high: int) -> Scale:
+    """The scale of whole numbers from 0 to `high`, of any type."""
     if high == 1:
         return Scale(0, 1, "the pixels are only 0 and 1: taken as black and white")
     if high in _SMALL:
@@ -77,7 +77,7 @@ def _whole_scale(high: int, kind: str) -> Scale:
     if high < 128:
         return Scale(0, 255, f"no pixel is above {high}: taken as they are, of 0 to 255")
     if high <= 255:
-        return Scale(0, 255, f"the pixels are {kind} from 0 to 255" if kind else "")
+        return Scale(0, 255)
     bits = high.bit_length()
     if bits > 16:
         raise ValueError(f"they go up to {high:,}, but 16 bits are the most")
@@ -91,7 +91,9 @@ def as_bytes(arrays: list[np.ndarray]) -> tuple[list[np.ndarray], list[str]]:
     """
     highs = [float(array.max()) for array in arrays]
     if max(highs) > 8 * max(min(highs), 0.1):
-        raise ValueError(f"those of the training images go up to {highs[0]:g}, those of the test images to {highs[1]:g}")
+        raise ValueError(
+            f"those of the training images go up to {highs[0]:g}, those of the test images to {highs[1]:g}"
+        )
     found = scale(*arrays)
     arrays = [found.bytes_of(array) for array in arrays]
     notes = [found.note] if found.note else []

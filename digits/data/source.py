@@ -1,4 +1,4 @@
-"""A dataset as a reader found it, before it is decided what its pixels and labels mean; and what names of parts mean."""
+"""A dataset as a reader found it, its pixels and labels not interpreted yet; and what the names of its parts mean."""
 
 import re
 from typing import NamedTuple

@@ -1,4 +1,4 @@
-"""Splits of a dataset into training, validation and test examples: by index, at random, by class, in folds, by writer."""
+"""Splits of a dataset into training, validation and test examples: by index, at random, in folds, by writer."""
 
 import dataclasses
 import re

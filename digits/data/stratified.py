@@ -1,7 +1,7 @@
 """Splits with the shares of the classes kept, index for index as scikit-learn makes them.
 
-Written out, because importing scikit-learn takes longer than a short training, and because the digest of a dataset whose
-test set is held out must not change with scikit-learn's version.
+Written out, because importing scikit-learn takes longer than a short training, and because the digest of a dataset
+whose test set is held out must not change with scikit-learn's version.
 """
 
 import numpy as np
@@ -34,7 +34,7 @@ def split(labels: np.ndarray, held: int, seed: int) -> tuple[np.ndarray, np.ndar
 
 
 def _shares(sizes: np.ndarray, count: int, rng: np.random.RandomState) -> np.ndarray:
-    """Divides `count` among classes by their sizes; what rounding leaves goes to the largest remainders, ties by lot."""
+    """Divides `count` among classes by their sizes. The largest remainders are rounded up, ties by lot."""
     exact = sizes / sizes.sum() * count
     whole = np.floor(exact)
     missing = int(count - whole.sum())

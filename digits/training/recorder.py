@@ -8,6 +8,7 @@ from ml_collections import ConfigDict
 import numpy as np
 from tqdm import tqdm
 
+from digits import data
 from digits.analysis import classification
 from digits.models import Network, summary
 from digits.runs.workdir import METRICS, Workdir
@@ -69,6 +70,7 @@ class Recorder:
         """Prints which network is trained on which data."""
         self.say(summary.table(model))
         self.say(terminal.opening_line(self._config, self._about["data"], steps_per_epoch))
+        self.say(data.about_lines(self._about["data"]))
 
     def went_on(self, state: RunState, restored: bool) -> None:
         """Prints where the run goes on. Drops the records of later epochs, which are trained again."""

@@ -47,7 +47,7 @@ def test_folder_without_a_test_set_gives_a_fifth_to_it(tmp_path):
     save_folder(tmp_path / "set", images, labels, NAMES)
     dataset = data.load(str(tmp_path / "set"))
     images, labels = in_folder_order(images, labels)
-    expected = model_selection.train_test_split(images, labels, test_size=0.2, random_state=0)
+    expected = model_selection.train_test_split(images, labels, test_size=0.2, random_state=0, stratify=labels)
     assert_same_arrays(dataset, [expected[0], expected[2], expected[1], expected[3]])
     assert dataset.class_names == NAMES
 

@@ -98,7 +98,11 @@ def idx_sets(folder: pathlib.Path) -> dict[str, dict[str, pathlib.Path]]:
     for path in files:
         if kind := _MAGICS.get(first_bytes(path, 4)):
             part = {"test": "t10k"}.get(part_of(path.name) or "", "train")
-            prefix = re.split("train|t10k|test", path.name, maxsplit=1)[0].rstrip("-_. ") if part_of(path.name) else ""
+            prefix = (
+                re.split("train|t10k|test", path.name, maxsplit=1, flags=re.IGNORECASE)[0].rstrip("-_. ")
+                if part_of(path.name)
+                else ""
+            )
             found[prefix].setdefault(f"{part}-{'images' if kind == 'idx3-ubyte' else 'labels'}-{kind}", path)
     ordered = {prefix: {stem: of[stem] for stem in IDX_FILES if stem in of} for prefix, of in found.items()}
     return {prefix: of for prefix, of in ordered.items() if tuple(of) in (IDX_FILES, IDX_FILES[:2])}

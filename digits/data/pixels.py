@@ -37,8 +37,6 @@ def scale(*arrays: np.ndarray) -> Scale:
     A bool is black or white. Whole numbers of more than 8 bits have as many bits as their largest. Floats are from 0
     to 1, from -1 to 1 or from 0 to 255.
     """
-    if all(array.dtype == bool for array in arrays):
-        return Scale(0, 1, "the pixels are booleans: taken as black and white")
     if not all(array.dtype.kind in "biuf" for array in arrays):
         raise ValueError(f"they are of type {arrays[0].dtype}, but must be numbers")
     low, high = min(float(array.min()) for array in arrays), max(float(array.max()) for array in arrays)
@@ -46,6 +44,8 @@ def scale(*arrays: np.ndarray) -> Scale:
         raise ValueError("some are not finite")
     if high == low:
         raise ValueError(f"all are {high:g}")
+    if all(map(is_black_and_white, arrays)):
+        return Scale(0, 1, "the pixels are only 0 and 1: taken as black and white")
     floats = any(array.dtype.kind == "f" for array in arrays)
     if floats and high <= 1 + _SLACK:
         if low >= -_SLACK and high > 0.5:
@@ -58,7 +58,12 @@ def scale(*arrays: np.ndarray) -> Scale:
         if 127 < high <= 255 + _SLACK:
             return Scale(0, 255, "the pixels are floats from 0 to 255: rounded")
         raise ValueError(f"they are floats from {low:.4g} to {high:.4g}")
-    return _whole_scale(int(high))
+    return whole_scale(int(high))
+
+
+def is_black_and_white(images: np.ndarray) -> bool:
+    """Whether images are booleans, or whole numbers that are only 0 and 1."""
+    return images.dtype == bool or (images.dtype.kind in "iu" and images.min() >= 0 and images.max() == 1)
 
 
 def _whole(array: np.ndarray) -> bool:
@@ -66,10 +71,8 @@ def _whole(array: np.ndarray) -> bool:
     return all(np.array_equal(piece, np.rint(piece)) for piece in pieces)
 
 
-def _whole_scale(high: int) -> Scale:
+def whole_scale(high: int) -> Scale:
     """The scale of whole numbers from 0 to `high`, of any type."""
-    if high == 1:
-        return Scale(0, 1, "the pixels are only 0 and 1: taken as black and white")
     if high in _SMALL:
         return Scale(0, high, f"the pixels go from 0 to {high}: brought to 0 to 255")
     if high < 64:

@@ -2,6 +2,7 @@
 
 import codecs
 import pathlib
+from typing import BinaryIO
 import zlib
 
 import numpy as np
@@ -108,20 +109,38 @@ def _read(path: pathlib.Path) -> tuple[np.ndarray, np.ndarray]:
     return images.reshape(-1, SIDE, SIDE), labels.astype(np.uint8)
 
 
-def _numbers(file, separator: str, header: bool, count: int) -> np.ndarray:
+def _numbers(file: BinaryIO, separator: str, header: bool, count: int) -> np.ndarray:
     """The numbers of a table, float32 NxM, read in pieces, so that no more memory is taken than the text can fill."""
-    pieces, size = [], 0
-    first = int(header)
+    pieces, size, number = [], 0, 1  # The number of a line.
     while lines := file.readlines(2**24):
         size += sum(map(len, lines))
         if size > LARGEST or max(map(len, lines)) > _LONGEST:
             raise ValueError("it has lines that are too long, or too many of them")
-        text = [line.decode("utf-8-sig", errors="replace") for line in lines[first:]]
-        if any(line.strip() for line in text):
-            pieces.append(np.loadtxt(text, np.float32, delimiter=separator, quotechar='"', comments=None, ndmin=2))
+        text = [line.decode("utf-8-sig", errors="replace") for line in lines]
+        skipped = int(header and number == 1)
+        if any(line.strip() for line in text[skipped:]):
+            options = {"delimiter": separator, "quotechar": '"', "comments": None, "ndmin": 2, "skiprows": skipped}
+            try:
+                pieces.append(np.loadtxt(text, np.float32, **options))
+            except ValueError as error:
+                raise ValueError(
+                    _mistake(text[skipped:], number + skipped, separator, count) or reason(error)
+                ) from error
             if pieces[-1].shape[1] != count:
-                raise ValueError(f"some rows have {pieces[-1].shape[1]} columns, others {count}")
-        first = 0
+                raise ValueError(f"some lines have {pieces[-1].shape[1]} columns, others {count}")
+        number += len(lines)
     if not pieces:
         raise ValueError("it has no row of numbers")
     return np.concatenate(pieces)
+
+
+def _mistake(lines: list[str], first: int, separator: str, count: int) -> str | None:
+    """Tells what is wrong with the first line that is no row; `first` is the number of the first line."""
+    for number, line in enumerate(lines, first):
+        cells = [cell.strip().strip('"') for cell in line.split(separator)]
+        if line.strip() and len(cells) != count:
+            return f"line {number:,} has {len(cells)} columns, but must have {count}"
+        for column, cell in enumerate(cells, 1):
+            if line.strip() and not _is_number(cell):
+                return f"line {number:,} has {cell[:40]!r}, no number, in column {column}"
+    return None

@@ -125,7 +125,7 @@ def test_the_parts_of_emnist_come_upright_out_of_one_archive(
     assert data.load(name).notes == dataset.notes and data.load(name).class_names == dataset.class_names
 
 
-def test_a_cache_of_emnist_of_an_earlier_version_is_not_used(tmp_path, no_tfds):
+def test_a_cache_of_emnist_of_an_earlier_version_is_not_used(root, no_tfds):
     dataset = data.Dataset("emnist/letters", *small_sets(), tuple(map(str, range(37))))
     sources._keep(dataset)  # Transposed, without a note.
     with pytest.raises(UserError, match="TFDS was asked for emnist/letters"):

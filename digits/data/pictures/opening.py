@@ -93,7 +93,7 @@ def _in_colours(image: Image.Image, white: float | None) -> Image.Image:
     if image.mode.startswith(("I", "F")):  # 16 or 32 bit, or floats: Pillow would clip them to 8 bit.
         values = np.nan_to_num(np.asarray(image, np.float32), posinf=0, neginf=0)
         try:
-            found = pixels.scale(values if image.mode == "F" else values.astype(np.int64))
+            found = pixels.scale(values) if image.mode == "F" else pixels.whole_scale(int(values.max()))
         except ValueError:  # Nothing tells what the values are: the picture's own range.
             found = pixels.Scale(float(values.min()), max(float(values.max()), float(values.min()) + 1))
         if image.mode != "F":

@@ -32,11 +32,15 @@ def about(dataset: Dataset, splits: Splits) -> dict[str, Any]:
     }
 
 
-def about_lines(record: dict[str, Any]) -> str:
-    """Tells the record of `about` in a line, and in further ones which classes a split lacks, and the notes.
+def about_lines(record: dict[str, Any]) -> list[str]:
+    """Tells the record of `about`: the images of each class in a line, then which classes a split lacks, and the notes.
 
-    images of each class (0, 1): training 12, 13; test 4, 5
+        images of each class (0, 1): training 12, 13; test 4, 5
+
+    A record of an earlier version, which has no classes, gives no line.
     """
+    if "classes" not in record:
+        return []
     parts, notes = [], []
     for split, counts in record["classes"].items():
         few, most = min(counts.values()), max(counts.values())
@@ -49,4 +53,4 @@ def about_lines(record: dict[str, Any]) -> str:
             lost = "the network cannot learn it" if split == "train" else "the figures say nothing about it"
             notes.append(f"{_SPLITS[split]} has no image of {listed(missing)}: {lost}")
     line = f"images of each class ({listed(list(record['classes']['train']))}): {'; '.join(parts)}"
-    return "\n".join([line, *(f"note: {note}" for note in [*notes, *record["notes"]])])
+    return [line, *(f"note: {note}" for note in [*notes, *record["notes"]])]

@@ -35,7 +35,7 @@ _NAME = r"\w+|(emnist|mnist_corrupted)/\w+"  # Of a dataset, even if there is a 
 _CONFIG = r"\w+/\w+"  # Of a TFDS set, if there is no path of that name.
 
 
-def load(name: str, data_dir: str | None = None) -> Dataset:
+def load(name: str, data_dir: str | None = None, digest: str | None = None) -> Dataset:
     """Loads a dataset: `load("mnist").train_images`.
 
     Args:
@@ -45,6 +45,8 @@ def load(name: str, data_dir: str | None = None) -> Dataset:
         test set a fifth of the examples becomes one, with each class's share kept.
       data_dir: a folder with the four IDX files, or with a folder `name` that has them. Default: DIGITS_DATA_DIR. For a
         path: where its file or folder lies now, or the folder that holds it now.
+      digest: that of the data of a run. Earlier versions made the test set of a path by random(0.2, 0): if the digest
+        is of these data, they are loaded.
 
     Raises:
       UserError: there is no such dataset, or it cannot be read.
@@ -52,7 +54,11 @@ def load(name: str, data_dir: str | None = None) -> Dataset:
     path = pathlib.Path(name)
     if _is_path(name):
         path = _moved(path.expanduser(), data_dir)
-        dataset = _dataset(name, read_path(path), str(path))
+        source = read_path(path)
+        dataset = _dataset(name, source, str(path))
+        if digest not in (None, dataset.digest()) and len(source.arrays) == 2:
+            before = _dataset(name, source, str(path), held="random(0.2, 0)")
+            dataset = before if before.digest() == digest else dataset
         if path != pathlib.Path(name).expanduser():
             dataset = dataclasses.replace(dataset, notes=(f"{name} is read from {path}", *dataset.notes))
         return dataset
@@ -122,7 +128,7 @@ def is_quick(name: str, data_dir: str | None = None) -> bool:
     return bool(re.fullmatch(_NAME, name) and near)
 
 
-def _dataset(name: str, source: Source, where: str, data_dir: str | None = None) -> Dataset:
+def _dataset(name: str, source: Source, where: str, data_dir: str | None = None, held: str = "") -> Dataset:
     """Makes a Dataset of a source: settles pixels and classes, makes a test set if need be, checks MNIST's digest."""
     benchmark = classes.is_benchmark(name)
     if not benchmark:
@@ -138,7 +144,7 @@ def _dataset(name: str, source: Source, where: str, data_dir: str | None = None)
     source = classes.settled(source, where, benchmark)
     arrays, notes = source.arrays, source.notes
     if len(arrays) == 2:
-        held = "random(0.2, 0)" if benchmark else _held_out(arrays[1], where)
+        held = held or ("random(0.2, 0)" if benchmark else _held_out(arrays[1], where))
         train, test = split_indices(held, 0, len(arrays[1]), labels=arrays[1])
         arrays = [array[part] for part in (train, test) for array in arrays]
         if not benchmark:

@@ -136,11 +136,11 @@ def indices(dataset: Dataset, config: ConfigDict) -> tuple[np.ndarray, np.ndarra
     labels = dataset.train_labels
     by_index = kind == "folds" or (kind == "last" and arguments[0] != dataset.validation)
     if by_index and not classes.is_benchmark(dataset.name) and classes.in_order(labels):
+        instead = "stratified(0.1, 0)" if kind == "last" else f"stratified_{config.validation}"
         raise UserError(
             f"config.data.validation is {config.validation!r}, but the images of {dataset.name} lie class by class, so "
-            "that some classes would be in the training images alone, others in the validation images alone: write "
-            + ("'stratified(0.1, 0)'" if kind == "last" else f"'stratified_{config.validation}'")
-            + "."
+            "that training and validation images would be of different classes: write "
+            f"--config.data.validation={instead!r}."
         )
     authors = writers_of(dataset, "train") if kind == "writer_folds" else None
     return split_indices(config.validation, config.fold, len(labels), authors, labels)

@@ -70,7 +70,8 @@ class Recorder:
         """Prints which network is trained on which data."""
         self.say(summary.table(model))
         self.say(terminal.opening_line(self._config, self._about["data"], steps_per_epoch))
-        self.say(data.about_lines(self._about["data"]))
+        for line in data.about_lines(self._about["data"]):
+            self.say(line)
 
     def went_on(self, state: RunState, restored: bool) -> None:
         """Prints where the run goes on. Drops the records of later epochs, which are trained again."""
@@ -144,7 +145,8 @@ class Recorder:
             "images_per_second": float(np.median([line["images_per_second"] for line in history])),
             **self._first_step,
             **environment.describe(),
-            "data": self._about["data"],
+            "data": {name: self._about["data"][name] for name in ("digest", "train", "validation", "test")},
+            "classes": self._about["data"].get("classes"),
             "config_file": self._about.get("config_file"),
         }
         self._workdir.write_result(result)

@@ -77,7 +77,7 @@ def said(train, validation, test, names="abc", notes=()):
     parts = [None if labels is None else (None, np.array(labels)) for labels in (train, validation, test)]
     record = data.about(dataset, data.Splits(*parts))
     assert record["digest"] == dataset.digest()
-    return record, data.about_lines(record).split("\n")
+    return record, data.about_lines(record)
 
 
 def test_every_split_is_counted_in_a_line():
@@ -87,6 +87,10 @@ def test_every_split_is_counted_in_a_line():
     assert (record["train"], record["validation"], record["test"]) == (4, 0, 3)
     _, lines = said([*range(20), 1], [*range(20)], [*range(20)], [f"k{number}" for number in range(20)])
     assert lines[0].endswith("k11 and 8 more): training 1 to 2; validation 1 of each; test 1 of each")
+
+
+def test_a_record_of_an_earlier_version_says_nothing():
+    assert data.about_lines({"digest": "0" * 64, "train": 20, "validation": 0, "test": 10}) == []
 
 
 def test_missing_classes_and_notes_are_said():

@@ -8,6 +8,7 @@ import zipfile
 import numpy as np
 from PIL import Image
 import pytest
+from sklearn import model_selection
 
 from digits import data
 from digits.errors import UserError
@@ -251,7 +252,7 @@ def test_an_idx_file_points_at_its_folder_and_several_datasets_at_their_files(tm
 CSV_MISTAKES = {
     "another count": (lambda rows: [row + ",1" for row in rows], "786 columns"),
     "a short row": (lambda rows: [*rows[:5], rows[5][:-9], *rows[6:]], "line 6 has 781 columns, but must have 785"),
-    "a word": (lambda rows: [*rows[:5], rows[5][:-1] + "x", *rows[6:]], "line 6 has '0x', no number, in column 785"),
+    "a word": (lambda rows: [*rows[:5], rows[5][:-1] + "x", *rows[6:]], "line 6 has 'x', no number, in column 785"),
     "an empty cell": (
         lambda rows: [*rows[:5], rows[5].replace(",0,", ",,", 1), *rows[6:]],
         "line 6 has '', no number, in column 2",
@@ -323,6 +324,16 @@ def test_data_dir_finds_what_was_moved(tmp_path, monkeypatch):
     # A path that is there is meant, if `data_dir` has nothing of its name.
     np.savez(tmp_path / "set.npz", x_train=IMAGES, y_train=LABELS)
     assert not data.load(name, str(write_idx(tmp_path / "mnist", ARRAYS))).notes[0].startswith(name)
+
+
+def test_the_test_set_of_a_run_of_an_earlier_version_is_found(tmp_path):
+    name = str(tmp_path / "set.npz")
+    np.savez(name, x_train=IMAGES, y_train=LABELS)
+    expected = model_selection.train_test_split(IMAGES, LABELS, test_size=0.2, random_state=0)
+    before = data.Dataset(name, expected[0], expected[2], expected[1], expected[3], tuple("0123456789"))
+    assert data.load(name).digest() != before.digest()
+    assert data.load(name, digest=before.digest()).digest() == before.digest()
+    assert data.load(name, digest="0" * 64).digest() == data.load(name).digest()
 
 
 def test_a_tilde_is_the_home_folder(tmp_path, monkeypatch):

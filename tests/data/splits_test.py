@@ -267,7 +267,11 @@ def test_data_in_class_order_are_not_split_by_index(text, instead, order):
     with pytest.raises(UserError) as error:
         data.split(in_class_order(order=order), data_config(text))
     message = str(error.value)
-    assert repr(text) in message and "./mine lie class by class" in message and message.endswith(f"write {instead}.")
+    assert (
+        repr(text) in message
+        and "./mine lie class by class" in message
+        and message.endswith(f"write --config.data.validation={instead}.")
+    )
     data.split(in_class_order(order=order), data_config(instead.strip("'")))
     for other in ("none", "test", "random(0.1, 0)"):
         data.split(in_class_order(order=order), data_config(other))

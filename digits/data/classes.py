@@ -79,7 +79,7 @@ def in_order(labels: np.ndarray) -> bool:
     """
     shares = np.unique(labels, return_counts=True)[1] / len(labels)
     changes, shuffled = np.count_nonzero(labels[1:] != labels[:-1]), len(labels) * (1 - shares @ shares)
-    few = max(len(shares), shuffled / 10, min(3 * len(shares), shuffled / 4))
+    few = max(len(shares), float(shuffled) / 10, min(3 * len(shares), float(shuffled) / 4))
     return len(shares) > 1 and bool(changes < few)
 
 

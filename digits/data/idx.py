@@ -6,7 +6,7 @@ import os
 import pathlib
 import re
 import struct
-from typing import BinaryIO
+from typing import Any
 import zlib
 
 import numpy as np
@@ -117,7 +117,7 @@ def first_bytes(path: pathlib.Path, count: int) -> bytes:
         return b""
 
 
-def opened(path: pathlib.Path) -> BinaryIO:
+def opened(path: pathlib.Path) -> Any:
     """Opens a file for reading, gzipped or not, whatever its ending says."""
     with open(path, "rb") as file:
         gzipped = file.read(2) == _GZIP

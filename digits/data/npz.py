@@ -3,6 +3,7 @@
 import contextlib
 import math
 import pathlib
+import re
 from typing import NamedTuple
 import zipfile
 import zlib
@@ -82,7 +83,7 @@ def read_npz(*paths: pathlib.Path) -> Source:
 
 def _arrays(path: pathlib.Path, archive: zipfile.ZipFile) -> list[_Array]:
     """The arrays of an archive; one whose header makes no sense has no role, unless its name gives it one."""
-    members = {info.filename: info for info in archive.infolist() if info.filename.endswith(".npy")}
+    members = {info.filename: info for info in archive.infolist() if re.fullmatch(r"[^/\\]+\.npy", info.filename)}
     if len(members) > _MOST_ARRAYS:
         raise ValueError(f"it has {len(members):,} arrays")
     arrays = []
@@ -151,8 +152,8 @@ def _check(where: pathlib.Path, images: dict[str, _Array], labels: dict[str, _Ar
         name, shape, dtype = images[part].name, images[part].shape, images[part].dtype
         if dtype.kind not in "biuf" or shape[1:] not in _SHAPES or not shape[0] > 0:
             raise UserError(
-                f"{where}: {name} is {dtype} {shape}, but it must be numbers of shape (N, {SIDE}, {SIDE})"
-                f"{_mended(name, shape)}."
+                f"{where}: {name} is {dtype} {shape}, but it must be uint8, or other numbers, of shape (N, {SIDE}, "
+                f"{SIDE}){_mended(name, shape) if dtype.kind in 'biuf' else ''}."
             )
         if not _holds_labels(labels[part]) or labels[part].shape[0] != shape[0]:
             raise UserError(_wrong_labels(where, labels[part].name, shape[0]))
@@ -164,7 +165,7 @@ def _mended(name: str, shape: tuple[int, ...]) -> str:
         return f": {name}.reshape(-1, {SIDE}, {SIDE})"
     if shape[1:] == (SIDE, SIDE, 3):
         return f": {name}.mean(-1).astype('uint8') makes them grey"
-    if len(shape) == 3 and shape[0]:
+    if len(shape) == 3 and min(shape) > 0:
         return f": np.stack([np.asarray(Image.fromarray(x).resize(({SIDE}, {SIDE}))) for x in {name}]), with Pillow"
     return ""
 

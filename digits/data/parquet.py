@@ -32,7 +32,7 @@ def read_parquet(files: dict[str, list[pathlib.Path]]) -> Source:
         pieces = [_read(path) for path in paths]
         parts[part] = tuple(np.concatenate([piece[place] for piece in pieces]) for place in (0, 1))
         names = names or next((piece[2] for piece in pieces if piece[2]), None)
-    return joined(parts, files["train"][0], names)
+    return joined(parts, next(iter(files.values()))[0], names)
 
 
 def _read(path: pathlib.Path) -> tuple[np.ndarray, np.ndarray, tuple[str, ...] | None]:

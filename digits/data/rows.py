@@ -39,7 +39,7 @@ def read_rows(files: dict[str, list[pathlib.Path]]) -> Source:
                 raise UserError(f"{path} and {paths[0]} are both named {part}, but each part has one file.")
             else:
                 parts[part] = _read(path)
-    return joined(parts, files["train"][0], notes=tuple(notes))
+    return joined(parts, next(iter(files.values()))[0], notes=tuple(notes))
 
 
 def is_rows(start: bytes) -> bool:
@@ -119,15 +119,17 @@ def _numbers(file: BinaryIO, separator: str, header: bool, count: int) -> np.nda
         text = [line.decode("utf-8-sig", errors="replace") for line in lines]
         skipped = int(header and number == 1)
         if any(line.strip() for line in text[skipped:]):
-            options = {"delimiter": separator, "quotechar": '"', "comments": None, "ndmin": 2, "skiprows": skipped}
             try:
-                pieces.append(np.loadtxt(text, np.float32, **options))
+                table = np.loadtxt(
+                    text, np.float32, comments=None, delimiter=separator, skiprows=skipped, ndmin=2, quotechar='"'
+                )
             except ValueError as error:
                 raise ValueError(
                     _mistake(text[skipped:], number + skipped, separator, count) or reason(error)
                 ) from error
-            if pieces[-1].shape[1] != count:
-                raise ValueError(f"some lines have {pieces[-1].shape[1]} columns, others {count}")
+            if table.shape[1] != count:
+                raise ValueError(f"some lines have {table.shape[1]} columns, others {count}")
+            pieces.append(table)
         number += len(lines)
     if not pieces:
         raise ValueError("it has no row of numbers")

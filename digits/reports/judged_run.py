@@ -48,7 +48,10 @@ class SharedByRuns:
     def dataset(self, name: str, digest: str | None = None) -> data.Dataset:
         """Reads a dataset, once; for `digest` see `data.load`."""
         if name not in self.datasets:
-            self.datasets[name] = data.load(name, self._data_dir, digest)
+            dataset = data.load(name, self._data_dir)
+            if digest not in (None, dataset.digest()):
+                dataset = data.load(name, self._data_dir, digest)
+            self.datasets[name] = dataset
         return self.datasets[name]
 
     def examples(self, config: ConfigDict, split: str) -> Examples | None:

@@ -340,3 +340,9 @@ def test_a_tilde_is_the_home_folder(tmp_path, monkeypatch):
     np.savez(tmp_path / "set.npz", x_train=IMAGES, y_train=LABELS)
     monkeypatch.setenv("HOME", str(tmp_path))
     assert data.load("~/set.npz").digest() == data.load(str(tmp_path / "set.npz")).digest()
+
+
+def test_a_folder_of_test_images_alone_is_refused(tmp_path):
+    save_csv(tmp_path / "set" / "mnist_test.csv", IMAGES, LABELS)
+    with pytest.raises(UserError, match="has a test set but no training set"):
+        data.load(str(tmp_path / "set"))

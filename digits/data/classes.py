@@ -8,7 +8,7 @@ from digits.data.source import Source
 from digits.errors import UserError
 
 # Sets with a file order and classes of their own, which papers rely on.
-_BENCHMARKS = r"mnist|optdigits|fashion_mnist|kmnist|emnist(/\w+)?"
+_BENCHMARKS = r"mnist|optdigits|fashion_mnist|kmnist|emnist(/\w+)?|mnist_corrupted(/\w+)?"
 
 
 def is_benchmark(name: str) -> bool:

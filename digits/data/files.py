@@ -78,7 +78,11 @@ def _read_folder(path: pathlib.Path) -> Source:
             names = ", ".join(of[0].name for of in sets.values())
             raise UserError(f"{folder} has several datasets: name one of the files {names}.")
         for (kind, *_), of in sets.items():
-            return _READERS[kind](of)
+            source = _READERS[kind](of)
+            beside = (
+                (f"read from {of[0].name}: the folders beside it are left out",) if below and folder == path else ()
+            )
+            return source._replace(notes=(*beside, *source.notes))
     return read_folder(path)
 
 

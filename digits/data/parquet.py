@@ -55,8 +55,10 @@ def _read(path: pathlib.Path) -> tuple[np.ndarray, np.ndarray, tuple[str, ...] |
                 labels += batch.column(label).to_pylist()
                 for picture in batch.column(image):
                     images.append(_picture(path, len(images), picture.as_py()))
-                if len(images) > _MOST_ROWS:
-                    raise ValueError("it has more rows than it says")
+                if len(images) > about.num_rows:
+                    break
+            if len(images) != about.num_rows:
+                raise ValueError(f"it declares {about.num_rows:,} rows, but has others")
             names = _class_names(schema, label)
     except UserError:
         raise

@@ -119,7 +119,7 @@ def _named(name: str, data_dir: str | None) -> Dataset:
         from digits.data import tfds
 
         source = tfds.read_tfds(name)
-    return _keep(_dataset(name, source, f"TFDS's copy of {name}"))
+    return _keep(_dataset(name, source, f"TFDS's copy of {name}", fixed=True))
 
 
 def is_quick(name: str, data_dir: str | None = None) -> bool:
@@ -128,9 +128,20 @@ def is_quick(name: str, data_dir: str | None = None) -> bool:
     return bool(re.fullmatch(_NAME, name) and near)
 
 
-def _dataset(name: str, source: Source, where: str, data_dir: str | None = None, held: str = "") -> Dataset:
-    """Makes a Dataset of a source: settles pixels and classes, makes a test set if need be, checks MNIST's digest."""
-    benchmark = classes.is_benchmark(name)
+def _dataset(
+    name: str, source: Source, where: str, data_dir: str | None = None, held: str = "", fixed: bool = False
+) -> Dataset:
+    """Makes a Dataset of a source: settles pixels and classes, makes a test set if need be, checks MNIST's digest.
+
+    Args:
+      name: the dataset's.
+      source: as its reader gives it.
+      where: the file or the folder, for messages.
+      data_dir: see `Dataset`.
+      held: the split that makes a test set if there is none; by default a stratified one.
+      fixed: whether pixels and classes are kept as they are, as those of a benchmark.
+    """
+    benchmark = fixed or classes.is_benchmark(name)
     if not benchmark:
         try:
             images, notes = pixels.as_bytes(source.arrays[::2])

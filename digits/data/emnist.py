@@ -1,5 +1,6 @@
 """EMNIST's images, upright, and the names of its classes. Its files hold them transposed, with numbers for labels."""
 
+import re
 import string
 
 import numpy as np
@@ -15,6 +16,12 @@ _NAMES = {
     "digits": dict(enumerate(string.digits)),
     "mnist": dict(enumerate(string.digits)),
 }
+
+
+def set_in(text: str) -> str | None:
+    """The set of EMNIST that the start of a file's name tells: "emnist/letters" of "emnist-letters-train.csv"."""
+    found = re.match(r"emnist[-_ ](" + "|".join(_NAMES) + r")\b", text.lower().replace("_", "-"))
+    return f"emnist/{found[1]}" if found else None
 
 
 def upright(source: Source, name: str) -> Source:

@@ -63,8 +63,8 @@ def read_idx(folder: pathlib.Path, name: str = "") -> Source:
                     "four."
                 )
     source = Source(read_idx_files(list(paths.values())))
-    of_emnist = name if name.startswith("emnist") else prefix.replace("-", "/", 1)
-    return emnist.upright(source, of_emnist) if of_emnist.startswith("emnist") else source
+    part = name if name.startswith("emnist") else emnist.set_in(prefix)
+    return emnist.upright(source, part) if part else source
 
 
 def read_idx_files(paths: list[pathlib.Path]) -> list[np.ndarray]:

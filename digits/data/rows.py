@@ -7,6 +7,7 @@ import zlib
 
 import numpy as np
 
+from digits.data import emnist
 from digits.data.dataset import SIDE
 from digits.data.idx import opened
 from digits.data.source import LARGEST, Source, joined
@@ -22,7 +23,7 @@ def read_rows(files: dict[str, list[pathlib.Path]]) -> Source:
 
     A row has a label and 784 pixels, separated by commas, semicolons or tabs. The label is the column whose header says
     so, or else the first one. A column of row numbers, without a name or called id, is not read. A test file without
-    labels, as Kaggle's test.csv, is left out.
+    labels, as Kaggle's test.csv, is left out. Images of EMNIST's files, as emnist-letters-train.csv, come upright.
 
     Args:
       files: one file a part.
@@ -39,7 +40,10 @@ def read_rows(files: dict[str, list[pathlib.Path]]) -> Source:
                 raise UserError(f"{path} and {paths[0]} are both named {part}, but each part has one file.")
             else:
                 parts[part] = _read(path)
-    return joined(parts, next(iter(files.values()))[0], notes=tuple(notes))
+    first = next(iter(files.values()))[0]
+    source = joined(parts, first, notes=tuple(notes))
+    name = emnist.set_in(first.name)
+    return emnist.upright(source, name) if name else source
 
 
 def is_rows(start: bytes) -> bool:

@@ -160,11 +160,19 @@ def _dataset(
         arrays = [array[part] for part in (train, test) for array in arrays]
         if not benchmark:
             notes = (*notes, f"there is no test set: {held} of the images, {len(test):,}, are held out as one")
+    if not benchmark and (known := _repeated(arrays[0], arrays[2])):
+        notes = (*notes, f"{known:,} of {len(arrays[2]):,} test images are training images too")
     about = {"class_names": source.class_names, "data_dir": data_dir, "notes": notes, "validation": source.validation}
     dataset = Dataset(name, **dict(zip(ARRAYS, arrays, strict=True)), **about)
     if name == "mnist" and dataset.digest() != MNIST_DIGEST:
         raise UserError(f"{where} does not hold the official MNIST files: their SHA-256 digest differs.")
     return dataset
+
+
+def _repeated(images: np.ndarray, others: np.ndarray) -> int:
+    """The number of `others` that are among `images`."""
+    known = {hash(image.tobytes()) for image in images}
+    return sum(hash(image.tobytes()) in known for image in others)
 
 
 def _held_out(labels: np.ndarray, where: str) -> str:

@@ -14,7 +14,14 @@ IMAGES, LABELS = strokes()
 
 
 def load(tmp_path, labels=LABELS, test_labels=LABELS[:20], **others):
-    np.savez(tmp_path / "set.npz", x_train=IMAGES, y_train=labels, x_test=IMAGES[:20], y_test=test_labels, **others)
+    np.savez(
+        tmp_path / "set.npz",
+        x_train=IMAGES,
+        y_train=labels,
+        x_test=strokes(20, seed=1)[0],
+        y_test=test_labels,
+        **others,
+    )
     return data.load(str(tmp_path / "set.npz"))
 
 

@@ -144,6 +144,20 @@ def test_kaggles_folder(tmp_path, monkeypatch):
         assert dataset.notes[0] == "test.csv has no labels and is left out"
 
 
+def test_csv_of_emnist_comes_upright_with_its_letters(tmp_path):
+    for part, images, labels in (("train", *ARRAYS[:2]), ("test", *ARRAYS[2:])):
+        save_csv(tmp_path / f"emnist-letters-{part}.csv", images.swapaxes(1, 2), labels + 1)
+    dataset = data.load(str(tmp_path / "emnist-letters-train.csv"))
+    assert_same_arrays(dataset, ARRAYS)
+    assert dataset.class_names == tuple("ABCDEFGHIJ") and "turned upright" in dataset.notes[0]
+
+
+def test_test_images_that_are_training_images_too_are_counted(tmp_path):
+    repeated = np.concatenate([IMAGES[50:], IMAGES[:7]]), np.concatenate([LABELS[50:], LABELS[:7]])
+    np.savez(tmp_path / "set.npz", x_train=IMAGES[:50], y_train=LABELS[:50], x_test=repeated[0], y_test=repeated[1])
+    assert data.load(str(tmp_path / "set.npz")).notes == ("7 of 37 test images are training images too",)
+
+
 def test_parquet_of_hugging_face(tmp_path):
     names = [f"number {n}" for n in range(10)]
     folder = tmp_path / "set" / "data"

@@ -53,13 +53,14 @@ def load(name: str, data_dir: str | None = None, digest: str | None = None) -> D
     """
     path = pathlib.Path(name)
     if _is_path(name):
-        path = _moved(path.expanduser(), data_dir)
+        given = pathlib.Path(os.path.expanduser(name))  # Leaves the name of an unknown user as it is.
+        path = _moved(given, data_dir)
         source = read_path(path)
         dataset = _dataset(name, source, str(path))
         if digest not in (None, dataset.digest()) and len(source.arrays) == 2:
             before = _dataset(name, source, str(path), held="random(0.2, 0)")
             dataset = before if before.digest() == digest else dataset
-        if path != pathlib.Path(name).expanduser():
+        if path != given:
             dataset = dataclasses.replace(dataset, notes=(f"{name} is read from {path}", *dataset.notes))
         return dataset
     require(bool(re.fullmatch(rf"{_NAME}|{_CONFIG}", name)), "data.name", name, FIELDS["data.name"].accepted.text)
@@ -86,7 +87,7 @@ def _moved(path: pathlib.Path, data_dir: str | None) -> pathlib.Path:
     """Where the data of a path lie: in `data_dir`, if there is one that holds them or has their name; else there."""
     if not data_dir:
         return path
-    folder = pathlib.Path(data_dir).expanduser()
+    folder = pathlib.Path(os.path.expanduser(data_dir))
     if not folder.exists():
         raise UserError(f"--data_dir is {data_dir!r}, but there is no such file or folder.")
     if (folder / path.name).exists():
@@ -159,7 +160,7 @@ def _dataset(
         train, test = split_indices(held, 0, len(arrays[1]), labels=arrays[1])
         arrays = [array[part] for part in (train, test) for array in arrays]
         if not benchmark:
-            notes = (*notes, f"there is no test set: {held} of the images, {len(test):,}, are held out as one")
+            notes = (*notes, f"there is no test set: {held} holds out {len(test):,} of the images as one")
     if not benchmark and (known := _repeated(arrays[0], arrays[2])):
         notes = (*notes, f"{known:,} of {len(arrays[2]):,} test images are training images too")
     about = {"class_names": source.class_names, "data_dir": data_dir, "notes": notes, "validation": source.validation}

@@ -354,6 +354,9 @@ def test_a_tilde_is_the_home_folder(tmp_path, monkeypatch):
     np.savez(tmp_path / "set.npz", x_train=IMAGES, y_train=LABELS)
     monkeypatch.setenv("HOME", str(tmp_path))
     assert data.load("~/set.npz").digest() == data.load(str(tmp_path / "set.npz")).digest()
+    for name in ("~nobody-of-this-name/digits", "a\0b/digits", "\ud800/digits", "./\0"):
+        with pytest.raises(UserError):
+            data.load(name)
 
 
 def test_a_folder_of_test_images_alone_is_refused(tmp_path):

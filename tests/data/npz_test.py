@@ -34,7 +34,7 @@ def test_npz_without_a_test_set_gives_a_fifth_to_it(tmp_path):
     # A fifth is 9 images, but every one of the ten classes needs one.
     expected = model_selection.train_test_split(images, labels, test_size=10, random_state=0, stratify=labels)
     assert_same_arrays(dataset, [expected[0], expected[2], expected[1], expected[3]])
-    assert "stratified" in dataset.notes[-1] and "10, are held out" in dataset.notes[-1]
+    assert dataset.notes == ("there is no test set: stratified(0.232558, 0) holds out 10 of the images as one",)
 
 
 def test_npz_may_hold_other_arrays_which_are_not_read(tmp_path):

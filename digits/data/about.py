@@ -12,7 +12,7 @@ _SPLITS = {"train": "training", "validation": "validation", "test": "test"}
 
 
 def about(dataset: Dataset, splits: Splits) -> dict[str, Any]:
-    """The record of a run's data, for its files.
+    """The record of a run's data, for its files: `about(dataset, data.split(dataset, config.data))["classes"]`.
 
     Returns:
       The dataset's digest and notes, the number of images by split, and, under "classes", by split and class:

@@ -27,6 +27,8 @@ def set_in(text: str) -> str | None:
 def upright(source: Source, name: str) -> Source:
     """Transposes the images of one of EMNIST's sets and names its classes.
 
+        upright(Source(arrays), "emnist/letters").class_names[1] == "A"
+
     Args:
       source: as its files have it.
       name: "emnist/letters", for example; "emnist" alone is its set byclass.

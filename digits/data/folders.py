@@ -36,6 +36,8 @@ class _Picture(NamedTuple):
 def read_folder(path: pathlib.Path) -> Source:
     """Reads a folder of image folders, one a class, or of train/ and test/ that each have these. Follows links.
 
+        read_folder(pathlib.Path("my_digits")).class_names == ("0", "1", "2")
+
     train/ and test/ may be called training/ and testing/, in any case, and there may be a val/. All of this may lie in
     a single folder within `path`. Classes and files come in sorted order. What is no class and no picture is left out
     and counted in a note.

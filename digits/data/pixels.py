@@ -34,6 +34,8 @@ class Scale(NamedTuple):
 def scale(*arrays: np.ndarray) -> Scale:
     """The scale of arrays of pixels, by their type and their range; ValueError, with the reason, if it is ambiguous.
 
+        scale(np.array([0.0, 0.5, 1.0])).white == 1
+
     A bool is black or white. Whole numbers of more than 8 bits have as many bits as their largest. Floats are from 0
     to 1, from -1 to 1 or from 0 to 255.
     """

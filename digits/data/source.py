@@ -63,6 +63,8 @@ def joined(
 ) -> Source:
     """Makes a Source of (images, labels) by part. A validation set joins the training images, or is the test set.
 
+        joined({"train": (images, labels), "test": (others, their_labels)}, "my.npz")
+
     `where` is the file or the folder, for messages.
     """
     if "train" not in parts:

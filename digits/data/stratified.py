@@ -51,6 +51,8 @@ def _shares(sizes: np.ndarray, count: int, rng: np.random.RandomState) -> np.nda
 def fold_of(labels: np.ndarray, folds: int) -> np.ndarray:
     """The fold, from 0, in which scikit-learn's StratifiedKFold(folds) holds out each example.
 
+        fold_of(np.array([0, 0, 1, 1]), 2).tolist() == [0, 1, 0, 1]
+
     Raises:
       ValueError: no class has so many examples.
     """

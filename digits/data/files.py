@@ -70,7 +70,10 @@ def _read_folder(path: pathlib.Path) -> Source:
         groups: dict[tuple, list[pathlib.Path]] = collections.defaultdict(list)
         files = [entry for entry in sorted(folder.iterdir()) if entry.is_file()]
         for file in files[:1000]:
-            if (kind := _kind(file)) in _READERS:
+            kind = _kind(file)
+            if kind == "idx":  # Of no set that is whole: its reader says what is missing.
+                return idx.read_idx(folder)
+            if kind in _READERS:
                 groups[(kind, *_key(file))].append(file)
         # Kaggle's sample_submission.csv is no training set.
         sets = {key: of for key, of in groups.items() if any(part_of(file.stem) == "train" for file in of)} or groups

@@ -70,9 +70,10 @@ def _read(path: pathlib.Path) -> Source:
     classes = names["train"]
     if not 2 <= len(classes) <= 256 or len(pictures["train"]) < 10:
         empty = f", {left_out[_EMPTY]} of them empty," if left_out[_EMPTY] else ""
+        loose = f", and {left_out[_NO_CLASS]} pictures in no class folder" if left_out[_NO_CLASS] else ""
         raise UserError(
             f"{folders['train']} has {len(classes) + left_out[_EMPTY]} class folders{empty} with "
-            f"{len(pictures['train'])} images; it must have 2 to 256 with 10 or more."
+            f"{len(pictures['train'])} images{loose}; it must have 2 to 256 with 10 or more."
         )
     notes = []
     if left_out := +left_out:

@@ -17,7 +17,7 @@ from digits.errors import UserError, reason
 # np.load and its members raise these for a damaged .npz, or a file of another kind.
 NPZ_ERRORS = (OSError, ValueError, EOFError, TypeError, NotImplementedError, zipfile.BadZipFile, zlib.error)
 _MOST_ARRAYS = 1000
-_SHAPES = ((SIDE, SIDE), (SIDE, SIDE, 1))
+_SHAPES = ((SIDE, SIDE), (SIDE, SIDE, 1), (1, SIDE, SIDE))
 
 
 class _Array(NamedTuple):
@@ -135,8 +135,10 @@ def _npy_header(file: zipfile.ZipFile, member: zipfile.ZipInfo) -> tuple[tuple[i
     if dtype.hasobject:
         raise ValueError(f"{member.filename} holds pickled objects, which are never loaded")
     size = math.prod(shape) * dtype.itemsize
-    if not 0 <= size <= min(LARGEST, member.file_size, member.compress_size * MOST_FROM_A_BYTE):
+    if not 0 <= size <= min(member.file_size, member.compress_size * MOST_FROM_A_BYTE):
         raise ValueError(f"{member.filename} declares the shape {shape}, which it cannot hold")
+    if size > LARGEST:
+        raise ValueError(f"{member.filename} has {size:,} bytes, but may have {LARGEST:,}")
     return shape, dtype
 
 
@@ -156,7 +158,7 @@ def _check(where: pathlib.Path, images: dict[str, _Array], labels: dict[str, _Ar
                 f"{SIDE}){_mended(name, shape) if dtype.kind in 'biuf' else ''}."
             )
         if not _holds_labels(labels[part]) or labels[part].shape[0] != shape[0]:
-            raise UserError(_wrong_labels(where, labels[part].name, shape[0]))
+            raise UserError(_wrong_labels(where, labels[part].name, shape[0], _mended_labels(labels[part])))
 
 
 def _mended(name: str, shape: tuple[int, ...]) -> str:
@@ -170,5 +172,13 @@ def _mended(name: str, shape: tuple[int, ...]) -> str:
     return ""
 
 
-def _wrong_labels(where: pathlib.Path, name: str, count: int) -> str:
-    return f"{where}: {name} must be {count} whole numbers from 0 to 255, one for each image."
+def _mended_labels(labels: _Array) -> str:
+    """How to bring labels of a common other form into the one that is read."""
+    if len(labels.shape) == 2:
+        return ".argmax(1), if its rows are one-hot"
+    return ".astype(int)" if labels.dtype.kind == "f" else ""
+
+
+def _wrong_labels(where: pathlib.Path, name: str, count: int, mended: str = "") -> str:
+    mended = f": {name}{mended}" if mended else ""
+    return f"{where}: {name} must be {count} whole numbers from 0 to 255, one for each image{mended}."

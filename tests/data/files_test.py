@@ -253,6 +253,21 @@ def test_a_npz_is_one_whatever_its_ending(tmp_path):
     assert len(data.load(str(tmp_path / "set.data")).train_labels) == 64
 
 
+def test_a_folder_of_single_pictures_or_of_half_a_dataset_says_what_is_missing(tmp_path):
+    (tmp_path / "flat").mkdir()
+    for number in range(12):
+        Image.fromarray(IMAGES[number]).save(tmp_path / "flat" / f"{LABELS[number]}_{number}.png")
+    with pytest.raises(UserError, match="0 class folders with 0 images, and 12 pictures in no class folder"):
+        data.load(str(tmp_path / "flat"))
+    folder = write_idx(tmp_path / "half", ARRAYS)
+    for path in folder.glob("*labels*"):
+        path.unlink()
+    for path in folder.iterdir():
+        path.rename(folder / f"my-{path.name}")
+    with pytest.raises(UserError, match="has no file train-images-idx3-ubyte or"):
+        data.load(str(folder))
+
+
 def test_an_idx_file_points_at_its_folder_and_several_datasets_at_their_files(tmp_path):
     folder = write_idx(tmp_path / "idx", ARRAYS)
     with pytest.raises(UserError, match="name the folder that holds them"):

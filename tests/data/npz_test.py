@@ -57,8 +57,11 @@ NPZ_MISTAKES = {
     "y_train missing": ({"y_train": None}, "no array y_train"),
     "y_test missing": ({"y_test": None}, "y_test"),
     "x_test missing": ({"x_test": None}, "x_test"),
-    "float labels": ({"y_train": np.zeros(40)}, "y_train must be 40 whole numbers"),
-    "one-hot labels": ({"y_train": np.eye(40, dtype=int)}, "y_train must be 40 whole numbers"),
+    "float labels": (
+        {"y_train": np.zeros(40)},
+        "y_train must be 40 whole numbers from 0 to 255, one for each image: y_train.astype(int)",
+    ),
+    "one-hot labels": ({"y_train": np.eye(40, dtype=int)}, "y_train.argmax(1), if its rows are one-hot"),
     "label 256": ({"y_train": np.full(40, 256)}, "y_train must be 40 whole numbers from 0 to 255"),
     "negative label": ({"y_test": np.full(15, -1)}, "y_test must be 15 whole numbers from 0 to 255"),
     "too few labels": ({"y_train": np.zeros(39, int)}, "y_train must be 40 whole numbers"),

@@ -7,14 +7,23 @@
 
 import collections
 from collections.abc import Callable
+import contextlib
+import pathlib
 import re
+import shlex
 import sys
+import textwrap
+from types import ModuleType
 
 from absl import flags
 
+import digits
 from digits.config.experiment_files import Given, load
+from digits.config.suggestions import fields_called, fields_like, nearest, question
 from digits.config.values import convert, field_type
 from digits.errors import UserError, paths
+from digits.runs import found
+from digits.runtime import pipes
 from digits.runtime.signals import Interrupted
 
 # The flags of the commands that train. Other commands have flags of their own, some of the same names.
@@ -37,9 +46,20 @@ LIST_FIELDS = flags.DEFINE_bool(
 )
 _OF_ONE_RUN = (COORDINATOR, NUM_PROCESSES, PROCESS_ID, PROFILE, REPORT, LIST_FIELDS)
 
+_FIELDS_HELP = """
+
+Fields of the config, some of them; `python -m digits.main --config=NAME --fields` lists all:
+  --config.epochs=3
+  --config.optimizer.learning_rate=3e-3
+  --config.model.hidden=128,64
+  --config.data.name=fashion_mnist --config.data.validation="last(10000)"
+"""
+
 
 def run(argv: list[str], module: str, own: flags.FlagValues, body: Callable[[list[str]], int], files: str = "") -> int:
     """Runs a command that trains nothing.
+
+        sys.exit(run(sys.argv, __name__, own_flags, lambda arguments: 0))
 
     Args:
       argv: the program's name and its arguments.
@@ -53,7 +73,7 @@ def run(argv: list[str], module: str, own: flags.FlagValues, body: Callable[[lis
     """
 
     def help_text() -> str:
-        return f"{sys.modules[module].__doc__}\n{own.module_help(sys.modules[module])}"
+        return f"{sys.modules[module].__doc__}\n{describe(own.get_key_flags_for_module(sys.modules[module]))}"
 
     def parse_and_run() -> int:
         own.set_gnu_getopt(bool(files))  # Flags may stand behind files.
@@ -61,39 +81,60 @@ def run(argv: list[str], module: str, own: flags.FlagValues, body: Callable[[lis
         try:
             rest = own(argv)[1:]
         except flags.Error as error:
-            if files and "workdir" not in own and "--workdir" in " ".join(argv):
-                raise UserError(f"Unknown command line flag 'workdir'; name {files} without a flag.") from error
-            raise UserError(_sentence(error)) from error
+            raise UserError(_sentence(error, own)) from error
         if rest and not files:
-            hint = f"; did you mean --workdir={rest[0]}?" if "workdir" in own and not own["workdir"].present else "."
-            raise UserError(f"{rest[0]!r} is no flag: flags start with --{hint}")
+            raise UserError(f"{rest[0]!r} is no flag: flags start with --.")
         return body(rest)
 
     return _exit_code(argv, help_text, parse_and_run)
 
 
-def train(argv: list[str], help_text: Callable[[], str], body: Callable[[Given], int]) -> int:
-    """Runs a command that trains an experiment.
+def train(argv: list[str], help_text: Callable[[], str], body: Callable[[Given], int], sweeps: bool = True) -> int:
+    """Runs a command that trains an experiment; refuses `--sweep.FIELD` unless it `sweeps`.
 
     Returns:
       The exit code: that of `body`, 0 for --help, 2 for a user's mistake, or 128 + signal for an interrupted run.
     """
-    return _exit_code(argv, help_text, lambda: body(read(argv)))
+
+    def read_and_train() -> int:
+        given = read(argv)
+        if given.swept and not sweeps:
+            this = f"--sweep.{next(iter(given.swept))} is given, but digits.main trains one run"
+            raise UserError(f"{this}; to sweep: python -m digits.sweep {shlex.join(argv[1:])}")
+        return body(given)
+
+    with contextlib.redirect_stdout(pipes.Unread(sys.stdout)):  # The run matters, also when nobody reads on.
+        return _exit_code(argv, help_text, read_and_train)
 
 
 def _exit_code(argv: list[str], help_text: Callable[[], str], work: Callable[[], int]) -> int:
     """Prints the help if the arguments ask for it. Otherwise does the work, or prints why it was refused or stopped."""
     if {"--help", "-h", "--helpshort", "--helpfull", "-help"} & set(argv):
-        print(help_text())
-        return 0
+        return show(help_text())
+    if "--version" in argv:
+        return show_version()
     try:
-        with paths():
+        with pipes.ending_quietly(), paths():
             return work()
     except UserError as error:
         return refuse(error)
     except Interrupted as interrupted:
         print(interrupted, flush=True)
         return interrupted.exit_code
+    except KeyboardInterrupt:  # Only where Python handles Ctrl-C, see runtime/signals.py.
+        return 130
+
+
+def show(text: str) -> int:
+    """Prints a text; returns the exit code 0."""
+    with pipes.ending_quietly():
+        print(text)
+    return 0
+
+
+def show_version() -> int:
+    """Prints the version of digits; returns the exit code 0."""
+    return show(f"digits {digits.__version__}")
 
 
 def read(argv: list[str]) -> Given:
@@ -108,9 +149,12 @@ def read(argv: list[str]) -> Given:
         rest, changed, swept = _without_fields(argv)
         positional = flags.FLAGS(rest)[1:]
     except flags.Error as error:
-        raise UserError(_sentence(error)) from error
+        raise UserError(_sentence(error, flags.FLAGS, fields=True)) from error
     if positional:
-        raise UserError(f"{positional[0]!r} is no flag: flags start with --, fields with --config.")
+        name = positional[0]
+        meant = [] if CONFIG.value else [f"--config={name}"]
+        hint = question(meant, ": flags start with --, fields with --config.")
+        raise UserError(f"{name!r} is no flag{hint}")
     places = [index for index, argument in enumerate(argv) if re.fullmatch("--?config(=.*)?", argument, re.DOTALL)]
     if not CONFIG.value:
         raise UserError(
@@ -179,29 +223,70 @@ def refuse_flags_of_one_run() -> None:
             raise UserError(f"--{flag.name} is for one run: leave it out, or train that run with digits.main.")
 
 
-def flags_help(of_one_run: bool = True) -> str:
-    """Describes the flags of commands that train; with or without those that a sweep refuses."""
-    shown, refused = flags.FlagValues(), {flag.name for flag in _OF_ONE_RUN}
-    for flag in flags.FLAGS.get_key_flags_for_module(__name__):
-        if of_one_run or flag.name not in refused:
-            flags.DEFINE_flag(flag, shown, module_name="digits.main")
-    return shown.module_help("digits.main")
+def flags_help(more: ModuleType | None = None) -> str:
+    """Describes the flags of commands that train; with those of a module, such as a sweep's, for many runs."""
+    shown = flags.FLAGS.get_key_flags_for_module(__name__)
+    if more:
+        refused = {flag.name for flag in _OF_ONE_RUN}
+        shown = [*flags.FLAGS.get_key_flags_for_module(more), *(flag for flag in shown if flag.name not in refused)]
+    return describe(shown) + _FIELDS_HELP
 
 
-def require_workdir(workdir: str | None) -> str:
-    """The value of --workdir; UserError if it is missing."""
-    if not workdir:
-        raise UserError("--workdir is missing: name a run or a sweep, such as --workdir=runs/simple_cnn.")
-    return workdir
+def describe(shown: list[flags.Flag]) -> str:
+    """Describes flags, each with its default if it has one."""
+    lines = ["Flags:"]
+    for flag in shown:
+        choices = getattr(flag.parser, "enum_values", None)
+        value = "" if flag.boolean else f"={'|'.join(choices) if choices else 'VALUE'}"
+        default = "" if flag.default in (None, False, "") else f" (default: {flag.default})"
+        lines.append(f"  --{'[no]' if flag.boolean else ''}{flag.name}{value}")
+        text = flag.help.rpartition(f"<{'|'.join(choices)}>: ")[2] if choices else flag.help
+        lines += textwrap.wrap(text + default, 79, initial_indent="      ", subsequent_indent="      ")
+    return "\n".join([*lines, "  --help", "  --version"])
 
 
-def refuse(error: UserError) -> int:
+def one_run(workdir: str | None, rest: list[str]) -> str:
+    """The folder of the run that is named by --workdir or by the only argument; UserError if there is none."""
+    given = [*([workdir] if workdir else []), *rest]
+    if not given:
+        raise no_run("--workdir is missing: name a run or a sweep, such as --workdir=runs/simple_cnn.")
+    if len(given) > 1:
+        raise UserError(f"{given[1]!r} is given besides {given[0]!r}, but the command takes one run.")
+    return existing(given[0])
+
+
+def existing(folder: str) -> str:
+    """The folder of a run; UserError if there is no such folder, but one that may be meant."""
+    if not pathlib.Path(folder).expanduser().exists() and (near := found.like(folder)):
+        hint = question(shlex.quote(str(path)) for path in near)
+        raise UserError(f"there is no folder {folder!r}{hint}")
+    return folder
+
+
+def no_run(sentence: str) -> UserError:
+    """The mistake of naming no run: the sentence and, a line each, the newest runs."""
+    runs = found.find()[:5]
+    return UserError(
+        "".join([sentence, "\nThe newest are:" if runs else "", *(f"\n  {shlex.quote(str(run))}" for run in runs)])
+    )
+
+
+def refuse(error: UserError | str) -> int:
     """Prints a user's mistake; returns the exit code for it."""
     print(f"error: {error}", file=sys.stderr)
     return 2
 
 
-def _sentence(error: flags.Error) -> str:
-    """absl's message, with one full stop or question mark at its end."""
-    message = str(error).rstrip()
-    return message.rstrip(" .?") + ("?" if message.endswith("?") else ".")
+def _sentence(error: flags.Error, known: flags.FlagValues, fields: bool = False) -> str:
+    """absl's message, with one full stop at its end; for an unknown flag, the flags or `fields` that may be meant."""
+    if not isinstance(error, flags.UnrecognizedFlagError):
+        return str(error).rstrip(" .?\n") + "."
+    name, value = error.flagname, error.flagvalue.partition("=")[2]
+    value = f"={shlex.quote(value)}" if value else ""
+    section, _, field = name.partition(".")
+    if section in ("config", "sweep") and field:
+        return f"--{name}{value} is for digits.main and digits.sweep alone, which train."
+    near = [] if fields and fields_called(name) else nearest(name, known)
+    if fields and not near:
+        return f"there is no flag {name!r}{question(f'--config.{field}{value}' for field in fields_like(name))}"
+    return f"there is no flag {name!r}{question(f'--{flag}' for flag in near)}"

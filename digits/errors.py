@@ -9,6 +9,10 @@ from typing import Any
 class UserError(Exception):
     """A mistake in a config, a flag, a file or the environment. The message names it and says what is accepted."""
 
+    def _render_traceback_(self) -> list[str]:
+        """IPython shows these lines instead of a traceback."""
+        return [f"error: {self}"]
+
 
 class Diverged(UserError):
     """The loss of a run stopped being a finite number."""

@@ -1,8 +1,8 @@
 """Evaluates a run, or the members and the ensembles of a sweep.
 
-    python -m digits.evaluate --workdir=runs/simple_cnn
+    python -m digits.evaluate runs/simple_cnn
     python -m digits.evaluate --workdir=runs/simple_cnn --robustness
-    python -m digits.evaluate --workdir=runs/simple_cnn_sweep,seed=0:10 --split=validation --json
+    python -m digits.evaluate --workdir=runs/simple_cnn_sweep,seed=0..10 --split=validation --json
 
 A run also gets measures by class, its confusion matrix, calibration and worst mistakes, for MNIST the errors by writer,
 with --robustness the accuracy on changed images, and pictures of these in its folder `figures`. Loss (the mean
@@ -19,7 +19,9 @@ from digits import command_line
 from digits.errors import UserError
 
 _FLAGS = flags.FlagValues()  # Its own: the flags of digits.main have the same names.
-_WORKDIR = flags.DEFINE_string("workdir", None, "The folder of a run or of a sweep.", flag_values=_FLAGS)
+_WORKDIR = flags.DEFINE_string(
+    "workdir", None, "The folder of a run or of a sweep; the flag may be left out: runs/simple_cnn.", flag_values=_FLAGS
+)
 _SPLIT = flags.DEFINE_string("split", "test", "On which images: test, validation or train.", flag_values=_FLAGS)
 _DATA_DIR = flags.DEFINE_string("data_dir", None, "As for digits.main.", flag_values=_FLAGS)
 _FIGURES = flags.DEFINE_string(
@@ -36,11 +38,11 @@ _JSON = flags.DEFINE_bool("json", False, "Print JSON, with all digits, instead o
 
 def main(argv: list[str]) -> int:
     """Runs the command line; returns the exit code: 0, or 2 for a user's mistake."""
-    return command_line.run(argv, __name__, _FLAGS, _main)
+    return command_line.run(argv, __name__, _FLAGS, _main, files="a run")
 
 
-def _main(_: list[str]) -> int:
-    workdir = command_line.require_workdir(_WORKDIR.value)
+def _main(runs: list[str]) -> int:
+    workdir = command_line.one_run(_WORKDIR.value, runs)
     if _FIGURES.value == "":
         raise UserError("--figures is empty, but it must be a folder, or none.")
     if _FLAGS["robustness_images"].present and not _ROBUSTNESS.value:

@@ -9,8 +9,8 @@ and many others). An export to jax can be read by the JAX versions of the next s
     output  probabilities  float32  n x classes   each row sums to 1
 
 The run's normalisation is part of the export. The file also holds metadata: the config, the names of the classes, the
-epoch, the test accuracy, and the lines that load the file. Before it gets its name, an export is loaded by its own
-runtime and compared with the run on test images of the run's dataset.
+epoch, the test accuracy, and the lines that load the file, which are printed too. Before it gets its name, an export is
+loaded by its own runtime and compared with the run on test images of the run's dataset.
 """
 
 import sys
@@ -21,7 +21,9 @@ from digits import command_line
 from digits.errors import UserError
 
 _FLAGS = flags.FlagValues()  # Its own: the flags of digits.main have the same names.
-_WORKDIR = flags.DEFINE_string("workdir", None, "The folder of a run.", flag_values=_FLAGS)
+_WORKDIR = flags.DEFINE_string(
+    "workdir", None, "The folder of a run; the flag may be left out: runs/simple_cnn.", flag_values=_FLAGS
+)
 _FORMAT = flags.DEFINE_string("format", None, "One of jax, savedmodel, tflite, onnx.", flag_values=_FLAGS)
 _OUTPUT = flags.DEFINE_string(
     "output", None,
@@ -34,11 +36,11 @@ _DATA_DIR = flags.DEFINE_string("data_dir", None, "As for digits.main.", flag_va
 
 def main(argv: list[str]) -> int:
     """Runs the command line; returns the exit code: 0, or 2 for a user's mistake."""
-    return command_line.run(argv, __name__, _FLAGS, _main)
+    return command_line.run(argv, __name__, _FLAGS, _main, files="a run")
 
 
-def _main(_: list[str]) -> int:
-    workdir = command_line.require_workdir(_WORKDIR.value)
+def _main(runs: list[str]) -> int:
+    workdir = command_line.one_run(_WORKDIR.value, runs)
     if not _FORMAT.value:
         raise UserError("--format is missing: name one of jax, savedmodel, tflite, onnx.")
     from digits.serving import exporting  # Imports JAX.
@@ -46,6 +48,7 @@ def _main(_: list[str]) -> int:
     exported = exporting.export(workdir, _FORMAT.value, _OUTPUT.value, _DATA_DIR.value)
     within = f"within {exported.difference:.1e} of the run's on {exported.images} test images"
     print(f"{exported.path}: {exporting.size(exported.path) / 1e6:.2f} MB, probabilities {within}")
+    print(f"To predict with it in Python:\n\n{exporting.usage(exported.path, _FORMAT.value)}")
     return 0
 
 

@@ -8,6 +8,8 @@ Without arguments it lists the experiments. --fields lists the fields of one, ea
 --config. Runs are kept in runs/; the same command goes on with one.
 """
 
+import contextlib
+import gc
 import pathlib
 import sys
 
@@ -20,16 +22,12 @@ from digits.errors import UserError, paths
 def main(argv: list[str]) -> int:
     """Runs the command line; returns the exit code: 0, 2 for a user's mistake, 128 + signal for an interrupted run."""
     if len(argv) == 1:
-        print(listing())
-        return 0
-    return command_line.train(argv, lambda: f"{__doc__}\n{command_line.flags_help()}", _train)
+        return command_line.show(listing())
+    return command_line.train(argv, lambda: f"{__doc__}\n{command_line.flags_help()}", _train, sweeps=False)
 
 
 def _train(given: Given) -> int:
     """Trains one run and writes its report, or lists the fields of its config; returns the exit code."""
-    if given.swept:
-        field = next(iter(given.swept))
-        raise UserError(f"--sweep.{field} is given, but digits.main trains one run: python -m digits.sweep sweeps.")
     if command_line.LIST_FIELDS.value:
         print("\n".join(fields_as_markdown(given.config, given.origin["config_file"])))
         return 0
@@ -37,27 +35,41 @@ def _train(given: Given) -> int:
     data_dir = command_line.DATA_DIR.value
     from digits.training import startup  # Imports NumPy, for which --help and a mistyped flag should not wait.
 
-    start = startup.Start(given.config.data.name, data_dir).early()
-    from digits.runtime import processes
-    from digits.training import train  # Imports JAX, while the dataset is being read.
+    report = command_line.REPORT.value and not (pathlib.Path(folder).expanduser() / "report.html").exists()
+    start = startup.Start(given.config.data.name, data_dir).early(_import_report if report else None)
+    with startup.waiting("importing JAX ..."):  # While the dataset is being read.
+        from digits.runtime import processes
+        from digits.training import terminal, train
 
     processes.join(command_line.COORDINATOR.value, command_line.NUM_PROCESSES.value, command_line.PROCESS_ID.value)
     with processes.failing_at_once(), paths():
         train.train_and_evaluate(
             given.config, folder, origin=given.origin, start=start, profile=command_line.PROFILE.value
         )
-    report = pathlib.Path(folder).expanduser() / "report.html"
-    if command_line.REPORT.value and processes.first() and not report.exists():
-        _write_report(folder, data_dir)
+    if processes.first():
+        if report:
+            _write_report(folder, data_dir)
+        terminal.say(terminal.next_lines(folder))
+    gc.freeze()  # The process ends. Python need not search a million objects for garbage first.
     return 0
+
+
+def _import_report() -> None:
+    """Imports the libraries of the report while the run trains, so that its end need not wait for them."""
+    with contextlib.suppress(Exception):  # A library that is missing or broken is a message of the report.
+        # Orbax is imported by another thread at the same time. Two threads must not import at once what both need.
+        import orbax.checkpoint  # noqa: F401
+
+        from digits.reports import run_page  # noqa: F401
 
 
 def _write_report(folder: str, data_dir: str | None) -> None:
     """Writes the report. If it cannot be written, prints why: the run is whole without it."""
+    print("writing the report ...", flush=True)
     from digits.reports import pages
 
     try:
-        print(f"report: {pages.write(folder, data_dir)}", flush=True)
+        pages.write(folder, data_dir)
     except UserError as error:
         print(f"no report was written: {error}", flush=True)
 

@@ -1,14 +1,15 @@
 """Writes a report on a run, or one that compares several: a page that explains itself and needs no other file.
 
     python -m digits.report runs/simple_cnn
-    python -m digits.report runs/dense_32_32 runs/dense_64_64 "runs/simple_cnn_sweep,seed=0:10" --output=dense.html
+    python -m digits.report runs/dense_32_32 runs/dense_64_64 runs/simple_cnn_sweep,seed=0..10 --output=dense.html
 
-For one run, writes RUN/report.html and its pictures in RUN/figures/; with --output, that file alone. For several, or a
-sweep, the page has test accuracies with intervals, differences of the configs, curves, and differences from the first
-run.
+For one run, writes RUN/report.html and its pictures in RUN/figures/; with --output, that file alone. For several runs
+and sweeps, writes comparison.html beside the first: which is best and whether the difference is more than chance, test
+accuracies with intervals, curves, and differences of the configs. For one sweep, writes SWEEP/report.html.
 """
 
 import pathlib
+import shlex
 import sys
 
 from absl import flags
@@ -17,8 +18,10 @@ from digits import command_line
 from digits.errors import UserError
 
 _FLAGS = flags.FlagValues()  # Its own: the flags of digits.main have the same names.
+_WORKDIR = flags.DEFINE_string("workdir", None, "A run or sweep, before those without a flag.", flag_values=_FLAGS)
 _OUTPUT = flags.DEFINE_string(
-    "output", None, "The page's file. Default: report.html in the run's folder; comparison.html for several.",
+    "output", None,
+    "The page's file. Default: report.html in the run's folder; comparison.html beside the first of several.",
     flag_values=_FLAGS,
 )  # fmt: skip
 _DATA_DIR = flags.DEFINE_string("data_dir", None, "As for digits.main.", flag_values=_FLAGS)
@@ -30,19 +33,22 @@ def main(argv: list[str]) -> int:
 
 
 def _main(workdirs: list[str]) -> int:
+    if _WORKDIR.value:
+        workdirs = [_WORKDIR.value, *workdirs]
     if _OUTPUT.value == "":
         raise UserError("--output is empty: name the page to write, such as --output=report.html.")
     if not workdirs:
-        raise UserError("no run is named: give the folder of one or several, such as runs/simple_cnn.")
+        raise command_line.no_run("no run is named: give the folder of one or several, such as runs/simple_cnn.")
+    workdirs = [command_line.existing(workdir) for workdir in workdirs]
     from digits.reports import pages  # Imports JAX.
 
     folder, output = pathlib.Path(workdirs[0]).expanduser(), _OUTPUT.value
     if len(workdirs) == 1 and not (folder / "sweep.json").exists():
         path = pages.write(folder, _DATA_DIR.value, output)
     else:
-        default = folder / "report.html" if len(workdirs) == 1 else "comparison.html"
+        default = folder / "report.html" if len(workdirs) == 1 else folder.parent / "comparison.html"
         path = pages.compare(workdirs, output or default, _DATA_DIR.value)
-    print(path)
+    print(shlex.quote(str(path)))
     return 0
 
 

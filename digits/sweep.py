@@ -27,7 +27,7 @@ _GPUS = flags.DEFINE_float("gpus", 0, "ray: GPUs that a program asks for.", 0)
 
 def flags_help() -> str:
     """Describes the flags of a sweep."""
-    return f"{flags.FLAGS.module_help(sys.modules[__name__])}\n{command_line.flags_help(of_one_run=False)}"
+    return command_line.flags_help(sys.modules[__name__])
 
 
 def read_plan(given):

@@ -1,8 +1,12 @@
 """What the commands share: exit codes, one sentence for a mistake, flags that do not linger, changes of a config."""
 
+import os
+import re
+
 from absl import flags
 import pytest
 
+import digits
 from digits import command_line
 from digits.config.experiment_files import default_workdir
 from digits.errors import UserError
@@ -37,13 +41,51 @@ def test_a_mistake_is_one_sentence_and_exit_code_2(argument, words, capsys):
     assert out == "" and err.startswith("error: ") and words in err and err.count("\n") == 1
 
 
-def test_a_workdir_without_its_flag_and_with_one_too_many(capsys):
-    own = flags.FlagValues()
-    flags.DEFINE_string("workdir", None, "A run.", flag_values=own)
-    assert command_line.run(["program", "runs/a"], __name__, own, len) == 2
-    assert capsys.readouterr().err.endswith("; did you mean --workdir=runs/a?\n")
-    assert call("--workdir=runs/a", files="runs") == (2, [])
-    assert capsys.readouterr().err == "error: Unknown command line flag 'workdir'; name runs without a flag.\n"
+def make_run(folder, name="config.json", age=0):
+    folder.mkdir(parents=True)
+    (folder / name).write_text("{}")
+    os.utime(folder / name, (10**9 - age, 10**9 - age))
+    return folder
+
+
+def test_a_run_is_named_with_its_flag_or_without(tmp_path, monkeypatch):
+    make_run(tmp_path / "runs" / "a")
+    monkeypatch.chdir(tmp_path)
+    assert command_line.one_run("runs/a", []) == command_line.one_run(None, ["runs/a"]) == "runs/a"
+    assert command_line.one_run(None, ["nowhere/of/that/kind"]) == "nowhere/of/that/kind"  # Loading it says more.
+    with pytest.raises(UserError, match="'runs/b' is given besides 'runs/a', but the command takes one run"):
+        command_line.one_run("runs/a", ["runs/b"])
+
+
+@pytest.mark.parametrize(
+    "given, meant",
+    [
+        ("simple_cnn", "runs/simple_cnn"),
+        ("simple_cn", "runs/simple_cnn"),
+        ("runs/simpel_cnn", "runs/simple_cnn"),
+        ("runs/monday/denze", "runs/monday/dense"),
+        ("monday/dense", "runs/monday/dense"),
+        ("rates", "'runs/rates,data.validation=last(10)'"),
+    ],
+)
+def test_a_run_that_is_not_there_is_asked_about(given, meant, tmp_path, monkeypatch):
+    for name in ("simple_cnn", "monday/dense", "rates,data.validation=last(10)"):
+        make_run(tmp_path / "runs" / name, "sweep.json" if "rates" in name else "config.json")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError) as error:
+        command_line.one_run(None, [given])
+    assert str(error.value) == f"there is no folder {given!r}; did you mean {meant}?"
+
+
+def test_without_a_run_the_newest_are_listed(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=r"^--workdir is missing: name a run .* --workdir=runs/simple_cnn\.$"):
+        command_line.one_run(None, [])
+    for age, name in enumerate(["new", "a(b)", "lesson/old"]):
+        make_run(tmp_path / "runs" / name, age=age)
+    with pytest.raises(UserError) as error:
+        command_line.one_run(None, [])
+    assert str(error.value).splitlines()[1:] == ["The newest are:", "  runs/new", "  'runs/a(b)'", "  runs/lesson/old"]
 
 
 def test_a_path_that_the_system_refuses_is_a_mistake(capsys, tmp_path):
@@ -60,15 +102,48 @@ def test_what_the_work_refuses_is_a_mistake_too(capsys):
 
     assert command_line.run(["program"], __name__, OWN, body) == 2
     assert capsys.readouterr().err == "error: --workdir is wrong.\n"
-    assert command_line.require_workdir("runs/a") == "runs/a"
-    with pytest.raises(UserError, match="--workdir is missing"):
-        command_line.require_workdir("")
 
 
 def test_help_is_the_docstring_and_the_flags(capsys):
     assert call("--help", "--cuont") == (0, [])
     out = capsys.readouterr().out
-    assert out.startswith(__doc__) and "--count" in out and "How many." in out
+    assert out == f"{__doc__}\nFlags:\n  --count=VALUE\n      How many. (default: 1)\n  --help\n  --version\n"
+    assert call("--version", "--cuont") == (0, [])
+    assert capsys.readouterr().out == f"digits {digits.__version__}\n"
+
+
+@pytest.mark.parametrize(
+    "given, sentence",
+    [
+        ("--epochs=3", "there is no flag 'epochs'; did you mean --config.epochs=3?"),
+        ("--seed=1", "there is no flag 'seed'; did you mean --config.seed=1?"),
+        ("--lr=3e-4", "there is no flag 'lr'; did you mean --config.optimizer.learning_rate=3e-4?"),
+        ("--validation=last(10)", "there is no flag 'validation'; did you mean --config.data.validation='last(10)'?"),
+        ("--wrkdir=x", "there is no flag 'wrkdir'; did you mean --workdir?"),
+        ("--learning_rat=1", "there is no flag 'learning_rat'; did you mean --config.optimizer.learning_rate=1?"),
+        ("--nothing_like_it", "there is no flag 'nothing_like_it'."),
+        ("here", "'here' is no flag: flags start with --, fields with --config."),
+    ],
+)
+def test_a_flag_that_is_a_field_is_asked_about(given, sentence):
+    with pytest.raises(UserError) as error:
+        read(given)
+    assert str(error.value) == sentence
+
+
+def test_a_name_alone_may_be_an_experiment():
+    with pytest.raises(UserError, match="'simple_cnn' is no flag; did you mean --config=simple_cnn?"):
+        command_line.read(["main", "simple_cnn"])
+
+
+def test_fields_and_sweeps_are_refused_where_they_mean_nothing(capsys):
+    assert call("--config.epochs=3") == (2, [])
+    assert "--config.epochs=3 is for digits.main and digits.sweep alone" in capsys.readouterr().err
+    argv = ["main", "--config=quickstart", "--sweep.data.validation=none,folds(5)"]
+    assert command_line.train(argv, str, len, sweeps=False) == 2
+    line = "python -m digits.sweep --config=quickstart '--sweep.data.validation=none,folds(5)'"
+    assert capsys.readouterr().err.endswith(f"digits.main trains one run; to sweep: {line}\n")
+    assert command_line.train(argv, str, lambda given: len(given.swept)) == 1
 
 
 def read(*arguments):
@@ -109,7 +184,7 @@ def test_flags_may_stand_in_a_file(tmp_path):
         (["--config.epochs"], "--config.epochs has no value: --config.epochs=VALUE."),
         (["--noconfig.epochs"], "--noconfig.epochs switches off a field that is true or false"),
         (["--noconfig.tensorboard=1"], "--noconfig.tensorboard switches off"),
-        (["--noconfig.tensorbord"], "did you mean tensorboard?"),
+        (["--noconfig.tensorbord"], "did you mean --config.tensorboard?"),
         (["--config.tensorboard=1"], "--config.tensorboard has the value '1', but it must be true or false."),
         (["--sweep.seed"], "--sweep.seed has no values"),
         (["--num_processes=x"], "flag --num_processes=x: invalid literal for int() with base 10: 'x'."),
@@ -146,11 +221,24 @@ def test_default_workdir_is_named_after_config_and_changes():
         return default_workdir({"config_file": file, "overrides": changes})
 
     assert folder("configs/two_conv.py") == "runs/two_conv"
-    changes = {"model.kernel_size": 5, "epochs": 3, "data.name": "a/b.npz"}
-    assert folder("x/two_conv.py", **changes) == "runs/two_conv,data.name=a_b.npz,epochs=3,model.kernel_size=5"
-    assert folder("x/mine.py:wide") == "runs/mine,wide" and folder("x/mine.py:a b/*$(c)") == "runs/mine,a_b____c_"
+    changes = {"model.kernel_size": 5, "epochs": 3, "data.validation": "last(37)"}
+    assert folder("x/two_conv.py", **changes) == ("runs/two_conv,data.validation=last-37,epochs=3,model.kernel_size=5")
+    assert folder("x/mine.py:wide") == "runs/mine,wide"
+    assert re.fullmatch(r"runs/mine,c~[0-9a-f]{8}", folder("x/mine.py:a b/*$(c)"))
     origin = {"config_file": "x/mine.py:wide", "overrides": {"epochs": 3}}
-    assert default_workdir(origin, "_sweep", {"seed": "0:3"}) == "runs/mine_sweep,wide,epochs=3,seed=0:3"
+    assert default_workdir(origin, "_sweep", {"seed": "0:3"}) == "runs/mine_sweep,wide,seed=0..3,epochs=3"
+
+
+def test_the_folder_of_an_earlier_version_goes_on(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    origin = {"config_file": "x/mine.py", "overrides": {"data.validation": "last(37)", "data.name": "a/b.npz"}}
+    for ending, more, before in (
+        ("", None, "runs/mine,data.name=a_b.npz,data.validation=last(37)"),
+        ("_sweep", {"seed": "0:3"}, "runs/mine_sweep,data.name=a_b.npz,data.validation=last(37),seed=0:3"),
+    ):
+        assert default_workdir(origin, ending, more) != before
+        (tmp_path / before).mkdir(parents=True)
+        assert default_workdir(origin, ending, more) == before
 
 
 def test_reading_a_command_line_imports_neither_jax_nor_numpy(run_module):

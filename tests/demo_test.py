@@ -19,10 +19,11 @@ def refused(capsys, *args):
 
 
 def test_mistakes_in_the_command_are_one_sentence(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     assert "--workdir is missing" in refused(capsys)
     folder = f"--workdir={tmp_path}"
     assert "'wrkdir'" in refused(capsys, "--wrkdir=x")
-    assert "'here' is no flag" in refused(capsys, folder, "here")
+    assert "'here' is given besides" in refused(capsys, folder, "here")
     assert "port" in refused(capsys, folder, "--port=65536")
     for host in ("no.such.host.invalid", ""):
         assert f"--host is {host!r}" in refused(capsys, folder, f"--host={host}")

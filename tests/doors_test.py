@@ -73,6 +73,8 @@ def house(tmp_path):
             write(tmp_path, f"digits.{name}", "")
     write(tmp_path, "digits.__init__", "def load():\n    from digits.runs.loading import load\n")
     write(tmp_path, "digits.runs.loading", "import digits\nfrom digits.analysis import x\nfrom digits.data import x\n")
+    write(tmp_path, "digits.runs.__main__", "from digits import command_line\nfrom digits.reports import runs_table\n")
+    write(tmp_path, "digits.reports.runs_table", "")
     write(tmp_path, "digits.main", "from digits.reports import x\nfrom digits.training import x\n")
     return tmp_path
 

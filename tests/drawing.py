@@ -114,6 +114,26 @@ def photographed(picture: np.ndarray, seed: int) -> np.ndarray:
     return np.clip(blurred, 0, 255).astype(np.uint8)
 
 
+def lined(coverage, line=(170, 195, 230), spacing=48, thick=2, squares=False, tilt=0.0, margin=False) -> np.ndarray:
+    """uint8 HxWx3: ink on ruled paper, or squared, whose lines are tilted by some degrees; a margin is a red line."""
+    height, width = coverage.shape
+    y, x = np.mgrid[:height, :width].astype(float)
+    slope = np.tan(np.radians(tilt))
+    down, across = y - slope * x, x + slope * y
+
+    def stripes(place):
+        distance = (place - 20) % spacing
+        return np.clip(thick / 2 + 0.5 - np.minimum(distance, spacing - distance), 0, 1)
+
+    rules = np.maximum(stripes(down), stripes(across)) if squares else stripes(down)
+    paper = np.float32(line) * rules[..., None] + np.float32((240, 238, 230)) * (1 - rules[..., None])
+    if margin:
+        red = np.clip(thick / 2 + 0.5 - np.abs(across - 120), 0, 1)[..., None]
+        paper = np.float32((220, 90, 90)) * red + paper * (1 - red)
+    amount = coverage[..., None]
+    return (np.float32((35, 40, 90)) * amount + paper * (1 - amount)).round().astype(np.uint8)
+
+
 def encoded(picture: np.ndarray, kind: str = "PNG", **options) -> bytes:
     """An image file with the picture, uint8 HxW, HxWx3 or HxWx4."""
     file = io.BytesIO()

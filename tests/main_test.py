@@ -2,11 +2,16 @@
 
 import gzip
 import json
+import signal
 import struct
+import subprocess
+import sys
 
 import pytest
 
 from digits import main
+from digits.runs.checkpoints import Checkpoints
+from digits.training import terminal
 
 QUICK = ("--config=configs/quickstart.py", "--config.epochs=2", "--config.tensorboard=False")
 
@@ -31,8 +36,7 @@ def test_quick_start_trains_prints_and_records(tmp_path, run_module):
         "121,930",
         "optdigits: 1,221 training, 216 validation",
         "first step after",
-        "epoch 1/2",
-        "val_accuracy",
+        "epoch    loss     acc  val_loss  val_acc        lr       s  * best val_loss\n  1/2  ",
         "test accuracy",
     ):
         assert words in done.stdout
@@ -48,11 +52,18 @@ def test_quick_start_trains_prints_and_records(tmp_path, run_module):
     assert about["config_file"] == "configs/quickstart.py"
     assert about["overrides"] == {"epochs": 2, "tensorboard": False} and about["config"]["epochs"] == 2
     page = tmp_path / "run" / "report.html"
-    assert done.stdout.endswith(f"report: {page}\n") and f"{result['test_accuracy']:.4f}" in page.read_text()
-    assert {"curves.png", "confusion.png", "filters.png"} <= {path.name for path in (page.parent / "figures").iterdir()}
+    assert f"{result['test_accuracy']:.4f}" in page.read_text()
+    said = done.stdout.splitlines()
+    assert max(len(line) for line in said if str(tmp_path) not in line) < 80
+    commands = [f"{terminal._OPEN} {page}"]
+    commands += [f"python -m digits.{name} --workdir={tmp_path}/run" for name in ("demo", "evaluate")]
+    assert said[-5:] == ["writing the report ...", "next:", *(f"  {line}" for line in commands)]
+    pictures = {path.stem for path in (page.parent / "figures").iterdir()}
+    assert {"loss", "accuracy", "confusion", "filters"} <= pictures
     page.write_text("mine")
     again = run_module("digits.main", *QUICK, f"--workdir={tmp_path}/run")
-    assert again.returncode == 0 and "finished" in again.stdout and "epoch 1" not in again.stdout
+    assert again.returncode == 0 and "finished" in again.stdout and "epoch" not in again.stdout
+    assert again.stdout.splitlines()[-3:] == said[-3:]
     assert page.read_text() == "mine"
 
 
@@ -61,9 +72,15 @@ def test_quick_start_trains_prints_and_records(tmp_path, run_module):
     [
         ([], ["--config is missing"]),
         (["--config=configs/nope.py"], ["configs/nope.py", "no such file"]),
-        (["--config=simple_cn"], ["'simple_cn'", "no experiment of that name; did you mean simple_cnn,"]),
-        (["--config=configs/quickstart.py", "--config.bach_size=3"], ["'bach_size'", "did you mean batch_size?"]),
-        (["--config=configs/quickstart.py", "--config.model.hiden=3"], ["'model.hiden'", "did you mean model.hidden?"]),
+        (["--config=simple_cn"], ["'simple_cn'", "no experiment of that name; did you mean simple_cnn"]),
+        (
+            ["--config=configs/quickstart.py", "--config.bach_size=3"],
+            ["'bach_size'", "did you mean --config.batch_size?"],
+        ),
+        (
+            ["--config=configs/quickstart.py", "--config.model.hiden=3"],
+            ["'model.hiden'", "did you mean --config.model.hidden?"],
+        ),
         (["--config=configs/quickstart.py", "--config.epochs.x=1"], ["there is no field 'epochs.x'"]),
         (["--config=configs/quickstart.py", "--config.model=cnn"], ["'model' is a section", "kernel_size"]),
         (
@@ -81,7 +98,10 @@ def test_quick_start_trains_prints_and_records(tmp_path, run_module):
             ["learning_rate", "'x'", "a finite number above 0"],
         ),
         (["--config=configs/quickstart.py", "--wrkdir=x"], ["wrkdir", "workdir"]),
-        (["--config=configs/quickstart.py", "--sweep.seed=0:3"], ["--sweep.seed", "digits.sweep"]),
+        (
+            ["--config=configs/quickstart.py", "--sweep.seed=0:3"],
+            ["--sweep.seed is given", "python -m digits.sweep --config=configs/quickstart.py --sweep.seed=0:3"],
+        ),
         (["--config=configs/quickstart.py", "here"], ["'here'"]),
         (["--config.epochs=3", "--config=configs/quickstart.py"], ["--config.epochs=3", "before"]),
         (["--config=configs/quickstart.py", "--config.batch_size=0"], ["config.batch_size is 0", "from 1"]),
@@ -156,9 +176,27 @@ def test_a_mistake_ends_the_process_before_and_after_jax_is_imported(flag, tmp_p
     assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1
 
 
-def test_the_package_lists_its_commands(run_module):
-    done = run_module("digits")
-    assert done.returncode == 0 and "python -m digits.main " in done.stdout
+def test_a_second_signal_ends_with_a_sentence_and_leaves_the_last_saved_state_whole(tmp_path):
+    args = (
+        "--config=dense_32_32", "--config.data.name=optdigits", "--config.epochs=500", "--config.batch_size=8",
+        "--config.model.hidden=512,512", "--config.tensorboard=False", f"--workdir={tmp_path}/run",
+    )  # fmt: skip
+    process = subprocess.Popen(
+        [sys.executable, "-m", "digits.main", *args], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    for line in process.stdout:
+        if line.startswith("  3/500"):  # The first epoch is saved, and the next one takes half a second.
+            break
+    process.send_signal(signal.SIGINT)
+    said = next(line for line in process.stderr if "stopping" in line)
+    assert said == "stopping after this step and saving; Ctrl-C again to stop without saving\n"
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130 and "saved" not in out
+    assert err == "stopped without saving; the same command goes on from what was saved before\n"
+    saved = Checkpoints(tmp_path / "run" / "checkpoints", read_only=True)
+    assert saved.restore(saved.steps()[0])[1]["epoch"] >= 1
+    saved.close()
 
 
 @pytest.mark.parametrize("damage", ["truncated", "magic", "counts", "missing"])

@@ -103,7 +103,7 @@ def test_a_network_of_images_of_another_form_comes_with_a_note(workdir, pictures
 
 
 def test_csv_has_a_row_a_digit(workdir, pictures, capsys):
-    assert predict.main(["predict", "--csv", f"--workdir={workdir}", pictures[2], pictures[0]]) == 0
+    assert predict.main(["predict", "--csv", str(workdir), pictures[2], pictures[0]]) == 0  # The run without its flag.
     rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
     readings, _ = read_files(digits.load(workdir), [pictures[2], pictures[0]])
     for row, reading in zip(rows, readings, strict=True):
@@ -113,6 +113,18 @@ def test_csv_has_a_row_a_digit(workdir, pictures, capsys):
         np.testing.assert_allclose(
             [float(row[f"probability_{k}"]) for k in range(10)], reading.probabilities, rtol=1e-6
         )
+
+
+def test_the_digits_of_all_pictures_stand_last_or_alone(workdir, pictures, capsys):
+    outputs = []
+    for flags in ([], ["--brief"]):
+        assert predict.main(["predict", *flags, f"--workdir={workdir}", pictures[0], pictures[2]]) == 0
+        outputs.append(capsys.readouterr().out)
+    two, six, three = (
+        reading.prediction for reading in read_files(digits.load(workdir), [pictures[0], pictures[2]])[0]
+    )
+    assert outputs[1] == f"{pictures[0]}: {two} {six}\n{pictures[2]}: {three}\n"
+    assert outputs[0].endswith(f"\n\n{outputs[1]}") and f"{pictures[0]}, digit 2: {six} (" in outputs[0]
 
 
 def test_text_is_drawn_in_ascii_where_there_are_no_blocks(workdir, pictures, capsys, run_module, tmp_path):
@@ -133,10 +145,12 @@ def test_text_is_drawn_in_ascii_where_there_are_no_blocks(workdir, pictures, cap
         (["--workdir={workdir}"], ["no picture to read", "photo.png"]),
         (["--wrkdir=x", "a.png"], ["'wrkdir'", "workdir"]),
         (["--workdir={workdir}", "--csv", "a.png", "--json"], ["--csv and --json"]),
+        (["--workdir={workdir}", "--brief", "a.png", "--json"], ["--brief and --json"]),
         (["--workdir={workdir}/nothing", "a.png"], ["no run with checkpoints"]),
     ],
 )
-def test_mistakes_give_one_sentence_and_exit_code_2(args, words, workdir, capsys):
+def test_mistakes_give_one_sentence_and_exit_code_2(args, words, workdir, capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)  # Where no runs could be listed.
     assert predict.main(["predict", *(argument.format(workdir=workdir) for argument in args)]) == 2
     out, err = capsys.readouterr()
     assert out == "" and err.startswith("error: ") and err.count("\n") == 1

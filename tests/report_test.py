@@ -21,8 +21,8 @@ from digits.sweeps import population
 from tests.conftest import tiny_config
 
 HOSTILE = '<script>alert("1")</script>&<img src=x onerror=alert(2)>'
-PICTURES = ["augmentation", "confusion", "curves", "doubtful", "filters", "mistakes", "reliability", "samples"]
-VOID = {"img", "meta"}
+SHOWN = ["accuracy", "augmentation", "confusion", "filters", "loss", "reliability"]
+VOID = {"img", "meta", "wbr"}
 
 
 class Page(html.parser.HTMLParser):
@@ -45,8 +45,9 @@ class Page(html.parser.HTMLParser):
         assert self._open.pop()[0] == tag
 
     def handle_data(self, text):
-        for _, _, content in self._open:
-            content.append(text)
+        if not any("aria-hidden" in attributes for _, attributes, _ in self._open):
+            for _, _, content in self._open:
+                content.append(text)
 
     def texts(self, *tags):
         return ["".join(content) for tag, _, content in self.elements if tag in tags]
@@ -127,9 +128,12 @@ def test_a_page_needs_nothing_but_itself(written):
 
 def test_every_picture_is_in_the_page_and_in_a_file_of_its_own(written):
     images = Page(written).attributes("img")
-    inline = {base64.b64decode(image["src"].removeprefix("data:image/png;base64,")) for image in images}
+    inline = [base64.b64decode(image["src"].removeprefix("data:image/png;base64,")) for image in images]
     files = {path.stem: path.read_bytes() for path in (written.parent / "figures").iterdir()}
-    assert sorted(files) == PICTURES and set(files.values()) == inline and len(images) == len(PICTURES)
+    # Mistakes and doubtful images are a sheet each in the files, and a small picture each in the page.
+    assert sorted(files) == sorted([*SHOWN, "doubtful", "mistakes"])
+    large = [png for png in inline if Image.open(io.BytesIO(png)).size != (28, 28)]
+    assert sorted(large) == sorted(files[name] for name in SHOWN)
     assert "(rotation 5)" in "".join(Page(written).texts("figcaption"))
     for image in images:
         size = Image.open(io.BytesIO(base64.b64decode(image["src"].split(",")[1]))).size
@@ -145,9 +149,10 @@ def test_the_figures_are_those_of_the_files(written, folder):
     assert headline == f"Test accuracy {accuracy:.4f} (95% interval {low:.4f} to {high:.4f}, n = 360)"
     weights = f"The weights of epoch {result['tested_epoch']}, the best by val_loss"
     rows = {row.pop("figure"): row for row in page.table(weights)}
-    assert rows["test accuracy"] == {"this run": f"{accuracy:.4f}", "documented": "0.5000"}
+    assert rows["test accuracy"] == {"this run": f"{accuracy:.4f}"}
     assert rows["test loss (nats)"]["this run"] == f"{result['test_loss']:.4f}"
-    assert "Documented: 0.5000, which lies outside this run's interval." in "".join(page.texts("p"))
+    documented = "Documented for the experiment as it is: 0.5000. The run differs from the experiment in optimizer."
+    assert documented in "".join(page.texts("p"))
     (command,) = page.texts("pre")
     assert (
         command
@@ -158,6 +163,15 @@ def test_the_figures_are_those_of_the_files(written, folder):
     classes = page.table(f"{wrong} of 360 test images are wrong")
     assert [row["class"] for row in classes] == list("0123456789")
     assert sum(int(row["images"]) for row in classes) == 360
+
+
+def test_a_documented_figure_stands_beside_a_run_of_the_experiment_as_it_is(copy, folder, tmp_path):
+    as_it_is = copy("config.json", lambda about: about.update(overrides={}))
+    page = Page(pages.write(as_it_is))
+    assert {"0.5000"} == {row["documented"] for row in page.table("The weights of epoch") if row["documented"]}
+    assert "Documented: 0.5000, which lies outside this run's interval." in "".join(page.texts("p"))
+    both = Page(pages.compare([as_it_is, folder / "a"], tmp_path / "page.html"))
+    assert [row["documented"] for row in both.table("Test results")] == ["0.5000", ""]
 
 
 def test_hostile_words_are_shown_not_obeyed(copy):
@@ -177,7 +191,7 @@ def test_a_run_that_is_not_finished_shows_what_is_there(folder, tmp_path):
     page = Page(pages.write(folder / "unfinished", output=tmp_path / "page.html"))
     text = "".join(page.texts("body"))
     assert "This run is not finished: 3 of 3 epochs are recorded, and nothing is tested." in text
-    assert page.texts("h2") == ["Training", "Curves", "Network", "Training images"]
+    assert page.texts("h2") == ["Curves", "Training", "Network", "Training images", "Words"]
     assert "Test accuracy" not in text and "goes on with it" in text
     assert not (folder / "unfinished" / "figures").exists() and [p.name for p in tmp_path.iterdir()] == ["page.html"]
 
@@ -203,14 +217,18 @@ def test_four_runs_are_compared_with_the_first(folder, tmp_path):
     assert page.texts("title") == ["4 runs compared - digits"]
     results = page.table("Test results")
     assert [row["model"] for row in results] == names
-    assert list(results[0])[:5] == ["model", "test accuracy", "training loss", "training accuracy", "test loss"]
+    assert list(results[0])[:3] == ["model", "test accuracy", "95% interval"]
+    assert {"training loss", "training accuracy", "test loss"} < set(results[0])
     result = Workdir(folder / "b").result()
     assert (results[1]["test accuracy"], results[1]["test loss"]) == tuple(
         f"{result[name]:.4f}" for name in ("test_accuracy", "test_loss")
     )
-    assert results[3]["test accuracy"] == "" and "unfinished is not finished." in "".join(page.texts("p"))
-    rows = {row["run"]: row for row in page.table("Test accuracy minus that of a")}
-    assert sorted(rows) == ["b", "c"]
+    assert results[3]["test accuracy"] == "" and "unfinished is not finished: 3 of 3 epochs." in "".join(
+        page.texts("p")
+    )
+    rows = {row["model"]: row for row in page.table("Test accuracy minus that of a")}
+    assert list(rows) == ["b", "c", "unfinished"] and rows["unfinished"]["difference"] == ""
+    assert rows["unfinished"]["compared as"] == "not finished: 3 of 3 epochs"
     labels, images = data.load("optdigits").test_labels, data.load("optdigits").test_images
     right = {name: loading.load(folder / name).predict(images).argmax(-1) == labels for name in "ab"}
     counts = [int(np.sum(x & y)) for x in (right["b"], ~right["b"]) for y in (right["a"], ~right["a"])]
@@ -221,20 +239,22 @@ def test_four_runs_are_compared_with_the_first(folder, tmp_path):
         str(counts[2]),
     )
     assert float(rows["b"]["difference"]) == pytest.approx((counts[1] - counts[2]) / 360, abs=5e-5)
-    assert "not for training again with other seeds" in "".join(page.texts("p"))
+    assert "not for training again with other seeds" in "".join(page.texts("li"))
+    assert "after Holm's correction for the 2 comparisons of this page" in "".join(page.texts("p"))
     differing = {row.pop("field"): list(row.values()) for row in page.table("Fields that differ")}
     assert differing == {
         "config.optimizer.learning_rate": ["0.01", "0.01", "1e-05", "1e-05"],
         "config.seed": ["0", "1", "0", "1"],
     }
     styles = [attributes["style"] for attributes in page.attributes("span") if "style" in attributes]
-    assert len(set(styles)) == 4
+    assert len(set(styles)) == 4 and len(page.attributes("img")) == 2
 
 
 def test_runs_on_other_data_are_compared_unpaired(folder, copy, tmp_path):
     other = copy("config.json", lambda about: about["data"].update(digest="0"), name="b")
     page = Page(pages.compare([folder / "a", other], tmp_path / "page.html"))
     (row,) = page.table("Test accuracy minus that of a")
+    assert row["compared as"] == "two runs on different test images"
     correct = [round(Workdir(folder / name).result()["test_accuracy"] * 360) for name in "ba"]
     low, high = statistics.difference(correct[0], 360, correct[1], 360)
     assert row["95% interval"] == f"{low:+.4f} to {high:+.4f}" and "only this one is right" not in row
@@ -249,7 +269,11 @@ def test_a_sweep_takes_part_with_its_best_point(folder, tmp_path):
     points = page.table("Points, best first")
     assert [row["optimizer.learning_rate"] for row in points] == ["0.01", "1e-05"]
     assert [row["n"] for row in points] == ["2", "1"] and points[1]["not finished"] == "1 unfinished"
-    assert len(page.attributes("img")) == 2
+    assert len(page.attributes("img")) == 3
+    (row,) = page.table("Test accuracy minus that of c")
+    assert row["compared as"] == "no interval: sweep has 2 finished runs, but the spread of at least 3 is needed"
+    assert "sweep is not finished: of 4 runs 1 unfinished." in "".join(page.texts("p"))
+    assert "is best" in page.texts("p")[0]
 
 
 @pytest.mark.parametrize(
@@ -291,7 +315,7 @@ def test_a_missing_or_damaged_file_is_named(break_it, words, folder, tmp_path):
 def test_mistakes_give_one_sentence_and_exit_code_2(args, words, folder, capsys):
     assert report.main(["report", *(argument.format(a=folder / "a") for argument in args)]) == 2
     out, error = capsys.readouterr()
-    assert out == "" and error.startswith("error: ") and error.count("\n") == 1 and words in error
+    assert out == "" and error.startswith("error: ") and error.count("\n") == 1 + error.count("\n  ") and words in error
 
 
 def test_the_command_writes_a_page_and_prints_its_path(folder, tmp_path, run_module):
@@ -303,3 +327,14 @@ def test_the_command_writes_a_page_and_prints_its_path(folder, tmp_path, run_mod
     assert help_.returncode == 0 and "--output" in help_.stdout
     for heavy in ("jax", "matplotlib", "PIL"):
         assert f" {heavy}\n" not in help_.stderr
+
+
+def test_several_are_compared_beside_the_first_and_the_path_can_be_pasted(folder, tmp_path, capsys, monkeypatch):
+    runs, elsewhere = tmp_path / "my runs", tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    shutil.copytree(folder / "unfinished", runs / "one")
+    shutil.copytree(folder / "unfinished", runs / "two")
+    assert report.main(["report", str(runs / "one"), str(runs / "two")]) == 0
+    assert capsys.readouterr().out == f"'{runs}/comparison.html'\n" and (runs / "comparison.html").exists()
+    assert not list(elsewhere.iterdir())

@@ -113,6 +113,8 @@ def _calibration(confidence: np.ndarray, right: np.ndarray) -> dict[str, Any]:
 def by_writer(right_N: np.ndarray, writers_N: np.ndarray, most: int = 10) -> dict[str, Any]:
     """Counts errors by writer; the result can be written as JSON.
 
+        by_writer(predictions == labels, data.writers_of(dataset, "test"))["accuracy"]["mean"]
+
     Args:
       right_N: whether each image was classified rightly.
       writers_N: the number that NIST gave each image's writer, see `data.writers_of`.

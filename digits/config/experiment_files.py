@@ -22,7 +22,8 @@ from typing import Any, NamedTuple
 from ml_collections import ConfigDict
 
 from digits.config.fields import FIELDS
-from digits.config.values import folder_name, missing_fields
+from digits.config.suggestions import fields_called, nearest, question
+from digits.config.values import folder_name, folder_name_before, missing_fields, value_name
 from digits.errors import UserError, reason
 
 _CHECKOUT = pathlib.Path(__file__).resolve().parents[2]  # Has configs/, unless this code is an installed wheel.
@@ -47,23 +48,29 @@ class Given(NamedTuple):
 def default_workdir(origin: dict[str, Any], ending: str = "", more: dict[str, Any] | None = None) -> str:
     """The folder in which the same command finds its run again: runs/two_conv,epochs=3,model.kernel_size=5.
 
+    If there is a folder with the name that an earlier version gave, the command goes on in that one.
+
     Args:
       origin: the experiment and its changes, see `Given`.
       ending: follows the experiment's name.
-      more: other things that tell runs apart, by name; the folder's name may then be longer.
+      more: other things that tell runs apart, by name, which come first; fields then have their short names, and the
+        folder's name may be longer.
     """
     file, _, argument = origin["config_file"].partition(":")
-    changed = dict(sorted(origin["overrides"].items())) | (more or {})
-    parts = [
-        pathlib.Path(file).stem + ending,
-        re.sub(r"[^\w.+=-]", "_", argument),
-        folder_name(changed, 180 if more else 120),
-    ]
-    return str(pathlib.Path("runs") / ",".join(filter(None, parts)))
+    changed, more, longest = dict(sorted(origin["overrides"].items())), more or {}, 180 if more else 120
+
+    def path(*parts: str) -> str:
+        return str(pathlib.Path("runs") / ",".join(filter(None, [pathlib.Path(file).stem + ending, *parts])))
+
+    before = path(re.sub(r"[^\w.+=-]", "_", argument), folder_name_before(changed | more, longest))
+    now = path(argument and value_name(argument), folder_name(more | changed, longest, short=bool(more)))
+    return before if pathlib.Path(before).exists() else now
 
 
 def load(given: str) -> tuple[str, ConfigDict, ModuleType]:
     """Executes the file of an experiment, once, and calls its get_config().
+
+        file, config, module = load("simple_cnn")
 
     Args:
       given: a name, FILE.py, or either with :ARGUMENT for get_config().
@@ -146,15 +153,16 @@ def _first_sentence(text: str) -> str:
 def _find(name: str) -> pathlib.Path:
     """The file of an experiment's name or path; UserError, with the nearest names, if there is none."""
     path = pathlib.Path(name).expanduser()
-    if path.is_file():
-        return path
+    for there in (path, path.with_name(f"{path.name}.py")):
+        if there.is_file() and path.name:
+            return there
     is_name = re.fullmatch(r"\w+", name)
     if is_name:
         for folder in _folders():
             if (folder / f"{name}.py").is_file():
                 return folder / f"{name}.py"
     near = difflib.get_close_matches(path.stem, [known for known, _ in _experiments()], 3)
-    hint = f"; did you mean {', '.join(near)}?" if near else "; digits.main without arguments lists the experiments."
+    hint = question(near, "; digits.main without arguments lists the experiments.")
     what = "experiment of that name" if is_name else "such file"
     raise UserError(f"--config is {name!r}, but there is no {what}{hint}")
 
@@ -178,9 +186,8 @@ def _mistake(error: Exception, file: str) -> str:
     own = [f for f in frames if f.name == "get_config" or "/configs/" in f.filename or f.filename == file]
     where = f"{own[-1].filename}, line {own[-1].lineno}" if own else file
     if own and isinstance(error, AttributeError) and (unknown := _unknown_field(own[-1].line or "")):
-        near = difflib.get_close_matches(unknown, _parts(), 1)
-        hint = f"did you mean {near[0]!r}?" if near else "configs/base.py lists them all."
-        return f"{where}: there is no field {unknown!r}; {hint}"
+        near = [f"config.{field}" for field in fields_called(unknown)] or map(repr, nearest(unknown, _parts())[:3])
+        return f"{where}: there is no field {unknown!r}{question(near, '; configs/base.py lists them all.')}"
     return f"{where}: {reason(error, with_type=True)}."
 
 

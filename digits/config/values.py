@@ -7,16 +7,18 @@ Changes one field from text, and returns from JSON to an equal config:
 """
 
 import ast
-from collections.abc import Iterator
+import collections
+from collections.abc import Iterable, Iterator
 import contextlib
-import difflib
 import json
+import re
 from typing import Any
 import zlib
 
 from ml_collections import ConfigDict
 
 from digits.config.fields import FIELDS, Field
+from digits.config.suggestions import fields_like, instead, question
 from digits.errors import UserError, require
 
 # The errors of ast.literal_eval, and of making a float of a whole number that is too large for one.
@@ -24,17 +26,14 @@ _UNREADABLE = (ValueError, SyntaxError, TypeError, MemoryError, RecursionError, 
 
 
 def _find(name: str, flag: str) -> Field:
-    """The field of a dotted name; UserError, which names `--FLAG.NAME` and the nearest field, if there is none."""
+    """The field of a dotted name; UserError, which names `--FLAG.NAME` and the fields it may mean, if there is none."""
     if name in FIELDS:
         return FIELDS[name]
-    path, known = name.split("."), [field.split(".") for field in FIELDS]
-    for depth, part in enumerate(path):
-        below = [other for other in known if other[:depth] == path[:depth] and len(other) > depth]
-        siblings = dict.fromkeys(other[depth] for other in below)
-        if part not in siblings:
-            near = difflib.get_close_matches(part, siblings, 1)
-            hint = f"did you mean {'.'.join([*path[:depth], *near])}?" if near else "--fields lists them all."
-            raise UserError(f"--{flag}.{name}: there is no field {name!r}; {hint}")
+    if not any(field.startswith(f"{name}.") for field in FIELDS):
+        hint = question(
+            (f"--{flag}.{field}" for field in fields_like(name)), "; digits.main with --fields lists them all."
+        )
+        raise UserError(f"--{flag}.{name}: there is no field {name!r}{hint}")
     inside = [field.removeprefix(f"{name}.") for field in FIELDS if field.startswith(f"{name}.")]
     raise UserError(f"--{flag}.{name}: {name!r} is a section; name one of its fields: {', '.join(inside)}.")
 
@@ -66,7 +65,8 @@ def convert(name: str, value: Any, flag: str = "sweep") -> Any:
     with contextlib.suppress(*_UNREADABLE):
         if _is_of_type(given, accepted.type):
             return accepted.type(given) if accepted.type in (int, float) else given
-    raise UserError(f"--{flag}.{name} has the value {value!r}, but it must be {accepted.text}.")
+    hint = instead(name, value) if flag == "config" else ""
+    raise UserError(f"--{flag}.{name} has the value {value!r}, but it must be {accepted.text}{hint}.")
 
 
 def _is_number(value: Any) -> bool:
@@ -89,10 +89,74 @@ def with_values(config: ConfigDict, values: dict[str, Any]) -> ConfigDict:
     return copy.lock()
 
 
-def folder_name(values: dict[str, Any], longest: int = 120) -> str:
-    """The name of a folder for changed fields: epochs=3,model.kernel_size=5."""
+def folder_name(values: dict[str, Any], longest: int = 120, short: bool = False) -> str:
+    """The name of a folder for changed fields: epochs=3,model.kernel_size=5, or with `short` epochs=3,kernel_size=5.
+
+    It needs no quotes in a shell and is allowed on every file system. Values whose texts differ have different names,
+    also where upper and lower case are the same.
+    """
+    names = short_names(values) if short else {field: field for field in values}
+    name = ",".join(f"{names[field]}={value_name(value, field)}" for field, value in values.items())
+    return name if len(name) <= longest else f"{name[: longest - 9]}~{_digest(str(values))}"
+
+
+def value_name(value: Any, field: str = "") -> str:
+    """A value as a part of a folder's name, ended by a hash of its text if another value's text could give the same.
+
+    value_name("last(10000)") == "last-10000" and value_name((8, 4)) == "8-4" and value_name("0:10") == "0..10"
+    """
+    text = str(value).replace(" ", "")
+    pieces = [_piece_name(piece, field) for piece in split_outside_brackets(text)]
+    if None not in pieces:
+        return ",".join(pieces)
+    end = text.rstrip("/").rpartition("/")[2]  # Of a path.
+    return f"{re.sub(r'[^A-Za-z0-9_.+-]+', '-', end).strip('.-')}~{_digest(text)}"
+
+
+_NUMBER = r"[-+]?\d+(?:\.\d+)?(?:e[-+]?\d+)?"
+
+
+def _piece_name(text: str, field: str) -> str | None:
+    """The name of a number, a word, a range (0:10), a call (last(10000)) or a tuple; None for any other text."""
+    if re.fullmatch(rf"{_NUMBER}|[a-z_][a-z0-9_.+]*(?<!\.)|True|False|None", text):
+        return text
+    if re.fullmatch(r"-?\d+:-?\d+(:\d+)?", text):
+        return text.replace(":", "..")
+    if match := re.fullmatch(rf"([a-z_]*)\(({_NUMBER}(?:,{_NUMBER})*),?\)", text):
+        word, numbers = match[1], match[2].split(",")
+        alone = not word and len(numbers) == 1  # The tuple (8,) would have the name of the number 8.
+        allowed = not alone or (field in FIELDS and FIELDS[field].accepted.type is tuple)
+        if allowed and text == f"{word}({','.join(numbers)}{',' if alone else ''})":
+            return "-".join(filter(None, [word, *numbers]))
+    return None
+
+
+def split_outside_brackets(text: str) -> list[str]:
+    """Splits at the commas outside of brackets: "(8,),(16,)" gives ["(8,)", "(16,)"]."""
+    parts, depth = [""], 0
+    for character in text:
+        depth += (character in "([") - (character in ")]")
+        if character == "," and depth == 0:
+            parts.append("")
+        else:
+            parts[-1] += character
+    return [part.strip() for part in parts]
+
+
+def _digest(text: str) -> str:
+    return f"{zlib.crc32(text.encode()):08x}"
+
+
+def folder_name_before(values: dict[str, Any], longest: int = 120) -> str:
+    """The name that `folder_name` gave in earlier versions, for runs that go on in their folder."""
     text = ",".join(f"{field}={value}".replace("/", "_").replace(" ", "") for field, value in values.items())
-    return text if len(text) <= longest else f"{text[: longest - 9]}~{zlib.crc32(text.encode()):08x}"
+    return text if len(text) <= longest else f"{text[: longest - 9]}~{_digest(text)}"
+
+
+def short_names(fields: Iterable[str]) -> dict[str, str]:
+    """The last part of each field's name, or the whole where another field ends alike: learning_rate, data.name."""
+    count = collections.Counter(known.rpartition(".")[2] for known in FIELDS)
+    return {field: end if count[end := field.rpartition(".")[2]] == 1 else field for field in fields}
 
 
 def to_json(value: Any) -> Any:
@@ -138,7 +202,8 @@ def check_fields(config: ConfigDict, section: str = "") -> None:
     for name, field in FIELDS.items():
         if name.startswith(prefix):
             value = config[name.removeprefix(prefix)]
-            require(field.accepted.accepts(value), name, value, field.accepted.text)
+            if not field.accepted.accepts(value):
+                require(False, name, value, field.accepted.text + instead(name, value))
 
 
 def fields_as_markdown(config: ConfigDict, config_file: str) -> Iterator[str]:

@@ -10,7 +10,7 @@ SIDE = 28  # Pixels of an image's height and width.
 ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class Dataset:
     """Images, uint8 Nx28x28, and labels, uint8 N, of a training and a test set.
 
@@ -28,6 +28,11 @@ class Dataset:
     data_dir: str | None = None
     notes: tuple[str, ...] = ()
     validation: int = 0
+
+    def __repr__(self) -> str:
+        side = "x".join(map(str, self.train_images.shape[1:]))
+        counts = f"{len(self.train_labels):,} training and {len(self.test_labels):,} test images of {side}"
+        return f"Dataset({self.name}: {counts}, {len(self.class_names)} classes)"
 
     @property
     def arrays(self) -> tuple[np.ndarray, ...]:

@@ -127,6 +127,8 @@ def opened(path: pathlib.Path) -> Any:
 def read_idx_file(path: pathlib.Path, stem: str) -> np.ndarray:
     """Reads an IDX file, plain or gzipped.
 
+        read_idx_file(pathlib.Path("mnist"), "train-labels-idx1-ubyte").shape == (60000,)
+
     Args:
       path: the file.
       stem: its usual name, which says what it holds.

@@ -46,6 +46,8 @@ def read_npz(*paths: pathlib.Path) -> Source:
     data and target are a training set. Where a file has a single array arr_0, the file's name counts. If no name tells,
     the shapes do. `class_names` names the classes; any other array is not read.
 
+        (x_train, y_train, *test), class_names = read_npz(pathlib.Path("mnist.npz"))
+
     Checks the headers before it reads any array, because they may claim a terabyte. Unpickles nothing.
 
     Raises:

@@ -43,8 +43,9 @@ def load(name: str, data_dir: str | None = None, digest: str | None = None) -> D
         "emnist/letters"; or a path to a file or a folder, see `files.read_path`: a .npz, .csv or Parquet file, a folder
         of IDX files, or a folder with an image folder per class, or with train/ and test/ that have them. Without a
         test set a fifth of the examples becomes one, with each class's share kept.
-      data_dir: a folder with the four IDX files, or with a folder `name` that has them. Default: DIGITS_DATA_DIR. For a
-        path: where its file or folder lies now, or the folder that holds it now.
+      data_dir: a folder with the four IDX files, or with a folder `name` that has them. Default: DIGITS_DATA_DIR, which
+        is for MNIST, and for the other sets of which it has a folder with their name. For a path: where its file or
+        folder lies now, or the folder that holds it now.
       digest: that of the data of a run. Earlier versions made the test set of a path by random(0.2, 0): if the digest
         is of these data, they are loaded.
 
@@ -66,13 +67,19 @@ def load(name: str, data_dir: str | None = None, digest: str | None = None) -> D
     require(bool(re.fullmatch(rf"{_NAME}|{_CONFIG}", name)), "data.name", name, FIELDS["data.name"].accepted.text)
     if name == "optdigits" and data_dir and not os.path.isdir(data_dir):
         raise UserError(f"--data_dir is {data_dir!r}, but there is no such folder; optdigits needs none.")
-    data_dir = data_dir or os.environ.get("DIGITS_DATA_DIR")
-    try:
-        return _named(name, data_dir)
-    except UserError as error:
-        if name in ("mnist", "optdigits") or not path.is_dir():
-            raise
-        raise UserError(f"{str(error).rstrip('.')}; for the folder of that name here, write ./{name}.") from error
+    data_dir = data_dir or _from_environment(name)
+    if not data_dir and not classes.is_benchmark(name) and path.is_dir() and not _cache_file(name).exists():
+        raise UserError(
+            f"config.data.name is {name!r}, which is no path and would be downloaded; did you mean ./{name}, the "
+            "folder here?"
+        )
+    return _named(name, data_dir)
+
+
+def _from_environment(name: str) -> str | None:
+    """DIGITS_DATA_DIR, if it has files of the dataset; its own files, in no folder with a name, are MNIST's."""
+    folder = os.environ.get("DIGITS_DATA_DIR", "")
+    return folder if folder and (name == "mnist" or os.path.isdir(f"{folder}/{name.partition('/')[0]}")) else None
 
 
 def _is_path(name: str) -> bool:
@@ -105,8 +112,7 @@ def _named(name: str, data_dir: str | None) -> Dataset:
         dataset = _dataset(name, read_idx(folder, name), str(folder), os.path.abspath(data_dir))
         if name != "mnist" and dataset.digest() == MNIST_DIGEST:
             raise UserError(
-                f"{folder}, of --data_dir or DIGITS_DATA_DIR, holds MNIST, but config.data.name is {name!r}: name "
-                "mnist or give its own files."
+                f"{folder} holds MNIST, but config.data.name is {name!r}: name mnist, or give that set's own files."
             )
         # Other sets have no known digest: another folder may hold another set under the same name tomorrow.
         return _keep(dataset) if name == "mnist" and not _cache_file(name).exists() else dataset
@@ -125,7 +131,7 @@ def _named(name: str, data_dir: str | None) -> Dataset:
 
 def is_quick(name: str, data_dir: str | None = None) -> bool:
     """Whether `load` only reads IDX files, the cache or the embedded set: no download, no folder of images."""
-    near = data_dir or os.environ.get("DIGITS_DATA_DIR") or name == "optdigits" or _cache_file(name).exists()
+    near = data_dir or _from_environment(name) or name == "optdigits" or _cache_file(name).exists()
     return bool(re.fullmatch(_NAME, name) and near)
 
 

@@ -23,13 +23,17 @@ _SPLITS = {
 _FOLDS = ("folds", "stratified_folds", "writer_folds")
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class Splits:
     """Training, validation (None where there is none) and test examples, each as (images, labels)."""
 
     train: tuple[np.ndarray, np.ndarray]
     validation: tuple[np.ndarray, np.ndarray] | None
     test: tuple[np.ndarray, np.ndarray]
+
+    def __repr__(self) -> str:
+        counts = [0 if images is None else len(images[1]) for images in (self.train, self.validation, self.test)]
+        return "Splits({:,} training, {:,} validation, {:,} test images)".format(*counts)
 
 
 def check(config: ConfigDict) -> None:
@@ -60,6 +64,8 @@ def split_indices(
     validation: str, fold: int, count: int, writers: np.ndarray | None = None, labels: np.ndarray | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Indices of the training and the validation examples among `count` training examples.
+
+        split_indices("last(1)", fold=0, count=3)[1].tolist() == [2]
 
     `random(f, s)` equals scikit-learn's train_test_split(test_size=f, random_state=s), `stratified(f, s)` the same with
     stratify=labels, `folds(k)` its KFold(k), `stratified_folds(k)` its StratifiedKFold(k) and `writer_folds(k)` its

@@ -94,7 +94,7 @@ def normalize(images: jax.Array, kind: str) -> jax.Array:
     Args:
       images: Nx28x28 or Nx28x28x1, any number type.
       kind: "unit" (pixels / 255) or "column_l2" (each image column divided by its L2 norm over the rows, zero columns
-        stay zero: Keras's `normalize(x, axis=1)`).
+        stay zero: Keras's `keras.utils.normalize(x, axis=1)`).
 
     Returns:
       float32 (float64 stays), Nx28x28x1.

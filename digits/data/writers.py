@@ -45,6 +45,8 @@ def writers_of(dataset: Dataset, part: str) -> np.ndarray:
 def read_writers(part: str, labels: np.ndarray, folders: list[pathlib.Path]) -> np.ndarray:
     """Reads who wrote each example of MNIST from QMNIST's extended labels.
 
+        read_writers("test", labels, [pathlib.Path("mnist")])
+
     Args:
       part: "train" or "test".
       labels: MNIST's own labels of that part, uint8 N; the file must have the same.

@@ -24,7 +24,10 @@ class Layer(NamedTuple):
 
 
 def describe(model: Network) -> list[Layer]:
-    """Describes every layer of a network or an outline. The pooling of a block has a row of its own."""
+    """Describes every layer of a network or an outline. The pooling of a block has a row of its own.
+
+    sum(layer.trainable for layer in describe(model))
+    """
     graphdef, *arrays = families.parts(model)
 
     def outputs(arrays, x):
@@ -69,5 +72,6 @@ def totals(rows: Sequence[Layer]) -> str:
     """The parameters of all layers, and their memory."""
     trainable, rest = sum(row.trainable for row in rows), sum(row.rest for row in rows)
     size = sum(row.size for row in rows)
-    counts = f"{trainable + rest:,} ({trainable:,} trainable, {rest:,} not)"
-    return f"parameters: {counts}, {size / 1024:,.2f} KiB"
+    memory = f"{size / 2**10:,.0f} KiB" if size < 2**20 else f"{size / 2**20:,.1f} MiB"
+    kinds = f" ({trainable:,} trainable, {rest:,} not)" if rest else ""
+    return f"parameters: {trainable + rest:,}{kinds}, {memory}"

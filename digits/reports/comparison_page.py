@@ -1,37 +1,21 @@
 """Computes the content of the page that compares runs; templates/comparison.html.j2 lays it out."""
 
 from collections.abc import Iterable, Sequence
-import dataclasses
 import os
 import pathlib
 from typing import Any
 
-import numpy as np
-
 from digits.analysis import statistics
 from digits.analysis.figures import curves
-from digits.analysis.figures.style import COLOURS, colours, png
+from digits.analysis.figures.style import COLOURS, looks, png
 from digits.config.values import flat
 from digits.errors import UserError
-from digits.reports import sweep_figure, tables
+from digits.reports import compared_runs, sweep_figure, tables
+from digits.reports.compared_runs import Comparison, Entry
 from digits.reports.judged_run import JudgedRun, SharedByRuns
-from digits.runs.sweep_folder import Sweep, read_sweep
+from digits.runs.sweep_folder import read_sweep
 
 MOST = len(COLOURS)  # Of runs: each has a colour of its own.
-
-
-@dataclasses.dataclass(frozen=True)
-class Entry:
-    """A run that takes part, or a sweep with those members of its best point that have begun."""
-
-    name: str
-    runs: tuple[JudgedRun, ...]
-    sweep: Sweep | None = None
-
-    @property
-    def finished(self) -> JudgedRun | None:
-        """The run, if this is one and it is finished."""
-        return self.runs[0] if self.sweep is None and self.runs[0].result else None
 
 
 def content(paths: Sequence[str | os.PathLike], shared: SharedByRuns) -> dict[str, Any]:
@@ -52,13 +36,17 @@ def content(paths: Sequence[str | os.PathLike], shared: SharedByRuns) -> dict[st
             raise UserError(f"{folder} is given twice: a comparison needs different runs.")
     entries = [_entry(folder, name, shared) for folder, name in zip(folders, _names(folders))]
     digests = {run.about["data"]["digest"] for entry in entries for run in entry.runs}
+    comparisons = compared_runs.compare(entries)
     return {
-        "title": f"{len(entries)} runs compared" if len(entries) > 1 else f"{entries[0].name}: a sweep",
+        "title": f"{len(entries)} {_kinds(entries)} compared" if len(entries) > 1 else f"{entries[0].name}: a sweep",
+        "verdict": compared_runs.verdict(entries, comparisons) if len(entries) > 1 else _best_point(entries[0]),
+        "first": compared_runs.first_finished(entries),
         "entries": entries,
         "several_datasets": len(digests) > 1,
-        "colours": colours([entry.name for entry in entries]),
+        "looks": looks([entry.name for entry in entries]),
         "result_rows": [_result_row(entry) for entry in entries],
-        "differences": _differences(entries),
+        "differences": [_difference_row(comparison) for comparison in comparisons],
+        "tests": sum(comparison.difference is not None for comparison in comparisons),
         "curves": _curves(entries),
         "config_rows": _config_rows(entries),
         "sweeps": [_of_sweep(entry) for entry in entries if entry.sweep],
@@ -81,26 +69,39 @@ def _entry(path: pathlib.Path, name: str, shared: SharedByRuns) -> Entry:
     return Entry(name, tuple(JudgedRun(path / member.name, shared) for member in started), sweep)
 
 
+def _kinds(entries: Sequence[Entry]) -> str:
+    return " and ".join(dict.fromkeys("sweeps" if entry.sweep else "runs" for entry in entries))
+
+
+def _best_point(entry: Entry) -> str:
+    """Says how good the best point of a sweep is."""
+    point = entry.sweep.points[0]
+    if not entry.finished:
+        return "Nothing is finished yet."
+    values = ", ".join(f"{field} = {value}" for field, value in point.values.items())
+    best = f"Of {len(entry.sweep.points)} points {values} is best: test accuracy" if values else "Test accuracy"
+    return f"{best} {entry.accuracy}, n = {entry.accuracy.n}."
+
+
 def _result_row(entry: Entry) -> dict[str, str]:
-    """Makes a row of the table of results. It begins with the columns of the table that notebook 001 ends with."""
-    finished = [run for run in entry.runs if run.result]
-    documented = {run.config.documented.test_accuracy for run in entry.runs}
-    theirs = documented.pop() if len(documented) == 1 else None
+    """Makes a row of the table of results. Notebook 001 ends with such a table; its columns are among these."""
+    finished = entry.finished
     interval = _interval(entry)
     seconds = sum(run.result.get("seconds") or 0 for run in finished)
     return {
         "model": entry.name,
-        "test accuracy": _over(run.result["test_accuracy"] for run in finished),
-        "training loss": _over(run.tested.get("loss") for run in finished),
-        "training accuracy": _over(run.tested.get("accuracy") for run in finished),
-        "test loss": _over(run.result["test_loss"] for run in finished),
+        "test accuracy": str(entry.accuracy),
         "95% interval": f"{interval[0]:.4f} to {interval[1]:.4f}" if interval else "",
-        "documented": "" if theirs is None else f"{theirs:.4f}",
+        "documented": _documented(entry),
+        "test loss": _over(run.result["test_loss"] for run in finished),
+        "training accuracy": _over(run.tested.get("accuracy") for run in finished),
+        "training loss": _over(run.tested.get("loss") for run in finished),
         "validation accuracy": _over(run.tested.get("val_accuracy") for run in finished),
         "parameters": f"{sum(row.trainable + row.rest for row in entry.runs[0].layers):,}" if entry.runs else "",
         "epochs": ", ".join(sorted({str(run.result["epochs"]) for run in finished}, key=int)),
         "seconds": f"{seconds:,.1f}" if finished else "",
         "runs": f"{len(finished)} of {len(entry.sweep.points[0].members)}" if entry.sweep else "",
+        "not finished": entry.state,
     }
 
 
@@ -109,51 +110,43 @@ def _over(values: Iterable[float | None]) -> str:
 
 
 def _interval(entry: Entry) -> tuple[float, float] | None:
-    """The 95% interval of test accuracy: Wilson's for a run, that of the mean for a sweep."""
-    if entry.sweep:
-        return entry.sweep.points[0].summary("test_accuracy").interval()
-    return statistics.wilson(*_correct(entry.finished)) if entry.finished else None
+    """The 95% interval of test accuracy: Wilson's for a run, that of the mean for a sweep of enough runs."""
+    if not entry.finished:
+        return None
+    if not entry.sweep:
+        return statistics.wilson(*compared_runs.correct(entry.finished[0]))
+    return entry.accuracy.interval() if entry.accuracy.n >= compared_runs.FEWEST else None
 
 
-def _correct(run: JudgedRun) -> tuple[int, int]:
-    """The numbers of rightly classified test images and of all, by result.json."""
-    n = run.about["data"]["test"]
-    return round(run.result["test_accuracy"] * n), n
+def _documented(entry: Entry) -> str:
+    """The documented test accuracy, if all runs are of the experiment as it is."""
+    theirs = {None if run.differing else run.config.documented.test_accuracy for run in entry.runs}
+    value = theirs.pop() if len(theirs) == 1 else None
+    return "" if value is None else f"{value:.4f}"
 
 
-def _differences(entries: Sequence[Entry]) -> dict[str, Any]:
-    """Compares finished runs with the first: "rows" of a table, and whether any interval is "paired" or "unpaired"."""
-    first, rows, paired = entries[0].finished, [], []
-    others = [entry for entry in entries[1:] if entry.finished] if first else []
-    for entry in others:
-        other, alone = entry.finished, ("", "")
-        paired.append(other.about["data"]["digest"] == first.about["data"]["digest"] and not first.other_data)
-        if paired[-1]:
-            both, only_other, only_first, neither = (
-                int(np.sum(x & y)) for x in (other.right, ~other.right) for y in (first.right, ~first.right)
-            )
-            low, high = statistics.paired_difference(both, only_other, only_first, neither)
-            difference = (only_other - only_first) / len(first.right)
-            alone = f"{only_other:,}", f"{only_first:,}"
-        else:
-            low, high = statistics.difference(*_correct(other), *_correct(first))
-            difference = other.result["test_accuracy"] - first.result["test_accuracy"]
-        rows.append({
-            "run": entry.name,
-            "difference": f"{difference:+.4f}",
-            "95% interval": f"{low:+.4f} to {high:+.4f}",
-            "only this one is right": alone[0],
-            "only the first is right": alone[1],
-        })  # fmt: skip
-    return {"rows": rows, "paired": any(paired), "unpaired": not all(paired)}
+def _difference_row(comparison: Comparison) -> dict[str, str]:
+    value, difference = comparison.value, comparison.difference
+    only_this, only_first = comparison.alone or (None, None)
+    return {
+        "model": comparison.entry.name,
+        "difference": "" if value is None else f"{value:+.4f}",
+        "95% interval": f"{difference.low:+.4f} to {difference.high:+.4f}" if difference else "",
+        "p, corrected": comparison.p_text.removeprefix("= "),
+        "told apart": "" if comparison.p is None else "yes" if comparison.apart else "no",
+        "only this one is right": "" if only_this is None else f"{only_this:,}",
+        "only the first is right": "" if only_first is None else f"{only_first:,}",
+        "compared as": comparison.how,
+    }
 
 
-def _curves(entries: Sequence[Entry]) -> bytes:
-    documented = [run.documented for entry in entries for run in entry.runs]
+def _curves(entries: Sequence[Entry]) -> dict[str, bytes]:
+    """Draws the curves, a picture for each panel."""
+    documented = [None if run.differing else run.documented for entry in entries for run in entry.runs]
     # The epochs that a notebook printed are drawn only if all runs are of its experiment.
     theirs = documented[0] if documented and all(one is documented[0] for one in documented) else None
     runs = {entry.name: list(entry.runs) if entry.sweep else entry.runs[0] for entry in entries}
-    return png(curves.curves(runs, theirs))
+    return {name: png(figure) for name, figure in curves.panels(runs, theirs).items()}
 
 
 def _config_rows(entries: Sequence[Entry]) -> list[dict[str, str]]:

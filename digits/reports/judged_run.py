@@ -107,7 +107,7 @@ class JudgedRun:
             there = [name for name in ("result.json", "metrics.jsonl", "checkpoints") if (path.parent / name).exists()]
             if there:
                 raise self._incomplete("config.json")
-            raise UserError(f"{path.parent} is no run, for it holds no config.json: name the --workdir of a training.")
+            raise loading.no_run(path.parent)
         about = files.read_object(path, config=dict, data=dict)
         counted = {"digest", "train", "validation", "test"} <= set(about["data"])
         if not counted or not all(isinstance(about["config"].get(name), dict) for name in _SECTIONS):
@@ -250,6 +250,11 @@ class JudgedRun:
         """The network's layers, see `summary.describe`."""
         classes = len(self.class_names)  # Outside of the traced function, because this may load the run.
         return summary.describe(models.outline(self.config.model, classes))
+
+    @functools.cached_property
+    def differing(self) -> list[str]:
+        """The fields in which the run differs from its experiment, see `documented.differing_fields`."""
+        return documented.differing_fields(self.config, self.about["overrides"])
 
     @functools.cached_property
     def documented(self) -> dict[str, list[float | None]] | None:

@@ -10,10 +10,26 @@ import struct
 from typing import Any
 
 import jinja2
+from markupsafe import Markup, escape
 
 from digits.errors import UserError
 from digits.reports.judged_run import JudgedRun, SharedByRuns, write_pictures
 from digits.runs import files
+
+# Explained at the end of a page; headings of tables link there.
+_WORDS = {
+    "nats": "The unit of a loss: minus the natural logarithm of the probability that the network gave to the true "
+    "class. 0 is perfect; guessing among ten classes gives 2.303.",
+    "95% interval": "The range that covers the true value in 95% of all such experiments: for one network that of "
+    "Wilson (1927), made for proportions; for the mean of several runs that of Student's t.",
+    "precision": "Of the images that the network gave this class, the share that belong to it.",
+    "recall": "Of the images of this class, the share that the network found.",
+    "F1": "The harmonic mean of precision and recall: high only if both are.",
+    "expected calibration error": "ECE: how far the network's confidence and its accuracy lie apart, on average over "
+    "all images. 0.02 means: when it says 90%, it is right in about 88% or 92% of all cases.",
+    "p, corrected": "The probability that chance alone makes a difference as large as this one, multiplied by Holm's "
+    "method (1979) for the number of comparisons: who compares often finds something by chance.",
+}
 
 
 def write(
@@ -84,12 +100,16 @@ def _write_page(path: pathlib.Path, page: bytes) -> pathlib.Path:
 
 def render(template: str, content: dict[str, Any]) -> bytes:
     """Renders a template with its variables, which are escaped."""
-    text = _templates.get_template(template).render(content, contents=Contents())
+    text = _templates.get_template(template).render(content, contents=Contents(), words=_WORDS)
     return text.encode("utf-8", "xmlcharrefreplace")  # A file's name may have characters that UTF-8 has not.
 
 
 class Contents(list):
     """The sections of a page, (id, heading), in order."""
+
+    def __init__(self):
+        super().__init__()
+        self._pictures = 0
 
     def add(self, heading: str) -> str:
         """Adds a section and returns an id for it that no other section has."""
@@ -99,17 +119,61 @@ class Contents(list):
         self.append((id, heading))
         return id
 
+    def picture(self) -> str:
+        """Returns an id for the page's next picture."""
+        self._pictures += 1
+        return f"picture-{self._pictures}"
+
 
 def _columns(rows: Sequence[dict[str, str]]) -> list[tuple[str, dict[str, str]]]:
-    """Lists the columns of a table that are not empty, each with its HTML attributes: numbers are aligned right."""
+    """Lists the columns of a table that are not empty, each with its HTML attributes.
+
+    Numbers are aligned right, and a phone does not squeeze long sentences.
+    """
     names = [name for name in rows[0] if any(row[name] for row in rows)]
     numbers = [name for name in names[1:] if all(_is_number(row[name]) for row in rows)]
-    return [(name, {"class": "number"} if name in numbers else {}) for name in names]
+    long = [name for name in names[1:] if any(len(row[name]) > 40 for row in rows)]
+    kinds = dict.fromkeys(long, {"class": "long"}) | dict.fromkeys(numbers, {"class": "number"})
+    return [(name, kinds.get(name, {})) for name in names]
 
 
 def _is_number(cell: str) -> bool:
     """Whether a cell is empty or a number, perhaps with a unit of a few characters."""
-    return not cell or bool(re.fullmatch(r"[-+−]?[\d.,]+(e[-+]?\d+)?( .{1,24})?", cell))
+    return not cell or bool(re.fullmatch(r"(± |to |< )?[-+−]?[\d.,]+(e[-+]?\d+)?( .{1,24})?", cell))
+
+
+def _breakable(cell: str) -> Markup:
+    """A cell that breaks where a reader would: a number before "±" and "to", a long name at its commas and dots."""
+    parts = re.split(" (?=± |to )", cell)
+    if all(map(_is_number, parts)):
+        return Markup(" ").join(Markup('<span class="whole">{}</span>').format(part) for part in parts)
+    return Markup("<wbr>").join(_pieces(cell))
+
+
+def _pieces(name: str) -> list[str]:
+    return re.split(r"(?<=[,=/_.])(?=[^\W\d])", name) if len(name) > 20 else [name]
+
+
+def _wide(rows: Sequence[dict[str, str]]) -> bool:
+    """Whether a table is too wide for a phone, with some 40 characters a line."""
+    columns = [[name, *(row[name] for row in rows)] for name, _ in _columns(rows)]
+    longest = [
+        max(len(word) for cell in cells for piece in _pieces(cell) for word in piece.split(" ")) for cells in columns
+    ]
+    return sum(longest) + 1.5 * len(columns) > 42
+
+
+def _explained(heading: str) -> Markup:
+    """A heading or a row's name in which words of the glossary are links to it, and explained under the pointer."""
+    found = re.fullmatch(rf"(.*?)\b({'|'.join(map(re.escape, _WORDS))})(\W*)", heading)
+    if not found:
+        return _breakable(heading)
+    link = Markup('<a class="word" href="#{}" title="{}">{}</a>')
+    return escape(found[1]) + link.format(_word_id(found[2]), _WORDS[found[2]], found[2]) + found[3]
+
+
+def _word_id(word: str) -> str:
+    return "word-" + re.sub(r"\W+", "-", word)
 
 
 def _pairs(values: dict[str, str]) -> list[dict[str, str]]:
@@ -142,6 +206,10 @@ _templates.filters |= {
     "figure": "{:.4f}".format,
     "count": "{:,}".format,
     "columns": _columns,
+    "breakable": _breakable,
+    "explained": _explained,
+    "wide": _wide,
+    "word_id": _word_id,
     "pairs": _pairs,
     "size": _png_size,
     "base64": _base64,

@@ -1,11 +1,14 @@
 """Computes the content of the page on one run; templates/run.html.j2 lays it out."""
 
+from collections.abc import Sequence
 import shlex
 from typing import Any
 
+import numpy as np
+
 from digits.analysis import statistics
 from digits.analysis.figures import curves, sheet
-from digits.analysis.figures.images import augmentation, filters, first_of_each, samples
+from digits.analysis.figures.images import augmentation, filters, first_of_each
 from digits.analysis.figures.style import png
 from digits.config.numbers import AugmentNumbers
 from digits.config.values import flat
@@ -14,17 +17,25 @@ from digits.reports.judged_run import JudgedRun
 from digits.runs.sweep_folder import VALIDATED_ON_TEST
 from digits.runs.workdir import resuming_command
 
+_SAMPLES = 60  # Training images that are shown, at most.
+
 
 def content(run: JudgedRun) -> tuple[dict[str, Any], dict[str, bytes]]:
     """Computes the template's variables, and draws the page's pictures, PNG files by name.
 
+        variables, pictures = content(JudgedRun("runs/simple_cnn", SharedByRuns()))
+
     An unfinished run lacks the results; its test images are not evaluated.
     """
-    result, pictures = run.result, _pictures(run)
+    result, pictures, panels = run.result, _pictures(run), {}
+    if run.history:
+        panels = {name: png(figure) for name, figure in curves.panels([run], run.documented).items()}
     shown = {
         "title": f"{run.name}: " + (f"test accuracy {result['test_accuracy']:.4f}" if result else "not finished"),
         "run": run,
+        "panels": panels,
         "pictures": pictures,
+        "examples": _examples(run),
         "validated_on_test": VALIDATED_ON_TEST,
         "command": _command(run),
         "override_rows": _field_rows(run.about["overrides"], "config."),
@@ -43,7 +54,7 @@ def content(run: JudgedRun) -> tuple[dict[str, Any], dict[str, bytes]]:
     }
     if result:
         shown |= _tested(run)
-    return shown, pictures
+    return shown, panels | pictures
 
 
 def _field_rows(values: dict[str, Any], prefix: str = "") -> list[dict[str, str]]:
@@ -52,18 +63,57 @@ def _field_rows(values: dict[str, Any], prefix: str = "") -> list[dict[str, str]
 
 def _pictures(run: JudgedRun) -> dict[str, bytes]:
     pictures = {}
-    if run.history:
-        pictures["curves"] = png(curves.curves([run], run.documented))
     if run.result:
         pictures |= run.draw()
         kernel = getattr(run.run.model, _first_layer(run)).kernel[...]
         pictures["filters"] = png(filters(kernel))
-    train_images, labels = run.dataset.train_images, run.dataset.train_labels
-    pictures["samples"] = sheet.png(samples(train_images, labels, run.class_names))
     if _augmentation(run):
-        some = train_images[first_of_each(labels, len(run.class_names))[:10]]
+        dataset = run.dataset
+        some = dataset.train_images[first_of_each(dataset.train_labels, len(run.class_names))[:10]]
         pictures["augmentation"] = sheet.png(augmentation(some, run.config.augment))
     return pictures
+
+
+def _examples(run: JudgedRun) -> dict[str, list[tuple[bytes, str, list[str]]]]:
+    """Draws images of digits by themselves, each with its alternative and the lines of text below it.
+
+    Returns:
+      "samples", the first training images of every class; of a finished run also the "mistakes" and "doubtful" of
+      `classification.measure`.
+    """
+    names = run.class_names
+    images, labels = run.dataset.train_images, run.dataset.train_labels
+    found = {"samples": []}
+    for i in first_of_each(labels, len(names), max(1, min(3, _SAMPLES // len(names))))[:_SAMPLES]:
+        name = str(names[labels[i]])
+        found["samples"].append((sheet.png(255 - images[i]), f"A training image of class {name}", [name]))
+    for kind in ("mistakes", "doubtful") if run.result else ():
+        found[kind] = []
+        for entry in run.measures[kind]:
+            true, predicted, index = names[entry["label"]], names[entry["prediction"]], entry["index"]
+            reading = f"{true} read as {predicted}" if true != predicted else str(true)
+            lines = [reading, f"p = {entry['probability']:.4f}", f"image {index}"]
+            found[kind].append(
+                (sheet.png(255 - run.examples.images[index]), f"Test image {index}, class {true}", lines)
+            )
+    return found
+
+
+def _worst(confusion: list[list[int]], names: Sequence[str]) -> str:
+    """Says which errors are the most frequent."""
+    counts = np.array(confusion)
+    np.fill_diagonal(counts, 0)
+    errors, most = int(counts.sum()), int(counts.max())
+    if not errors:
+        return "No test image is read wrongly."
+    kinds = [f"{names[i]} read as {names[j]}" for i, j in np.argwhere(counts == most)]
+    if errors == 1:
+        return f"One test image is read wrongly: {kinds[0]}."
+    if most == 1:
+        return f"{errors:,} test images are read wrongly, no two of them alike."
+    more = len(kinds) - 3
+    named = ", ".join(kinds[:3]) + (f" and {more} more kind{'s' * (more > 1)}" if more > 0 else "")
+    return f"Most frequent of {errors:,} errors: {named}: {most:,} times{' each' if len(kinds) > 1 else ''}."
 
 
 def _first_layer(run: JudgedRun) -> str:
@@ -87,21 +137,25 @@ def _tested(run: JudgedRun) -> dict[str, Any]:
         "result_rows": _result_rows(run),
         "class_rows": [
             {"class": of["name"], "images": f"{of['support']:,}"}
-            | {key: "" if of[key] is None else f"{of[key]:.4f}" for key in ("precision", "recall", "f1")}
+            | {
+                name: "" if of[key] is None else f"{of[key]:.4f}"
+                for name, key in (("precision", "precision"), ("recall", "recall"), ("F1", "f1"))
+            }
             for of in run.measures["per_class"]
         ],
         "errors": sum(sum(row) - row[i] for i, row in enumerate(confusion)),
+        "worst": _worst(confusion, run.class_names),
         "first_layer": _first_layer(run),
         "environment": _environment(result),
     }
 
 
 def _result_rows(run: JudgedRun) -> list[dict[str, str]]:
-    documented = run.config.documented
+    theirs = {} if run.differing else run.config.documented
     values = {
-        "test accuracy": (run.result["test_accuracy"], documented.test_accuracy),
-        "test loss (nats)": (run.result["test_loss"], documented.test_loss),
-        "validation accuracy": (run.tested.get("val_accuracy"), documented.val_accuracy),
+        "test accuracy": (run.result["test_accuracy"], theirs.get("test_accuracy")),
+        "test loss (nats)": (run.result["test_loss"], theirs.get("test_loss")),
+        "validation accuracy": (run.tested.get("val_accuracy"), theirs.get("val_accuracy")),
         "validation loss (nats)": (run.tested.get("val_loss"), None),
         "training accuracy": (run.tested.get("accuracy"), None),
         "training loss (nats)": (run.tested.get("loss"), None),

@@ -1,74 +1,54 @@
 """Draws a sweep: the figure that chooses the best point against the swept fields.
 
-One field gets a panel; two get a heat map with a panel each beside it; more get a panel each. If only seeds or folds
-were swept, all members are drawn on one line.
+One field gets a panel. Two fields of which every combination was trained get a heat map; two or three others, such as
+those of a random search, get a scatter of the points for each pair, coloured by the figure. Each field gets a panel
+beside or below them. More fields get a panel each. If only seeds or folds were swept, all members are on one line.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
+import itertools
 import math
 import textwrap
-from typing import Any, NamedTuple
+from typing import Any
 
-from matplotlib import colors, patches, ticker
+from matplotlib import colors, patches
 import numpy as np
 
 from digits.analysis.figures.style import BLUE, SKY, VERMILLION, new_figure, png, styled, text_colour
 from digits.analysis.statistics import summarize
-from digits.runs.sweep_folder import Sweep, SweptRun
+from digits.reports.sweep_axes import (
+    axis_kind,
+    figures,
+    labelled,
+    log_scale,
+    set_field_axis,
+    set_figure_axis,
+    set_limits,
+    set_ticks,
+    values_of,
+)
+from digits.runs.sweep_folder import Sweep, kind_of
 
 PANELS_A_ROW = 4
-_UNITS = {
-    "batch_size": "images",
-    "early_stopping.patience": "epochs",
-    "schedule.warmup_epochs": "epochs",
-    "schedule.start_epoch": "epochs",
-    "schedule.patience": "epochs",
-    "schedule.cooldown": "epochs",
-    "augment.rotation": "± degrees",
-    "augment.shear": "± degrees",
-    "augment.height_shift": "± fraction of the height",
-    "augment.width_shift": "± fraction of the width",
-    "val_accuracy": "fraction",
-    "test_accuracy": "fraction",
-    "val_loss": "nats",
-    "test_loss": "nats",
-}
 _MEMBER, _MEAN, _LOST = SKY, BLUE, VERMILLION
-
-
-def values_of(sweep: Sweep, field: str) -> list[Any]:
-    """Lists the values that a field was swept over: numbers in ascending order, others in the order of the sweep."""
-    values = list(dict.fromkeys(member.values[field] for member in sweep.members))
-    return sorted(values) if _are_numbers(values) else values
-
-
-def axis_kind(values: Sequence[Any]) -> str:
-    """Chooses "log", "linear" or "categorical": log for positive numbers over a factor of 10, or in geometric steps.
-
-    axis_kind([0.001, 0.01, 0.1]) == "log"
-    """
-    if not _are_numbers(values):
-        return "categorical"
-    values = sorted(values)
-    if values[0] <= 0 or values[-1] < 2 * values[0]:
-        return "linear"
-    steps = [math.log(b / a) for a, b in zip(values, values[1:])]
-    geometric = len(steps) > 1 and max(steps) - min(steps) < 0.01 * min(steps)
-    return "log" if geometric or values[-1] >= 10 * values[0] else "linear"
 
 
 @styled
 def draw(sweep: Sweep) -> bytes | None:
-    """Draws a sweep as a PNG file, 1200 pixels wide; None if nothing varies or no member has finished."""
-    if len(sweep.members) < 2 or not _figures(sweep.members, sweep.chooses):
+    """Draws a sweep as a PNG file, 1200 pixels wide; None if nothing varies or no member has finished.
+
+    picture = draw(read_sweep("runs/simple_cnn_sweep"))
+    """
+    if len(sweep.members) < 2 or not figures(sweep.members, sweep.chooses):
         return None
     fields = [field for field in sweep.point_fields if len(values_of(sweep, field)) > 1]
     by = ", ".join(fields) or " and ".join(sweep.fields)
     marked = "chosen by" if sweep.chosen_by_test else "validated on" if sweep.validation_is_test else ""
     title = f"{sweep.config_file}: {sweep.chooses} by {by}" + (f", {marked} the test set" if marked else "")
+    pairs = list(itertools.combinations(fields, 2)) if len(fields) in (2, 3) and not sweep.is_grid else []
     rows = math.ceil(len(fields) / PANELS_A_ROW)
     columns = math.ceil(len(fields) / max(rows, 1))
-    height = {0: 3.0, 1: 5.0, 2: 7.0}.get(len(fields), 1.0 + 3.4 * rows)
+    height = {0: 3.0, 1: 5.0, 2: 7.0}.get(len(fields), 1.0 + 3.4 * (rows + bool(pairs)))
     figure = new_figure(10, height)
     figure.suptitle(textwrap.fill(title, 110))
     if not fields:
@@ -76,11 +56,17 @@ def draw(sweep: Sweep) -> bytes | None:
     elif len(fields) == 2:
         places = figure.subplot_mosaic([["map", "0"], ["map", "1"]], width_ratios=(3, 2))
         places["0"].sharey(places["1"])
-        _heat_map(places["map"], sweep, *fields)
+        if pairs:
+            _scatters([places["map"]], sweep, pairs, room=50)
+        else:
+            _heat_map(places["map"], sweep, *fields)
         _panels([places["0"], places["1"]], sweep, fields, room=34)
     else:
-        places = figure.subplots(rows, columns, sharey=True, squeeze=False).flatten()
-        _panels(places[: len(fields)], sweep, fields, room=100 // columns)
+        halves = figure.subfigures(2, squeeze=False).flatten() if pairs else [figure]
+        if pairs:
+            _scatters(halves[0].subplots(1, len(pairs)), sweep, pairs, room=24)
+        places = halves[-1].subplots(rows, columns, sharey=True, squeeze=False).flatten()
+        _panels(places[: len(fields)], sweep, fields, room=90 // columns)
         for i, axes in enumerate(places):
             if i >= len(fields):
                 axes.remove()
@@ -89,126 +75,43 @@ def draw(sweep: Sweep) -> bytes | None:
     return png(figure)
 
 
-def _are_numbers(values: Sequence[Any]) -> bool:
-    return all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in values)
-
-
-def _figures(members: Iterable[SweptRun], name: str) -> list[float]:
-    """The members' figures of this name that are finite numbers."""
-    values = [member.figures[name] for member in members]
-    return [value for value in values if value is not None and math.isfinite(value)]
-
-
-def _label(name: str) -> str:
-    return f"{name} ({_UNITS[name]})" if name in _UNITS else name
-
-
-def _text(value: Any) -> str:
-    return f"{value:.3g}" if isinstance(value, float) else textwrap.fill(str(value), 24)
-
-
-class _LogScale(NamedTuple):
-    """The functions to and from a logarithmic scale, and its ticks."""
-
-    to: Callable
-    back: Callable
-    ticks: list[float]
-
-
-def _log_scale(sweep: Sweep) -> _LogScale | None:
-    """Chooses the scale of the figure that chooses; None for a linear one.
-
-    On a linear scale, one learning rate that is too high would press all other points into a line. The scale of a loss
-    is its logarithm, that of an accuracy the logarithm of its distance from 1. Both are increased by 1e-4, so that zero
-    stays finite.
-    """
-    least, is_loss = 1e-4, sweep.chooses.endswith("loss")
-    distances = [figure if is_loss else 1 - figure for figure in _figures(sweep.members, sweep.chooses)]
-    low, high = min(distances), max(distances)
-    if low < 0 or high + least < 10 * (low + least):
-        return None
-    steps = (1, 2, 5) if high < 1000 * (low + least) else (1,)
-    ticks = [step * 10.0**power for power in range(-4, 4) for step in steps]
-    if is_loss:
-        return _LogScale(lambda x: np.log10(np.maximum(x + least, 1e-12)), lambda y: 10**y - least, ticks)
-    ticks = [0.0, 0.5, *(1 - tick for tick in ticks if tick < 0.5)]
-    return _LogScale(lambda x: -np.log10(np.maximum(1 + least - x, 1e-12)), lambda y: 1 + least - 10**-y, ticks)
-
-
-def _set_figure_axis(axes: Any, xy: str, sweep: Sweep) -> None:
-    """Sets name, scale and ticks of the "x" or "y" axis that shows the choosing figure."""
-    scale = _log_scale(sweep)
-    axes.set(**{f"{xy}label": _label(sweep.chooses) + ("\nlog scale" if scale else "")})
-    if scale:
-        getattr(axes, f"set_{xy}scale")("function", functions=(scale.to, scale.back))
-        axis = getattr(axes, f"{xy}axis")
-        axis.set_major_locator(ticker.FixedLocator(scale.ticks))
-        axis.set_minor_locator(ticker.NullLocator())
-        axis.set_major_formatter("{x:.4g}")
-
-
-def _set_field_axis(axes: Any, field: str, values: list[Any], room: int) -> dict[Any, float]:
-    """Sets name, scale and ticks of the x axis of a swept field; returns each value's place.
-
-    The axis is `room` characters wide.
-    """
-    kind = axis_kind(values)
-    along = list(range(len(values))) if kind == "categorical" else values
-    if kind == "log":
-        axes.set_xscale("log")
-    shown_at = [math.log(place) for place in along] if kind == "log" else along
-    apart = 0.09 * (shown_at[-1] - shown_at[0])
-    ticks = [0]  # A number too close to the one before gets no label.
-    for i in range(1, len(values)):
-        if kind == "categorical" or shown_at[i] - shown_at[ticks[-1]] > apart:
-            ticks.append(i)
-    _set_ticks(axes, [along[i] for i in ticks], [values[i] for i in ticks], room)
-    axes.minorticks_off()
-    axes.margins(x=0.5 / len(values) if kind == "categorical" else 0.08)
-    axes.set_xlabel(_label(field))
-    return dict(zip(values, along))
-
-
-def _set_ticks(axes: Any, places: Sequence[float], values: Sequence[Any], room: int) -> None:
-    """Labels an x axis with values, turned where they are longer than its `room` in characters."""
-    labels = [_text(value) for value in values]
-    length = sum(max(map(len, label.split("\n"))) for label in labels)
-    turned = {"rotation": 30, "ha": "right", "rotation_mode": "anchor"} if length > room else {}
-    axes.set_xticks(places, labels, **turned)
-
-
 def _panels(places: Sequence[Any], sweep: Sweep, fields: list[str], room: int) -> None:
-    """Draws the choosing figure against each field: all members, and for every value their mean."""
-    # With other fields, the members of a value differ in these too, and their mean has no interval.
-    alone = len(fields) == 1
-    ends = []
+    """Draws the choosing figure against each field: all members, and for every value their mean.
+
+    The mean of members that differ in another field too has a bar of their standard deviation, if they are of a grid;
+    without one they differ by chance, and there are only the members.
+    """
+    alone, grid = len(fields) == 1, sweep.is_grid
     for axes, field in zip(places, fields):
         values = values_of(sweep, field)
-        x = _set_field_axis(axes, field, values, room)
-        _set_figure_axis(axes, "y", sweep)
-        bars = []  # Place, mean, half the length.
+        x = set_field_axis(axes, "x", sweep, field, room)
+        set_figure_axis(axes, "y", sweep)
+        means, bars = [], []  # (place, mean), and (place, mean, length below, length above).
         for value in values:
             members = [member for member in sweep.members if member.values[field] == value]
-            shown = _figures(members, sweep.chooses)
+            shown = figures(members, sweep.chooses)
             axes.plot([x[value]] * len(shown), shown, "o", color=_MEMBER, alpha=0.6, mew=0, ms=6, label="a member")
-            if shown:
-                summary = summarize(shown)
-                low, high = summary.interval() or (math.nan, math.nan)
-                half = (high - low) / 2 if alone else summary.std
-                bars.append((x[value], summary.mean, math.nan if half is None else half))
+            if shown and grid:
+                summary = summarize(shown, kind_of(sweep.chooses))
+                means.append((x[value], summary.mean))
+                low, high = (summary.mean - (summary.std or 0.0), summary.mean + (summary.std or 0.0))
+                if interval := summary.interval() if alone else (low, high):
+                    bars.append((x[value], summary.mean, summary.mean - interval[0], interval[1] - summary.mean))
             if len(shown) < len(members):
-                _mark_lost(axes, x[value], f"{len(members) - len(shown)} of {len(members)}")
-        known = [(mean - half, mean + half) for _, mean, half in bars if not math.isnan(half)]
-        ends += sum(known, ())
+                _mark_lost(axes, x[value], f"{len(members) - len(shown)} of {len(members)}" if grid else "")
         line = "" if axis_kind(values) == "categorical" else "-"
-        if known:
-            what = "mean and its 95% interval" if alone else "mean ± std of all members with the value"
-            axes.errorbar(*zip(*bars), fmt="o" + line, color=_MEAN, capsize=4, ms=5, label=what)
-        elif alone and line:
-            axes.plot(*list(zip(*bars))[:2], line, color=_MEAN, lw=1, zorder=1)
-    _set_limits(places[0], sweep, ends)
+        if len(means) == len(sweep.members):  # Every member is a mean.
+            axes.plot(*zip(*means), ls=line, color=_MEAN, lw=1, zorder=1)
+        elif means:
+            name = "mean" if alone else "mean of all members with the value"
+            axes.plot(*zip(*means), f"o{line}", color=_MEAN, ms=5, label=name)
+        if bars:
+            at, mean, below, above = zip(*bars)
+            name = "95% interval of the mean" if alone else "± std"
+            axes.errorbar(at, mean, (below, above), fmt="none", ecolor=_MEAN, capsize=4, label=name)
+    set_limits(places[0], sweep)
     legend = {label: handle for axes in places for handle, label in zip(*axes.get_legend_handles_labels())}
-    places[0].figure.legend(legend.values(), legend.keys(), loc="outside lower center", ncols=3, frameon=False)
+    places[0].figure.legend(legend.values(), legend.keys(), loc="outside lower center", ncols=4, frameon=False)
 
 
 def _mark_lost(axes: Any, x: float, number: str) -> None:
@@ -221,18 +124,39 @@ def _mark_lost(axes: Any, x: float, number: str) -> None:
     axes.annotate(number, (x, 0), (0, 7), xycoords=at_foot, bbox=white, **style)
 
 
-def _set_limits(axes: Any, sweep: Sweep, ends: list[float]) -> None:
-    """Sets the limits of the shared y axis to all members and bars, with room for the failures at the foot."""
-    scale, shown = _log_scale(sweep), _figures(sweep.members, sweep.chooses)
-    if scale:  # A bar may reach beyond the values that this scale can show: it is cut off.
-        to, back = scale.to, scale.back
-    else:
-        to = back = float
-        shown += ends
-    low, high = to(min(shown)), to(max(shown))
-    length = high - low or 0.01
-    foot = 0.05 if len(_figures(sweep.members, sweep.chooses)) == len(sweep.members) else 0.13
-    axes.set_ylim(back(low - foot * length), back(high + 0.05 * length))
+def _norm(sweep: Sweep, means: Sequence[float]) -> dict[str, Any]:
+    """The colours of the choosing figure: the better, the lighter."""
+    known, scale = [mean for mean in means if mean is not None and math.isfinite(mean)], log_scale(sweep)
+    ends = min(known), max(known)
+    norm = colors.FuncNorm((scale.to, scale.back), *ends) if scale else colors.Normalize(*ends)
+    return {"cmap": "cividis_r" if sweep.chooses.endswith("loss") else "cividis", "norm": norm}
+
+
+def _colour_bar(image: Any, places: Sequence[Any], sweep: Sweep, best: str) -> None:
+    scale = log_scale(sweep)
+    style = {"ticks": scale.ticks, "format": "{x:.4g}"} if scale else {}
+    label = f"{labelled(sweep.chooses)}, mean; {best}: the best"
+    places[0].figure.colorbar(image, ax=places, location="bottom", aspect=40, label=label, **style)
+
+
+def _scatters(places: Sequence[Any], sweep: Sweep, pairs: list[tuple[str, str]], room: int) -> None:
+    """Draws the points against each pair of fields, coloured by their means; those without one are crosses."""
+    means = [point.summary(sweep.chooses).mean for point in sweep.points]
+    known = [i for i, mean in enumerate(means) if mean is not None and math.isfinite(mean)]
+    lost = [i for i in range(len(means)) if i not in known]
+    colour = _norm(sweep, means)
+    for axes, (across, up) in zip(places, pairs):
+        x, y = (
+            [set_field_axis(axes, xy, sweep, field, size)[point.values[field]] for point in sweep.points]
+            for xy, field, size in (("x", across, room), ("y", up, 12))
+        )
+        axes.plot([x[i] for i in lost], [y[i] for i in lost], "x", color=_LOST, ms=8, mew=2)
+        # The best is drawn last, above the others.
+        place = [(x[i], y[i]) for i in reversed(known)]
+        shown = [means[i] for i in reversed(known)]
+        image = axes.scatter(*zip(*place), c=shown, s=70, ec="#555555", lw=0.5, zorder=2, **colour)
+        axes.plot(*place[-1], "o", ms=14, mfc="none", mec=_LOST, mew=2, zorder=3)
+    _colour_bar(image, places, sweep, "ringed")
 
 
 def _heat_map(axes: Any, sweep: Sweep, down: str, across: str) -> None:
@@ -241,11 +165,8 @@ def _heat_map(axes: Any, sweep: Sweep, down: str, across: str) -> None:
     cells = {(rows.index(p.values[down]), columns.index(p.values[across])): p for p in sweep.points}
     means = np.full((len(rows), len(columns)), np.nan)
     for place, point in cells.items():
-        means[place] = summarize(_figures(point.members, sweep.chooses)).mean
-    scale = _log_scale(sweep)
-    norm = colors.FuncNorm((scale.to, scale.back), np.nanmin(means), np.nanmax(means)) if scale else None
-    better_is_lighter = "cividis_r" if sweep.chooses.endswith("loss") else "cividis"
-    image = axes.imshow(means, cmap=better_is_lighter, norm=norm, aspect="auto", origin="lower")
+        means[place] = summarize(figures(point.members, sweep.chooses)).mean
+    image = axes.imshow(means, aspect="auto", origin="lower", **_norm(sweep, means.flatten().tolist()))
     for (row, column), point in cells.items():
         lines = point.rest().split(", ")
         if np.isnan(means[row, column]):
@@ -262,24 +183,22 @@ def _heat_map(axes: Any, sweep: Sweep, down: str, across: str) -> None:
     best = next(place for place, point in cells.items() if point is sweep.points[0])
     axes.add_patch(patches.Rectangle((best[1] - 0.48, best[0] - 0.48), 0.96, 0.96, fill=False, ec=_LOST, lw=2.5))
     axes.grid(False)
-    axes.set_xlabel(_label(across))
-    axes.set_ylabel(_label(down))
-    _set_ticks(axes, range(len(columns)), columns, room=55)
-    axes.set_yticks(range(len(rows)), map(_text, rows))
-    style = {"ticks": scale.ticks, "format": "{x:.4g}"} if scale else {}
-    label = f"{_label(sweep.chooses)}, mean; framed: the best"
-    axes.figure.colorbar(image, ax=axes, location="bottom", aspect=40, label=label, **style)
+    axes.set_xlabel(labelled(across))
+    axes.set_ylabel(labelled(down))
+    set_ticks(axes, "x", range(len(columns)), columns, 55, "categorical")
+    set_ticks(axes, "y", range(len(rows)), rows, 34, "categorical")
+    _colour_bar(image, [axes], sweep, "framed")
 
 
 def _strip(axes: Any, sweep: Sweep) -> None:
     """Draws all members on one line, spread a little across it, and their mean ± std."""
-    shown = _figures(sweep.members, sweep.chooses)
+    shown = figures(sweep.members, sweep.chooses)
     summary = summarize(shown)
     across = [0.4 * ((i * 0.618) % 1 - 0.5) for i in range(len(shown))]
     axes.plot(shown, across, "o", color=_MEMBER, alpha=0.7, mew=0, ms=8, label="a member")
     text = f"mean ± std: {summary} (n = {summary.n})"
     axes.errorbar(summary.mean, -0.4, xerr=summary.std or 0.0, fmt="o", color=_MEAN, capsize=5, label=text)
-    _set_figure_axis(axes, "x", sweep)
+    set_figure_axis(axes, "x", sweep)
     axes.set(ylim=(-0.6, 0.4), yticks=[])
     axes.spines.left.set_visible(False)
     if rest := sweep.points[0].rest():

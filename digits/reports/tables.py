@@ -1,4 +1,4 @@
-"""Writes a sweep as tables: CSV for programs, Markdown for people."""
+"""Writes a sweep as tables (CSV, Markdown, aligned lines of text), and its best point as a sentence."""
 
 import csv
 import importlib.util
@@ -6,8 +6,12 @@ import io
 import os
 from typing import Any
 
+from digits.analysis.statistics import LEAST_MEMBERS
+from digits.config.values import short_names
 from digits.runs.files import write
 from digits.runs.sweep_folder import FIGURES, REPETITIONS, VALIDATED_ON_TEST, Sweep, read_sweep
+
+_MOST_ROWS = 12  # Of the table on the terminal.
 
 
 def headline(sweep: Sweep) -> str:
@@ -18,8 +22,28 @@ def headline(sweep: Sweep) -> str:
     if len(sweep.points) > 1:
         return f"chosen by {sweep.chooses}, reported on the test set"
     repetitions = _repetitions(sweep)
-    alone = "one point alone chooses" if sweep.point_fields or not repetitions else f"{repetitions} alone choose"
-    return f"{alone} nothing" + (f"; {VALIDATED_ON_TEST}" if sweep.validation_is_test else "")
+    only = "there is only one point" if sweep.point_fields or not repetitions else f"only {repetitions} differ"
+    return f"nothing is chosen: {only}" + (f"; {VALIDATED_ON_TEST}" if sweep.validation_is_test else "")
+
+
+def result(sweep: Sweep) -> str:
+    """Says how good the best point is, or all runs where nothing was chosen:
+
+    best: optimizer.learning_rate=0.001, val accuracy 0.9876 ± 0.0011 (n 3), test accuracy 0.9866 ± 0.0010
+    """
+    best = sweep.points[0]
+    if not best.count("finished"):
+        return "no run has finished"
+    parts = [f"{field}={value}" for field, value in best.values.items()]
+    for figure in _shown(sweep):
+        n = f" (n {best.count('finished')})" if _repetitions(sweep) and figure == sweep.chooses else ""
+        parts.append(f"{figure.replace('_', ' ')} {best.summary(figure)}{n}")
+    return f"{'best' if len(sweep.points) > 1 else 'result'}: {', '.join(parts)}"
+
+
+def _shown(sweep: Sweep) -> list[str]:
+    """The figure that chooses, and the same of the test set."""
+    return list(dict.fromkeys([sweep.chooses, f"test_{sweep.chooses.partition('_')[2]}"]))
 
 
 def _repetitions(sweep: Sweep) -> str:
@@ -32,12 +56,50 @@ def sweep_markdown(sweep: Sweep) -> str:
     repetitions = _repetitions(sweep)
     over = f"mean ± std over n {repetitions}" if repetitions else "one member a point"
     lines = [headline(sweep), "", f"`{sweep.config_file}`, {over}:", "", *table(points(sweep))]
+    lines += ["", without] if (without := _without_interval(sweep)) else []
     return "\n".join(lines) + "\n"
+
+
+def text(sweep: Sweep, width: int | None) -> list[str]:
+    """The lines of a table of the best points with aligned columns, as many as fit into `width` characters."""
+    rows, interval = points(sweep)[:_MOST_ROWS], _interval_name(sweep)
+    titles = short_names(sweep.point_fields)
+    titles |= {"n": "n"} if _repetitions(sweep) else {}
+    chosen, *tested = _shown(sweep)
+    titles |= {chosen: chosen.replace("_", " "), interval: "95% interval"}
+    titles |= {figure: figure.replace("_", " ") for figure in tested} | {"not finished": "not finished"}
+    titles = {name: title for name, title in titles.items() if any(row[name] for row in rows)}
+
+    def lines() -> list[str]:
+        cells = [list(titles.values()), *([row[name] for name in titles] for row in rows)]
+        widths = [max(map(len, column)) for column in zip(*cells)]
+        return ["  ".join(cell.ljust(size) for cell, size in zip(row, widths)).rstrip() for row in cells]
+
+    for name in ("not finished", interval, _shown(sweep)[-1]):  # What is missing here stands in sweep.md.
+        if width and max(map(len, lines())) > width:
+            titles.pop(name, None)
+    found = [line if not width or len(line) <= width else f"{line[: width - 1]}…" for line in lines()]
+    if len(sweep.points) > _MOST_ROWS:
+        found.append(f"the best {_MOST_ROWS} of {len(sweep.points)} points; sweep.md has all")
+    return found + ([without] if (without := _without_interval(sweep)) else [])
+
+
+def _interval_name(sweep: Sweep) -> str:
+    return f"95% interval of {sweep.chooses}"
+
+
+def _without_interval(sweep: Sweep) -> str:
+    """Says why a point that was repeated has no interval; "" if all have one, or none is to have one."""
+    finished = [point for point in sweep.points if point.count("finished")]
+    if len(sweep.points) == 1 or not _repetitions(sweep):
+        return ""
+    lacking = any(point.summary(sweep.chooses).interval() is None for point in finished)
+    return f"no interval below {LEAST_MEMBERS} finished runs, or where all are equal" if lacking else ""
 
 
 def points(sweep: Sweep) -> list[dict[str, str]]:
     """Makes a row for each point, best first: by column its values, n, each figure's mean ± std, an interval."""
-    interval_name = f"95% interval of {sweep.chooses}"
+    interval_name = _interval_name(sweep)
     rows = []
     for point in sweep.points:
         row = {field: str(value) for field, value in point.values.items()}

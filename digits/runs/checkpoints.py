@@ -182,6 +182,8 @@ def latest(
 ) -> tuple[Any, dict[str, Any]] | None:
     """Returns state and `about` of the latest intact checkpoint whose epochs are recorded; None if there is none.
 
+        state, about = latest(checkpoints, workdir, like, ["train"], print)
+
     Deletes damaged newer checkpoints, with a message, but only after an intact older one was found. If none is intact,
     nothing is deleted.
 

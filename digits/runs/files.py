@@ -190,6 +190,22 @@ class Lock:
         self._lock.release(force=True)
 
 
+def in_use(folder: pathlib.Path) -> bool:
+    """Whether a process is training in the folder: it has the lock. Leaves the lock's file as it is."""
+    path = folder / ".lock"
+    if path.is_symlink() or not path.is_file():
+        return False
+    try:
+        filelock.FileLock(
+            path, blocking=False, fallback_to_soft=False, preserve_lock_file=True
+        ).acquire().lock.release()
+    except filelock.Timeout:
+        return True
+    except OSError:  # A file system without locks, or a folder of another user.
+        return False
+    return False
+
+
 def _write_holder(descriptor: int) -> None:
     """Writes into a lock's file which process has taken it."""
     started = time.strftime("%Y-%m-%d %H:%M:%S")

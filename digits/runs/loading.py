@@ -1,7 +1,8 @@
 """Opens a trained run, or several as an ensemble, on any machine: `digits.load`."""
 
 from collections.abc import Sequence
-import dataclasses
+import contextlib
+import difflib
 import functools
 import json
 import os
@@ -11,123 +12,17 @@ from typing import Any
 from flax import nnx
 import jax
 import jax.numpy as jnp
-from ml_collections import ConfigDict
-import numpy as np
 
 from digits import models
-from digits.config.values import config_from_json
-from digits.data import SIDE, pixels
+from digits.config.values import config_from_json, flat
 from digits.errors import UserError, paths, reason
-from digits.models import families, inference
+from digits.models import families
 from digits.models.ops import native
-from digits.runs import documented, sweep_folder
+from digits.runs import sweep_folder
 from digits.runs.checkpoints import Checkpoints
-from digits.runs.files import is_a, refuse_links
-from digits.runs.workdir import METRICS, Workdir
-
-_ONE_IMAGE = ((SIDE, SIDE), (SIDE, SIDE, 1))  # The shapes of a single image.
-
-
-@dataclasses.dataclass(frozen=True)
-class Run:
-    """A trained run, as `load` returns it.
-
-    Attributes:
-      config: its config, locked.
-      model: the NNX module; call it with normalised images, Nx28x28x1, for logits in evaluation mode.
-      class_names: the name of each class.
-      epoch: the epoch (from 1) after which the weights were saved.
-      records: one dict an epoch, with the keys of METRICS.
-      result: the content of result.json; None for a run that is not finished.
-    """
-
-    config: ConfigDict
-    model: models.Network
-    class_names: tuple[str, ...]
-    epoch: int
-    records: list[dict[str, float | None]]
-    result: dict[str, Any] | None
-
-    @functools.cached_property
-    def history(self) -> Any:
-        """The records as a pandas.DataFrame: a row an epoch, whose number is the index, and the columns METRICS."""
-        import pandas as pd  # Takes half a second.
-
-        columns = ["epoch", *METRICS]
-        rows = [[record.get(name) for name in columns] for record in self.records]
-        return pd.DataFrame(rows, columns=columns).set_index("epoch")
-
-    def plot(self) -> Any:
-        """Draws loss, accuracy and learning rate over the epochs, with the epochs that the notebook printed as marks.
-
-        Returns a matplotlib Figure: Jupyter and Colab show it; `.savefig("curves.png")` keeps it.
-        """
-        from digits.analysis.figures import curves, style  # Imports matplotlib, which takes half a second.
-
-        style.enable_in_notebook()
-        experiment = (self.result or {}).get("config_file") or ""
-        return curves.curves([self], documented.curves(experiment, self.config.documented.source))
-
-    @functools.cached_property
-    def _network(self) -> models.Network:
-        return families.for_evaluation(self.model)
-
-    def logits(self, images: np.ndarray, batch_size: int = 1000) -> np.ndarray:
-        """Computes logits; arguments, shapes and errors are those of `predict`."""
-        checked = _pixels(images)
-        logits = inference.logits(self._network, self.config.data.normalization, checked, batch_size)
-        return logits[0] if np.shape(images) in _ONE_IMAGE else logits
-
-    def predict(self, images: np.ndarray, batch_size: int = 1000) -> np.ndarray:
-        """Computes class probabilities.
-
-            digits.load("runs/simple_cnn").predict(images).argmax(-1)
-
-        Args:
-          images: one 28x28 image, or N of them (with or without a last axis of 1): white on black like MNIST; whole
-            numbers from 0 to 255, or floats from 0 to 1. Whole numbers that are all 0 or 1 are black and white.
-          batch_size: images per call of the network.
-
-        Returns:
-          float32, K for one image, NxK for several.
-
-        Raises:
-          UserError: the images have another shape, type or range.
-        """
-        from scipy.special import softmax  # Takes 0.3 s.
-
-        return softmax(self.logits(images, batch_size), axis=-1)
-
-
-@dataclasses.dataclass(frozen=True)
-class Ensemble:
-    """Runs that predict together, as `load` returns them; UserError if there are none, or their classes differ.
-
-    Attributes:
-      runs: the members; each has its config, its weights and its result.
-    """
-
-    runs: tuple[Run, ...]
-
-    def __post_init__(self):
-        if not self.runs:
-            raise UserError("An ensemble needs a finished run, but there is none.")
-        for run in self.runs:
-            if run.class_names != self.class_names:
-                raise UserError(
-                    f"An ensemble needs runs with the same classes, but one has {', '.join(self.class_names)} and "
-                    f"another has {', '.join(run.class_names)}."
-                )
-
-    @property
-    def class_names(self) -> tuple[str, ...]:
-        """The name of each class."""
-        return self.runs[0].class_names
-
-    def predict(self, images: np.ndarray, batch_size: int = 1000) -> np.ndarray:
-        """Computes the mean of the members' probabilities; arguments, shapes and errors are those of `Run.predict`."""
-        first, *others = [run.predict(images, batch_size) for run in self.runs]
-        return sum(others, first) / np.float32(len(self.runs))
+from digits.runs.files import is_a, read_json, refuse_links
+from digits.runs.loaded import Ensemble, Run
+from digits.runs.workdir import Workdir
 
 
 def load(workdir: str | os.PathLike | Sequence[str | os.PathLike], which: str = "best") -> Run | Ensemble:
@@ -164,7 +59,7 @@ def _load(workdir: str | os.PathLike | Sequence[str | os.PathLike], which: str) 
         several = [Workdir(path) for path in workdir]
         for files in several:
             if not (files.path / "config.json").exists() and files.failure() is None:
-                raise _no_run(files.path)
+                raise no_run(files.path)
         finished = [files for files in several if files.result() is not None]
         if not finished:
             raise UserError(f"An ensemble needs a finished run, but none of the {len(several)} given is finished.")
@@ -176,28 +71,66 @@ def no_finished_member(sweep: sweep_folder.Sweep) -> UserError:
     return UserError(f"{sweep.folder} has no finished run: its members are {sweep_folder.rest(sweep.members)}.")
 
 
-def _no_run(path: pathlib.Path) -> UserError:
-    """The error of a folder without checkpoints. It names the folder's content and the runs below it, or beside it."""
-    sweeps = {about.parent for about in path.glob("*/**/sweep.json")}
-    runs = {about.parent for about in path.glob("*/**/config.json")}
-    below = [f"{folder.relative_to(path)} (a sweep)" for folder in sweeps]
-    below += [str(run.relative_to(path)) for run in runs if run.parent not in sweeps]
-    hint = f"runs below it: {', '.join(sorted(below)[:10])}" if below else "it must be the --workdir of a training"
+def no_run(path: pathlib.Path) -> UserError:
+    """The error of a folder without a run. It names the folder's content, and the runs below it or of a like name.
+
+    raise no_run(pathlib.Path("runs/simple_cnnn"))
+    """
+    hint = "it must be the --workdir of a training."
     if path.is_dir():
         entries = sorted(f"{entry.name}/" if entry.is_dir() else entry.name for entry in path.iterdir())
         rest = f" and {len(entries) - 5} more" if len(entries) > 5 else ""
         content = f"it holds {', '.join(entries[:5])}{rest}" if entries else "it is empty"
+        if below := _runs_below(path):
+            hint = _listed("runs below it:", below)
     elif path.exists():
         content = "it is a file"
     else:
-        there = sorted(run.parent.name for kind in ("config", "sweep") for run in path.parent.glob(f"*/{kind}.json"))
-        content = "there is nothing of that name" + (f" beside {', '.join(there[:10])}" if there else "")
-    return UserError(f"{path} is no run with checkpoints: {content}; {hint}.")
+        content = "there is nothing of that name"
+        places = pathlib.Path("runs").absolute(), path.parent
+        known = list(dict.fromkeys(run for place in places for run in _runs_below(place)))
+        near = [run for run in known if run.name == path.name] or _like(path.name, known)
+        if len(near) == 1:
+            hint = f"did you mean {_shown(near[0])}?"
+        elif near:
+            hint = _listed("did you mean one of these?", near)
+        elif known:
+            hint = _listed("the newest runs are:", known)
+    return UserError(f"{_shown(path)} is no run with checkpoints: {content}; {hint}")
+
+
+def _runs_below(folder: pathlib.Path) -> list[pathlib.Path]:
+    """The runs and sweeps in a folder and in its folders, newest first; not the members of a sweep."""
+    found = {}
+    for kind in ("sweep", "config"):
+        for about in [*folder.glob(f"*/{kind}.json"), *folder.glob(f"*/*/{kind}.json")]:
+            if about.parent.parent not in found:
+                with contextlib.suppress(OSError):  # It may be gone by now.
+                    found[about.parent] = about.stat().st_mtime
+    return sorted(found, key=found.__getitem__, reverse=True)
+
+
+def _like(name: str, runs: list[pathlib.Path]) -> list[pathlib.Path]:
+    """The runs whose names begin with `name` or are nearly it."""
+    near = difflib.get_close_matches(name, [run.name for run in runs])
+    return [run for run in runs if run.name in near or run.name.startswith(name)]
+
+
+def _listed(heading: str, runs: list[pathlib.Path]) -> str:
+    """At most five runs. Several have a line each, because their names may hold commas."""
+    lines = [_shown(run) + " (a sweep)" * (run / "sweep.json").exists() for run in runs[:5]]
+    return f"{heading} {lines[0]}" if len(lines) == 1 else "\n  ".join([heading, *lines])
+
+
+def _shown(path: pathlib.Path) -> str:
+    """The path as the user would write it: from the current folder on, if it lies there."""
+    here = pathlib.Path.cwd()
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)
 
 
 def _load_run(files: Workdir, which: str) -> Run:
     if not files.checkpoints.is_dir():
-        raise _no_run(files.path)
+        raise no_run(files.path)
     refuse_links(files.path)
     try:
         checkpoints = Checkpoints(files.checkpoints, read_only=True)
@@ -222,7 +155,19 @@ def _load_run(files: Workdir, which: str) -> Run:
     trained = result["epochs"] if result else about["epoch"]
     if [line["epoch"] for line in records[:trained]] != list(range(1, trained + 1)):
         raise _partial(files.path / "metrics.jsonl", f"it has not all of the {trained} epochs")
-    return Run(config, model, class_names, epoch, records, result)
+    name, changed = _origin(files)
+    known = flat(about["config"])
+    changes = {field: config[field] if field in known else value for field, value in changed.items()}
+    return Run(files.path, name, changes, config, model, class_names, epoch, records, result)
+
+
+def _origin(files: Workdir) -> tuple[str, dict[str, Any]]:
+    """The name of a run's experiment, or of its folder if config.json names none, and the changes as JSON."""
+    path = files.path / "config.json"
+    about = read_json(path) if path.exists() else {}
+    file, changes = (about.get(key) if isinstance(about, dict) else None for key in ("config_file", "overrides"))
+    name = pathlib.PurePath(file).stem if isinstance(file, str) else files.path.name
+    return name, changes if isinstance(changes, dict) else {}
 
 
 def _partial(path: pathlib.Path, problem: str) -> UserError:
@@ -261,27 +206,3 @@ def _structure(model: str, classes: int) -> tuple[nnx.GraphDef, dict, dict]:
         fields["convolution"] = "auto"
     config = config_from_json(fields)
     return families.parts(models.outline(config, classes))
-
-
-def _pixels(images: Any) -> np.ndarray:
-    """Checks images as `Run.predict` takes them; returns Nx28x28 from 0 to 255, uint8 or float32."""
-    try:
-        images = np.asarray(images)
-    except ValueError as error:  # Lists of different lengths.
-        raise UserError("images are no array, but must have the shape (28, 28) or (N, 28, 28).") from error
-    if not images.size or (images.shape not in _ONE_IMAGE and images.shape[1:] not in _ONE_IMAGE):
-        raise UserError(f"images have the shape {images.shape}, but it must be (28, 28) or (N, 28, 28).")
-    floats = np.issubdtype(images.dtype, np.floating)
-    if not floats and images.dtype != bool and not np.issubdtype(images.dtype, np.integer):
-        raise UserError(
-            f"images are of type {images.dtype}, but must be whole numbers from 0 to 255 or floats from 0 to 1."
-        )
-    low, high = images.min(), images.max()
-    slack = 1e-3 if floats else 0  # Arithmetic may leave a little more than 1.
-    if not -slack <= low <= high <= (1 if floats else 255) + slack:
-        accepted = "floats must be from 0 to 1" if floats else "whole numbers must be from 0 to 255"
-        raise UserError(f"images have values from {low:g} to {high:g}, but {accepted}.")
-    full = images * 255.0 if floats or pixels.is_black_and_white(images) else images
-    full = full.reshape(-1, SIDE, SIDE)
-    # Bytes become float32 on the device: a quarter to copy.
-    return full if full.dtype == np.uint8 else full.astype(np.float32)

@@ -14,7 +14,7 @@ import os
 import pathlib
 from typing import Any
 
-from digits.analysis.statistics import Summary, summarize
+from digits.analysis.statistics import AccuracySummary, LossSummary, Summary, summarize
 from digits.errors import UserError
 from digits.runs import files
 
@@ -40,6 +40,11 @@ class SweptRun:
     figures: dict[str, float | None]  # FIGURES, of the tested epoch's weights; all None unless finished.
 
 
+def kind_of(figure: str) -> type[Summary]:
+    """The kind of summary that suits one of FIGURES."""
+    return AccuracySummary if figure.endswith("accuracy") else LossSummary
+
+
 @dataclasses.dataclass(frozen=True)
 class Point:
     """A combination of swept values; its members differ only in seed and fold."""
@@ -49,7 +54,7 @@ class Point:
 
     def summary(self, figure: str) -> Summary:
         """Mean and standard deviation of one of FIGURES over the finished members."""
-        return summarize(member.figures[figure] for member in self.members)
+        return summarize((member.figures[figure] for member in self.members), kind_of(figure))
 
     def count(self, *states: str) -> int:
         """The number of members in any of these states."""
@@ -99,13 +104,22 @@ class Sweep:
         return tuple(sorted(points, key=rank))
 
     @property
+    def is_grid(self) -> bool:
+        """Whether the points are all combinations of the fields' values, as those of a random search are not."""
+        values = [{repr(point.values[field]) for point in self.points} for field in self.point_fields]
+        return len(self.points) == math.prod(map(len, values))
+
+    @property
     def chosen_by_test(self) -> bool:
         """Whether test images decided which point is the best."""
         return len(self.points) > 1 and (self.validation_is_test or self.chooses.startswith("test_"))
 
 
 def read_sweep(folder: str | os.PathLike) -> Sweep:
-    """Reads a sweep, finished or not; UserError if the folder is no sweep, or one of its files is damaged."""
+    """Reads a sweep, finished or not; UserError if the folder is no sweep, or one of its files is damaged.
+
+    read_sweep("runs/simple_cnn_sweep").points[0].values
+    """
     folder = pathlib.Path(folder).expanduser()
     path = folder / "sweep.json"
     if not path.exists():

@@ -13,6 +13,8 @@ from ml_collections import ConfigDict
 import numpy as np
 from tensorboard.compat.proto.event_pb2 import Event
 from tensorboard.compat.proto.summary_pb2 import Summary
+from tensorboard.plugins.custom_scalar import layout_pb2
+from tensorboard.plugins.custom_scalar import metadata as custom_scalars
 from tensorboard.plugins.hparams.summary_v2 import hparams_pb
 from tensorboard.plugins.image.metadata import create_summary_metadata
 from tensorboard.plugins.scalar.summary_v2 import scalar_pb
@@ -25,6 +27,8 @@ from digits.config.values import flat
 # These fields do not define a run; the other fields are the columns of the HPARAMS tab, the same for all runs.
 _NO_HYPERPARAMETERS = ("eval_batch_size", "checkpoint_every", "tensorboard", "compilation_cache")
 _NO_SECTIONS = ("documented.", "population.")
+# The charts of the CUSTOM SCALARS tab, each with the names of its lines.
+_CHARTS = {"loss": ("loss", "val_loss"), "accuracy": ("accuracy", "val_accuracy")}
 
 
 class Events:
@@ -34,7 +38,8 @@ class Events:
         events.metrics(1, {"loss": 0.3, "val_loss": None})
         events.close()
 
-    The file begins with the fields of the config, by which the HPARAMS tab compares runs. A call takes less than a
+    The folder is in that of the run, whose name the run has in the HPARAMS tab. The file begins with the fields of the
+    config, by which that tab compares runs, and with the charts of the CUSTOM SCALARS tab. A call takes less than a
     millisecond.
     """
 
@@ -50,7 +55,8 @@ class Events:
             for field, value in flat(config.to_dict()).items()
             if field not in _NO_HYPERPARAMETERS and not field.startswith(_NO_SECTIONS)
         }
-        self._add(summary=hparams_pb(hyperparameters))
+        self._add(summary=hparams_pb(hyperparameters, trial_id=folder.absolute().parent.name))
+        self._add(summary=_charts())
 
     def metrics(self, epoch: int, values: dict[str, float | None]) -> None:
         """Writes the metrics of an epoch, but those that are None."""
@@ -75,3 +81,15 @@ class Events:
 
     def _add(self, **fields) -> None:
         self._writer.write(Event(wall_time=time.time(), **fields).SerializeToString())
+
+
+def _charts() -> Summary:
+    """Lays out charts that have the lines of training and of validation together."""
+    charts = [
+        layout_pb2.Chart(title=title, multiline=layout_pb2.MultilineChartContent(tag=[f"^{tag}$" for tag in tags]))
+        for title, tags in _CHARTS.items()
+    ]
+    layout = layout_pb2.Layout(category=[layout_pb2.Category(title="training and validation", chart=charts)])
+    content = make_tensor_proto(layout.SerializeToString())
+    about = custom_scalars.create_summary_metadata()
+    return Summary(value=[Summary.Value(tag=custom_scalars.CONFIG_SUMMARY_TAG, metadata=about, tensor=content)])

@@ -1,7 +1,25 @@
-"""Signals, kept until the training loop can save: the first SIGINT or SIGTERM is noted, the second stops at once."""
+"""Signals: the first SIGINT or SIGTERM is acknowledged and kept until the training loop can save; the second ends.
 
+A command of digits begins with `end_at_once` (digits/__init__.py). Only a `Listener` changes that, while it trains.
+"""
+
+import contextlib
+import os
 import signal
+import sys
 import threading
+
+_ACKNOWLEDGED = {
+    signal.SIGINT: "stopping after this step and saving; Ctrl-C again to stop without saving",
+    signal.SIGTERM: "SIGTERM: stopping after this step and saving",
+}
+_ENDED = "stopped without saving; the same command goes on from what was saved before"
+
+
+def end_at_once() -> None:
+    """Lets Ctrl-C end the process as the system does: at once and without a traceback. A shell sees exit code 130."""
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # Not in the background, where it is ignored.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 class Interrupted(Exception):
@@ -13,9 +31,11 @@ class Interrupted(Exception):
 
 
 class Listener:
-    """A context that keeps the first SIGINT or SIGTERM in `heard`; a second one raises KeyboardInterrupt.
+    """A context that keeps the first SIGINT or SIGTERM in `heard`.
 
-    Python delivers signals to the main thread alone; in another thread a listener hears nothing.
+    A second one ends a command of digits, with exit code 128 + signal. A notebook or another program, which handles
+    SIGINT, gets a KeyboardInterrupt. Python delivers signals to the main thread alone; in another thread a listener
+    hears nothing.
 
         with Listener() as listener:
             while not listener.heard:
@@ -25,17 +45,50 @@ class Listener:
     def __init__(self):
         self.heard: int | None = None
         self._handlers = {}
+        self._ends = False  # Whether a second signal ends the process.
+        self._wakeup, self._previous_wakeup = -1, -1
 
     def __enter__(self) -> "Listener":
         if threading.current_thread() is threading.main_thread():
             self._handlers = {number: signal.signal(number, self._hear) for number in (signal.SIGINT, signal.SIGTERM)}
+            self._ends = self._handlers[signal.SIGINT] == signal.SIG_DFL
+            # Python calls a handler between two of its own instructions, which may be seconds apart: the main thread
+            # waits in XLA. The system writes the signal's number into a pipe at once, and a thread answers.
+            read, self._wakeup = os.pipe()
+            os.set_blocking(self._wakeup, False)
+            self._previous_wakeup = signal.set_wakeup_fd(self._wakeup, warn_on_full_buffer=False)
+            threading.Thread(target=self._answer, args=(read,), daemon=True).start()
         return self
 
     def __exit__(self, *_) -> None:
+        if self._handlers:
+            signal.set_wakeup_fd(self._previous_wakeup)
+            os.close(self._wakeup)  # Ends the thread.
         for number, handler in self._handlers.items():
             signal.signal(number, handler)
 
     def _hear(self, number, _frame) -> None:
-        if self.heard:
+        if self.heard and not self._ends:
             raise KeyboardInterrupt
-        self.heard = number
+        self.heard = self.heard or number
+
+    def _answer(self, read: int) -> None:
+        """Acknowledges the first signal. Ends the process after the second, if nobody else handles SIGINT."""
+        first = True
+        with open(read, "rb", buffering=0) as signals:
+            while number := signals.read(1):
+                if number[0] not in _ACKNOWLEDGED:
+                    continue
+                if first:
+                    _tell(_ACKNOWLEDGED[signal.Signals(number[0])])
+                elif self._ends:
+                    _tell(_ENDED)
+                    os._exit(128 + number[0])  # What is saved is whole after any kill; compilers need not be awaited.
+                first = False
+
+
+def _tell(text: str) -> None:
+    """Writes a line to stderr, in place of a bar: also while another thread is in the middle of a print."""
+    start = "\r\x1b[K" if sys.stderr.isatty() and os.environ.get("TERM") != "dumb" else ""
+    with contextlib.suppress(OSError):
+        os.write(2, f"{start}{text}\n".encode())

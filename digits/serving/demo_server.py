@@ -37,18 +37,20 @@ _REFUSALS = {
 
 
 def make_app(
-    run: loading.Run | loading.Ensemble, name: str = "a network", loopback: bool = True, ancestors: str = "'none'"
+    run: loading.Run | loading.Ensemble, name: str = "", loopback: bool = True, ancestors: str = "'none'"
 ) -> flask.Flask:
     """Makes a Flask application that answers GET / with the page and POST /read with readings; compiles the network.
 
+        make_app(digits.load("runs/simple_cnn")).test_client().get("/")
+
     POST /read takes the bytes of an image file and answers with JSON: {"digits": [...]} in the order of `segment.read`,
     each with its "box" (left, top, right, bottom in the picture's pixels), "pixels" (28 rows of 28, 0 to 255, white on
-    black), "prediction" (a class's name) and "probabilities" (one a class). A mistake is answered with {"error": a
-    sentence} and a status of 4xx.
+    black), "prediction" (a class's name) and "probabilities" (one a class). Where the picture holds none, "note" is a
+    sentence about that. A mistake is answered with {"error": a sentence} and a status of 4xx.
 
     Args:
       run: a run or an ensemble, as `digits.load` returns it.
-      name: the page's name for a run that does not record the name of its config.
+      name: the page's name for the run. Default: that of its config.
       loopback: refuse requests whose Host is not this machine. A stranger's page cannot ask then by a name that it lets
         point to this machine (DNS rebinding).
       ancestors: the origins whose pages may show this one in a frame, in the syntax of frame-ancestors.
@@ -83,9 +85,10 @@ def make_app(
     def read():
         try:
             return answer(flask.request.get_data())
+        except segment.NoDigit as error:  # No mistake: a drawing begins with too little to be read.
+            return {"digits": [], "note": _capitalized(error)}
         except UserError as error:
-            sentence = str(error)
-            return {"error": sentence[0].upper() + sentence[1:]}, 422
+            return {"error": _capitalized(error)}, 422
 
     @app.errorhandler(HTTPException)
     def refuse(error):
@@ -99,6 +102,11 @@ def make_app(
         return response
 
     return app
+
+
+def _capitalized(error: UserError) -> str:
+    sentence = str(error)
+    return sentence[0].upper() + sentence[1:]
 
 
 def _answerer(run: loading.Run | loading.Ensemble) -> Callable[[bytes], dict[str, Any]]:
@@ -136,13 +144,13 @@ def _is_loopback(host: str | None) -> bool:
 
 
 def _facts(run: loading.Run | loading.Ensemble, name: str) -> list[str]:
-    """Lists the loaded run's config, test accuracy and seed, for the page."""
+    """Lists the loaded run's name, test accuracy and seed, for the page."""
     runs = reading.members(run)
     results = [one.result or {} for one in runs]
     names = {pathlib.PurePath(result["config_file"]).stem for result in results if result.get("config_file")}
     accuracies = [result["test_accuracy"] for result in results if result]
     seeds = sorted({one.config.seed for one in runs})
-    facts = [names.pop() if len(names) == 1 else name]
+    facts = [name or (names.pop() if len(names) == 1 else "a network")]
     if len(runs) > 1:
         return [*facts, f"{len(runs)} runs together", f"each alone: test accuracy {statistics.summarize(accuracies)}"]
     if accuracies:

@@ -86,6 +86,20 @@ def export(
     return Exported(path, difference, len(images))
 
 
+def usage(path: str | os.PathLike, format: str) -> str:
+    """Writes the lines of Python that load an export and predict with it; they run as they are, without this project.
+
+    Before the lines that the export itself holds, they name the file and make an image.
+    """
+    return (
+        "import numpy as np\n"
+        f"path = {os.fspath(path)!r}\n"
+        f"images = np.zeros((1, {data.SIDE}, {data.SIDE}), np.uint8)  # Yours: pixels of 0 to 255, white on black.\n"
+        f"{export_formats.FORMATS[format].usage}\n"
+        "print(np.argmax(probabilities, axis=1))"
+    )
+
+
 def _open(run: loading.Run | str | os.PathLike) -> tuple[loading.Run, pathlib.Path | None]:
     """Returns the run, and its folder where that is known; UserError for several at once."""
     if isinstance(run, (str, os.PathLike)):

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 import dataclasses
+import itertools
 import os
 from typing import Any
 
@@ -12,7 +13,7 @@ from digits.errors import UserError
 from digits.runs import loading
 
 BLOCKS, ASCII = " ▀▄█", " '.#"  # Neither, the upper, the lower, both of two pixels.
-_SHOWN, _LONGEST_BAR, _LONGEST_NAME = 10, 20, 16  # Beside a drawing of 28 columns they fit into 80.
+_MOST_SHOWN, _LONGEST_BAR, _LONGEST_NAME = 10, 20, 16  # Beside a drawing of 28 columns they fit into 80.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -94,7 +95,7 @@ def text(reading: Reading, characters: str = BLOCKS) -> str:
     drawing = [
         "".join(characters[upper + 2 * lower] for upper, lower in zip(*pair)) for pair in zip(ink[::2], ink[1::2])
     ]
-    shown = sorted((-p).argsort(kind="stable")[:_SHOWN])
+    shown = sorted((-p).argsort(kind="stable")[:_MOST_SHOWN])
     width = min(_LONGEST_NAME, max(len(names[k]) for k in shown))
     bars = [
         f"{names[k][:width]:>{width}} {characters[3] * round(_LONGEST_BAR * float(p[k])):{_LONGEST_BAR}} {p[k]:6.1%}"
@@ -103,9 +104,23 @@ def text(reading: Reading, characters: str = BLOCKS) -> str:
     beside = [""] * ((len(drawing) - len(bars)) // 2) + bars
     beside += [""] * (len(drawing) - len(beside))
     lines = [f"{left}  {right}".rstrip() for left, right in zip(drawing, beside)]
-    # Control characters in a name would be commands to the terminal.
-    file = reading.file if reading.file.isprintable() else repr(reading.file)
-    return "\n".join([f"{file}, digit {reading.number}: {names[best]} ({p[best]:.1%})", *lines, ""])
+    return "\n".join([f"{_shown(reading.file)}, digit {reading.number}: {names[best]} ({p[best]:.1%})", *lines, ""])
+
+
+def answers(readings: Iterable[Reading]) -> Iterator[str]:
+    """Yields what each file says, as "photo.jpg: 2 7 0 4"; a row for each line of writing."""
+    for file, group in itertools.groupby(readings, key=lambda reading: reading.file):
+        of_file = list(group)
+        names = [reading.class_names[reading.prediction] for reading in of_file]
+        between = " " if all(len(name) == 1 for name in of_file[0].class_names) else ", "
+        rows = [between.join(names[i] for i in line) for line in segment.lines([one.digit.box for one in of_file])]
+        start = f"{_shown(file)}: "
+        yield start + ("\n" + " " * len(start)).join(rows)
+
+
+def _shown(file: str) -> str:
+    """The file's name for the terminal, which would obey control characters."""
+    return file if file.isprintable() else repr(file)
 
 
 def record(reading: Reading) -> dict[str, Any]:

@@ -43,6 +43,7 @@ def train(members: Sequence[Member], shared: Shared, company: Company) -> None:
     """Trains members of one structure, as many at once as fit in memory, until all have ended or a signal is heard."""
     by_size = collections.defaultdict(list)
     for member in members:
+        company.watcher.begun(member)
         member.files.forget_failure()
         by_size[shared.examples(member.config).about["train"]].append(member)
     for same in by_size.values():
@@ -76,7 +77,8 @@ def _train_part(program: "BatchedProgram", members: Sequence[Member], shared: Sh
             began = time.perf_counter()
             orders = [program.order(lane.member.config.data, lane.run.order()) for lane in lanes]
             for images in program.run(orders):
-                company.images(images * len(active))
+                for lane in active:
+                    company.images(lane.member, images)
                 if company.listener.heard:
                     for lane in active:
                         lane.run.save()  # The state before this epoch.

@@ -36,7 +36,10 @@ _MEMORY_FRACTION = 0.75  # The part of a GPU's memory that JAX reserves.
 
 
 def check(cpus: float, gpus: float) -> None:
-    """Raises UserError if Ray is not installed, does not answer, or grants no such request. Takes half a second."""
+    """Raises UserError if Ray is not installed, does not answer, or grants no such request. Takes half a second.
+
+    check(cpus=2, gpus=0.5)
+    """
     address = os.environ.get("RAY_ADDRESS", "")
     # Ray reads these once.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
@@ -70,6 +73,8 @@ def train_members(
 ) -> None:
     """Trains every member, or goes on with it, on the cluster of RAY_ADDRESS or else on this machine.
 
+        train_members(members, None, Watcher(), cpus=2)
+
     A member or a task that fails leaves a failure.json and does not stop the others.
 
     Args:
@@ -99,8 +104,8 @@ def train_members(
         }
         while running:
             ended, _ = ray.wait(list(running), timeout=SECONDS_BETWEEN_LOOKS)
-            if images := sum(watch.look() for watch in running.values()):
-                progress.images(images)
+            for watch in running.values():
+                watch.look()
             if listener.heard:
                 for reference in running:
                     ray.cancel(reference)  # As SIGINT would.
@@ -201,18 +206,17 @@ class _Watch:
         self.left, self._progress = list(members), progress
         self._epochs = {member.workdir: len(member.files.history()) for member in members}
 
-    def look(self) -> int:
-        """Reports the members that have ended; returns the images of the epochs recorded since the last look."""
-        images = 0
+    def look(self) -> None:
+        """Reports the images of the epochs recorded since the last look, and the members that have ended."""
         for member in list(self.left):
             with contextlib.suppress(UserError):  # A file vanished while it was read.
                 if (epochs := len(member.files.history()) - self._epochs[member.workdir]) > 0:
                     self._epochs[member.workdir] += epochs
-                    images += epochs * files.read_json(member.files.path / "config.json")["data"]["train"]
+                    images = files.read_json(member.files.path / "config.json")["data"]["train"]
+                    self._progress.images(member, epochs * images)
                 if (result := member.files.result()) or member.files.failure():
                     self._progress.finished(member, result, None if result else member.files.failure())
                     self.left.remove(member)
-        return images
 
 
 def _end(ray: Any, reference: Any, watch: _Watch) -> None:

@@ -2,6 +2,7 @@
 
 import shlex
 import sys
+import textwrap
 from typing import Any, NamedTuple
 
 from digits import data, models
@@ -12,10 +13,12 @@ from digits.reports import tables
 from digits.runs import sweep_folder
 from digits.runs.workdir import Workdir
 from digits.sweeps import cluster, population
-from digits.sweeps.plan import Plan, opening_line, write_plan
-from digits.sweeps.progress import Runs
+from digits.sweeps.plan import Plan, near, opening_line, write_plan
+from digits.sweeps.progress import Runs, fitted, width
 from digits.training import program, terminal, train
 from digits.training.startup import Start
+
+_MOST_NAMED = 20  # Failed runs.
 
 
 class Launcher(NamedTuple):
@@ -46,7 +49,7 @@ def check(plan: Plan, datasets: dict[str, Any]) -> tuple[list[int], int]:
       UserError: names the point.
     """
     counts, checked, examples = {}, set(), []
-    for name, config in zip(plan.names(), plan.configs, strict=True):
+    for name, config in zip(plan.names, plan.configs, strict=True):
         try:
             train.check(config)
             Workdir(plan.workdir / name).check(config)
@@ -67,6 +70,8 @@ def check(plan: Plan, datasets: dict[str, Any]) -> tuple[list[int], int]:
 
 def run(plan: Plan, starts: dict[str, Start], data_dir: str | None, command: list[str], launcher: Launcher) -> int:
     """Checks and trains a sweep, and writes its tables.
+
+        exit_code = run(plan, starts, None, sys.argv, Launcher())
 
     Args:
       plan: the sweep.
@@ -91,19 +96,14 @@ def run(plan: Plan, starts: dict[str, Start], data_dir: str | None, command: lis
     write_plan(plan)
     members = [
         population.Member(config, plan.workdir / name, plan.origin | {"overrides": plan.origin["overrides"] | values})
-        for name, config, values in zip(plan.names(), plan.configs, plan.values, strict=True)
+        for name, config, values in zip(plan.names, plan.configs, plan.values, strict=True)
     ]
     say = terminal.say
-    say(tables.headline(sweep_folder.read_sweep(plan.workdir)))
+    say(_wrapped(tables.headline(sweep_folder.read_sweep(plan.workdir))))
     say(opening_line(plan, programs, sum(member.files.result() is not None for member in members)))
     for note in notes:
         say(note)
-    left = [
-        count * (member.config.epochs - len(member.files.history()))
-        for member, count in zip(members, examples, strict=True)
-        if not member.ended
-    ]
-    progress = Runs(left, max(examples))
+    progress = Runs(members, examples)
     text = shlex.join(command)
     try:
         if launcher.name == "ray":
@@ -117,11 +117,26 @@ def run(plan: Plan, starts: dict[str, Start], data_dir: str | None, command: lis
     finally:
         progress.close()
         sweep = tables.write_sweep(plan.workdir)
-    say("\n" + tables.sweep_markdown(sweep))
-    names = ("sweep.md", "sweep.csv", "members.csv", "figures/sweep.png")
-    say(f"{plan.workdir}: {', '.join(name for name in names if (plan.workdir / name).exists())}")
-    failed = sum(member.state != "finished" for member in sweep.members)
+    say("\n" + "\n".join(tables.text(sweep, width())))
+    failed = [member for member in sweep.members if member.state != "finished"]
     if failed:
-        runs = f"{failed} of {len(sweep.members)} runs failed ({sweep_folder.rest(sweep.members)})"
-        print(f"error: {runs}; members.csv says why, the others are complete.", file=sys.stderr)
+        counts = f"{len(failed)} of {len(sweep.members)} runs failed ({sweep_folder.rest(sweep.members)})"
+        lines = [f"error: {counts}; members.csv says more:"]
+        lines += [fitted(f"  {member.name}  {member.state}: {member.message}") for member in failed[:_MOST_NAMED]]
+        if len(failed) > _MOST_NAMED:
+            lines.append(f"  and {len(failed) - _MOST_NAMED} others")
+        print("\n".join(["", *lines]), file=sys.stderr, flush=True)
+    names = ("sweep.md", "sweep.csv", "members.csv", "figures/sweep.png")
+    written = " ".join(name for name in names if (plan.workdir / name).exists())
+    folder = near(plan.workdir)
+    say(f"\n{written} in\n{folder}\n\n{_wrapped(tables.result(sweep))}")
+    if any(member.state == "finished" for member in sweep.members):
+        say(f"next: {shlex.join(['python', '-m', 'digits.report', folder])}")
+        say(f"      {shlex.join(['python', '-m', 'digits.evaluate', f'--workdir={folder}'])}")
     return 1 if failed else 0
+
+
+def _wrapped(sentence: str) -> str:
+    """The sentence in lines that the terminal does not wrap."""
+    room = width()
+    return textwrap.fill(sentence, room, break_long_words=False, break_on_hyphens=False) if room else sentence

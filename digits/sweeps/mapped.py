@@ -7,6 +7,7 @@ import collections
 from collections.abc import Iterator, Sequence
 import concurrent.futures
 import contextlib
+import functools
 import threading
 
 import jax
@@ -22,7 +23,10 @@ from digits.training.startup import Start
 
 
 def train(members: Sequence[Member], workers: int, shared: Shared, company: Company) -> None:
-    """Trains members, `workers` at a time on each local device, until all have ended or a signal is heard."""
+    """Trains members, `workers` at a time on each local device, until all have ended or a signal is heard.
+
+    train(members, workers=2, shared=shared, company=company)
+    """
     waiting, room = collections.deque(members), _Room(company)
     devices = jax.local_devices()
     count = min(workers * len(devices), len(members))
@@ -49,9 +53,11 @@ def train(members: Sequence[Member], workers: int, shared: Shared, company: Comp
 
 
 def _train_one(member: Member, device: jax.Device, shared: Shared, room: "_Room", company: Company) -> None:
+    company.watcher.begun(member)
     member.files.forget_failure()
     start = Start(member.config.data.name, None)  # The member's own clock.
-    outputs = Outputs(images=company.images, moves=company.watcher.moves, start=start)
+    images = functools.partial(company.images, member)
+    outputs = Outputs(images=images, moves=company.watcher.moves, start=start)
     prepared = prepare(member.config, member.files, shared, member.origin)
     prepared.program.compile(prepared.examples)
     with room.taken(memory.needed(prepared.program.compiled), device), Run(prepared, outputs) as run:

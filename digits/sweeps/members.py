@@ -48,8 +48,11 @@ class Watcher:
     def say(self, text: str) -> None:
         """Receives a sentence about the population as a whole."""
 
-    def images(self, count: int) -> None:
-        """Receives the number of images that were trained on since the last call."""
+    def begun(self, member: Member) -> None:
+        """Receives a member that begins, before its program is compiled."""
+
+    def images(self, member: Member, count: int) -> None:
+        """Receives the number of images that a member was trained on since the last call."""
 
     def finished(self, member: Member, result: dict[str, Any] | None, failure: dict[str, str] | None) -> None:
         """Receives the result or the failure of a member."""
@@ -63,10 +66,10 @@ class Company:
     listener: Listener
     start: Start
 
-    def images(self, count: int) -> None:
-        """Reports images that any member was trained on."""
+    def images(self, member: Member, count: int) -> None:
+        """Reports images that a member was trained on."""
         self.start.arrived()
-        self.watcher.images(count)
+        self.watcher.images(member, count)
 
     @contextlib.contextmanager
     def failing(self, *members: Member) -> Iterator[None]:

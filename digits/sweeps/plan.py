@@ -7,6 +7,7 @@ Makes a plan of a command line that `command_line.train` has read, and writes it
 """
 
 import dataclasses
+import functools
 import inspect
 import pathlib
 from typing import Any
@@ -14,7 +15,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from digits.config.experiment_files import Given, default_workdir
-from digits.config.values import field_type, folder_name, to_json, with_values
+from digits.config.values import field_type, folder_name, folder_name_before, to_json, with_values
 from digits.errors import UserError
 from digits.runs import files
 from digits.runs.sweep_folder import REPETITIONS
@@ -41,13 +42,17 @@ class Plan:
     configs: list[ConfigDict]
     metric: str = "accuracy"
 
+    @functools.cached_property
     def names(self) -> list[str]:
-        """The names of the members' folders in the sweep's folder."""
-        return [folder_name(values) for values in self.values]
+        """The names of the members' folders in the sweep's folder; an earlier version's name for one that it began."""
+        named = [(folder_name_before(values), folder_name(values, short=True)) for values in self.values]
+        return [before if (self.workdir / before).exists() else now for before, now in named]
 
 
 def read(given: Given, workdir: str | None, sample: int | None, sample_seed: int, metric: str) -> Plan:
     """Makes the plan of a sweep from its command line.
+
+        read(command_line.read(sys.argv), None, sample=20, sample_seed=0, metric="accuracy").configs
 
     Args:
       given: the experiment, its changes, and the texts of `--sweep.FIELD=TEXT`.
@@ -100,7 +105,10 @@ def _listed(given: Given) -> list[dict[str, Any]] | None:
 
 
 def write_plan(plan: Plan) -> None:
-    """Writes sweep.json; UserError if the folder holds another sweep, or cannot be written."""
+    """Writes sweep.json; UserError if the folder holds another sweep, or cannot be written.
+
+    write_plan(plan)
+    """
     path = plan.workdir / "sweep.json"
     fields = list(dict.fromkeys(field for values in plan.values for field in values))
     validations = {config.data.validation for config in plan.configs}
@@ -111,7 +119,7 @@ def write_plan(plan: Plan) -> None:
         "fields": fields,
         "chooses": f"{chosen_of}_{plan.metric}",
         "validation_is_test": "test" in validations,
-        "members": [{"name": name, "values": to_json(values)} for name, values in zip(plan.names(), plan.values)],
+        "members": [{"name": name, "values": to_json(values)} for name, values in zip(plan.names, plan.values)],
     }
     if path.exists():
         before = files.read_object(path, config_file=str, overrides=dict, fields=list)
@@ -133,19 +141,25 @@ def write_plan(plan: Plan) -> None:
 
 
 def opening_line(plan: Plan, programs: int, finished: int) -> str:
-    """Two lines: the numbers of points, runs, epochs, programs and finished runs; and the folder."""
+    """Three lines: the numbers of points and runs; those of epochs, programs and finished runs; and the folder."""
     distinct = {repr({field: values[field] for field in values if field not in REPETITIONS}) for values in plan.values}
     parts = [_many(len(distinct), "point")]
     for field, noun in REPETITIONS.items():
         if count := len({repr(values[field]) for values in plan.values if field in values}):
-            parts.append(f"{count} {noun}")
+            parts.append(_many(count, noun.removesuffix("s")))
     epochs = sorted({config.epochs for config in plan.configs})
-    span = f"{epochs[0]} to {epochs[-1]}" if len(epochs) > 1 else f"{epochs[0]}"
+    span = f"{epochs[0]} to {epochs[-1]} epochs" if len(epochs) > 1 else _many(epochs[0], "epoch")
     already = f"; {finished} finished before" if finished else ""
     return (
-        f"{plan.origin['config_file']}: {' x '.join(parts)} = {len(plan.values)} runs of {span} epochs as "
-        f"{_many(programs, 'program')}{already}\n{plan.workdir}"
+        f"{plan.origin['config_file']}: {' x '.join(parts)} = {_many(len(plan.values), 'run')}\n"
+        f"{span} each, {_many(programs, 'program')}{already}, in\n{near(plan.workdir)}"
     )
+
+
+def near(folder: pathlib.Path) -> str:
+    """The folder's path from the current folder, if it lies there; otherwise its whole path."""
+    here = pathlib.Path.cwd()
+    return str(folder.relative_to(here)) if folder.is_relative_to(here) and folder != here else str(folder)
 
 
 def _many(count: int, noun: str) -> str:

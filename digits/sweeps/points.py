@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from digits.config.values import convert
+from digits.config.values import convert, split_outside_brackets
 from digits.errors import UserError
 from digits.runs.sweep_folder import REPETITIONS
 
@@ -49,6 +49,8 @@ class Range:
 def parse(field: str, text: str) -> list[str] | Range:
     """Reads the values of `--sweep.FIELD=TEXT`, as texts, or a range to draw them from.
 
+        parse("seed", "0:3") == ["0", "1", "2"]
+
     TEXT is a list ("1e-3,3e-3" or "(32,),(64,)"), a range of whole numbers ("0:10" is 0 to 9, "0:10:2" every second of
     them), or a range to draw from ("log(1e-4,1e-1)").
 
@@ -78,27 +80,12 @@ def parse(field: str, text: str) -> list[str] | Range:
         _limit(f"--sweep.{field} is {text!r}, which has {count:,} values", count)
         values = list(map(str, range(first, stop, step))) if step else []
     else:
-        values = _split(text)
+        values = split_outside_brackets(text)
     if not values or not all(values):
         raise mistake
     if len(set(values)) < len(values):
         raise UserError(f"--sweep.{field} is {text!r}, which has a value twice.")
     return values
-
-
-def _split(text: str) -> list[str]:
-    """Splits at commas, except within brackets, where they belong to a value."""
-    values, depth = [""], 0
-    for character in text:
-        if character in "([":
-            depth += 1
-        elif character in ")]":
-            depth -= 1
-        if character == "," and depth == 0:
-            values.append("")
-        else:
-            values[-1] += character
-    return [value.strip() for value in values]
 
 
 def _limit(what: str, count: int) -> None:

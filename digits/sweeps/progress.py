@@ -1,6 +1,8 @@
 """Shows the progress of several runs on the terminal: a bar over all their images, and a line for each that ends."""
 
+from collections.abc import Sequence
 import pathlib
+import shutil
 import sys
 import threading
 import time
@@ -9,59 +11,87 @@ from typing import Any
 from tqdm import tqdm
 
 from digits.sweeps.members import Member, Watcher
+from digits.sweeps.time_left import TimeLeft
 
-_AT_A_TIME = 2  # A usual machine trains at least so many runs at once.
+_WORTH_SAYING = 5.0  # Seconds: a shorter rest is not announced.
 
 
 class Runs(Watcher):
     """Shows a population on the terminal.
 
     Args:
-      left: the images that each unfinished run must still be trained on.
-      epoch_images: the images of one epoch.
+      members: the runs; those that have ended are left out.
+      images: the images of an epoch, for each member.
     """
 
-    def __init__(self, left: list[int], epoch_images: int):
-        self._left, self._count, self._epoch = sum(left), len(left), epoch_images
-        self._done, self._ended = 0, 0
-        self._measured_from: tuple[float, int] | None = None  # Seconds on the clock, and images done by then.
+    def __init__(self, members: Sequence[Member], images: Sequence[int]):
+        left = [(member, count) for member, count in zip(members, images, strict=True) if not member.ended]
+        self._time_left = TimeLeft(left)
+        self._count, self._ended = len(left), 0
+        self._at_most = any(member.config.early_stopping.patience for member, _ in left)
         self._told = False  # Whether it has said how long the rest will take.
         self.moves = sys.stderr.isatty()
         self._lock = threading.Lock()
-        self._bar = tqdm(total=self._left, desc="all runs", unit=" images", unit_scale=True, leave=False, disable=None)
+        # tqdm's own rate and time left count images of the last seconds, without all that is done between epochs.
+        self._bar = tqdm(
+            total=self._time_left.images_left,
+            bar_format="{desc} {percentage:3.0f}%|{bar}|   ",  # Room for the terminal's ^C.
+            dynamic_ncols=True,
+            leave=False,
+            disable=None,
+        )
+        self._describe(None)
 
     def say(self, text: str) -> None:
         """Prints a line above the bar."""
         self._bar.write(text, file=sys.stdout)
         sys.stdout.flush()
 
-    def images(self, count: int) -> None:
-        """Moves the bar; says once, after about an epoch, how long the rest will take."""
+    def begun(self, member: Member) -> None:
+        """Notes that a member begins, whose program may have to be compiled."""
         with self._lock:
-            now, before = time.perf_counter(), self._done
-            self._done += count
+            self._time_left.begun(member, time.perf_counter())
+
+    def images(self, member: Member, count: int) -> None:
+        """Moves the bar; says once, as soon as it is known, how long the rest will take."""
+        with self._lock:
+            self._time_left.images(member, count, time.perf_counter())
+            seconds = self._time_left.seconds()
+            self._describe(seconds)
             self._bar.update(count)
-            # The first epoch of the runs that go at once. Its first half is slower than the rest and not measured.
-            first = min(_AT_A_TIME, self._count) * self._epoch
-            if before < first / 2 <= self._done:
-                self._measured_from = now, self._done
-            elif self._measured_from and not self._told and self._done >= first:
+            if seconds is not None and not self._told:
                 self._told = True
-                began, done = self._measured_from
-                seconds = (self._left - self._done) * (now - began) / (self._done - done)
-                self.say(f"expected to take {duration(seconds)} more")
+                if seconds >= _WORTH_SAYING:
+                    self.say(f"expected to take {'at most ' * self._at_most}{duration(seconds)} more")
+
+    def _describe(self, seconds: float | None) -> None:
+        left = "" if seconds is None else f", {duration(seconds)} left"
+        self._bar.set_description_str(f"{self._ended} of {self._count} runs ended{left}", refresh=False)
 
     def finished(self, member: Member, result: dict[str, Any] | None, failure: dict[str, str] | None) -> None:
         """Prints the line of a member that has its result or failed."""
         with self._lock:
             self._ended += 1
-            name = pathlib.Path(member.workdir).name
-            figures = f"failed: {failure['message']}" if failure else f"test accuracy {result['test_accuracy']:.4f}"
-            self.say(f"{self._ended:>{len(str(self._count))}}/{self._count}  {name}  {figures}")
+            self._time_left.ended(member, time.perf_counter(), failed=failure is not None)
+            self._describe(self._time_left.seconds())
+            figures = failure["kind"] if failure else f"test accuracy {result['test_accuracy']:.4f}"
+            number = f"{self._ended:>{len(str(self._count))}}/{self._count}"
+            self.say(fitted(f"{number}  {figures:20}  {pathlib.Path(member.workdir).name}"))
 
     def close(self) -> None:
         """Removes the bar."""
         self._bar.close()
+
+
+def width() -> int | None:
+    """The characters of a line that the terminal does not wrap; None for a file or a pipe."""
+    return max(40, shutil.get_terminal_size().columns - 1) if sys.stdout.isatty() else None
+
+
+def fitted(line: str) -> str:
+    """The line, cut where the terminal would wrap it."""
+    room = width()
+    return line if room is None or len(line) <= room else f"{line[: room - 1]}…"
 
 
 def duration(seconds: float) -> str:

@@ -24,7 +24,8 @@ class Loop:
         self._run, self._steps, self._count = run, run.program.steps_per_epoch, run.program.examples
         self._pace = _Pace(listener)
         self._order = run.order()
-        self._compiled = run.program.compiled  # Waits for the compiler.
+        with run.recorder.waiting("compiling ..."):
+            self._compiled = run.program.compiled
         self._compile_seconds = time.perf_counter() - run.opened_at
         # Each thread that trains members has a default device of its own.
         self._device = jax.config.jax_default_device  # type: ignore[attr-defined]
@@ -44,14 +45,14 @@ class Loop:
             # Shuffling takes a tenth of a short epoch on two cores: a thread makes the next order meanwhile. Several
             # processes must give their devices all work in the same order; they make it after the epoch.
             following = None if processes.several() else background.submit(self._order_after_next)
-            with run.recorder.progress(number, self._count, self._images_until(state.step_in_epoch)):
-                while state.step_in_epoch < self._steps:
-                    left = (self._steps - state.step_in_epoch) * (pace.seconds_per_step or np.inf)
-                    aside = profile.look(number, last, time.perf_counter() - began, left)
-                    started, began = started + aside, began + aside
-                    run.recorder.images(self._call())
-                    if pace.heard:
-                        break
+            run.recorder.progress(number, self._count, self._images_until(state.step_in_epoch))
+            while state.step_in_epoch < self._steps:
+                left = (self._steps - state.step_in_epoch) * (pace.seconds_per_step or np.inf)
+                aside = profile.look(number, last, time.perf_counter() - began, left)
+                started, began = started + aside, began + aside
+                run.recorder.images(self._call(), number, state.totals)
+                if pace.heard:
+                    break
             state.seconds += time.perf_counter() - started
             if state.step_in_epoch < self._steps:
                 run.stop(pace.heard)

@@ -81,6 +81,8 @@ def learning_rate(
 ) -> Callable[[jax.Array, jax.Array], jax.Array]:
     """The schedule of a `config.schedule.name`: (step, base rate) -> the rate of that update; steps count from 0.
 
+        learning_rate("constant", numbers, epochs=10, steps_per_epoch=100)(0, 1e-3)
+
     `plateau` is constant here: its rule lowers the base rate between epochs. The numbers are floats or arrays.
     """
     total = epochs * steps_per_epoch

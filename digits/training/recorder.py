@@ -1,6 +1,6 @@
 """The reports of a run: to the terminal, to metrics.jsonl, to TensorBoard, to a profile, to result.json."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 import contextlib
 from typing import Any, NamedTuple
 
@@ -13,11 +13,12 @@ from digits.analysis import classification
 from digits.models import Network, summary
 from digits.runs.workdir import METRICS, Workdir
 from digits.runtime import environment, processes
-from digits.training import terminal
+from digits.training import startup, terminal
 from digits.training.profile import Profile
 from digits.training.program import Examples
 from digits.training.resume import RunState
 from digits.training.startup import Start
+from digits.training.step import TrainMetrics
 
 
 class Outputs(NamedTuple):
@@ -50,6 +51,8 @@ class Recorder:
         self._speaks = outputs.terminal and self._writes
         self._start = outputs.start or Start(config.data.name, None)
         self._bar: tqdm | None = None
+        self._loss: float | None = None  # The latest; the bar shows it.
+        self._headed = False  # Whether the heading of the epochs' rows is printed.
         self._first_step: dict[str, float | None] = {"seconds_to_first_step": None, "compile_seconds": None}
         profiled = outputs.profiled and self._writes
         self.profile = Profile(workdir.path / "profile" if profiled else None, self.say)
@@ -69,32 +72,45 @@ class Recorder:
     def begun(self, model: Network, steps_per_epoch: int) -> None:
         """Prints which network is trained on which data."""
         self.say(summary.table(model))
-        self.say(terminal.opening_line(self._config, self._about["data"], steps_per_epoch))
+        self.say(terminal.opening_lines(self._config, self._about["data"], steps_per_epoch))
         for line in data.about_lines(self._about["data"]):
-            self.say(line)
+            self.say(terminal.fit(line))
 
     def went_on(self, state: RunState, restored: bool) -> None:
         """Prints where the run goes on. Drops the records of later epochs, which are trained again."""
         if restored:
-            self.say(f"going on with {self._workdir.path} after epoch {state.epoch}, step {state.step_in_epoch}")
+            where = f"after epoch {state.epoch}, step {state.step_in_epoch}"
+            self.say(terminal.fit(f"going on with {terminal.shown(self._workdir.path)} {where}"))
         if self._writes:
             self._workdir.truncate(state.epoch)  # Also of a first epoch whose checkpoint was never finished.
             for line in self._workdir.history():
-                self.say(terminal.epoch_line(line, self._config.epochs))
+                self._say_row(line, best=line["epoch"] == state.stopping.best_epoch)
 
-    @contextlib.contextmanager
-    def progress(self, epoch: int, images: int, done: int) -> Iterator[None]:
-        """Shows a bar over the images of an epoch, of which some are done already."""
+    def _say_row(self, line: dict[str, Any], best: bool) -> None:
+        """Prints the row of an epoch, the first one below the heading."""
+        if not self._headed:
+            self.say(terminal.heading(self._config))
+            self._headed = True
+        self.say(terminal.epoch_row(self._config, line, best))
+
+    def waiting(self, text: str) -> contextlib.AbstractContextManager[None]:
+        """A context that says what takes so long, if it does."""
+        return startup.waiting(text) if self._speaks else contextlib.nullcontext()
+
+    def progress(self, epoch: int, images: int, done: int) -> None:
+        """Shows a bar over the run, whose epoch `epoch` begins: it has so many images, some of them done already."""
         if not self._speaks:
-            yield
             return
-        with terminal.bar(epoch, self._config.epochs, images, done) as self._bar:
-            yield
-        self._bar = None
+        if self._bar is None:
+            self._bar = terminal.bar(self._config.epochs * images, (epoch - 1) * images + done)
+        self._bar.set_description_str(terminal.bar_title(epoch, self._config.epochs, self._loss))
 
-    def images(self, count: int) -> None:
-        """Reports that so many images were trained on."""
+    def images(self, count: int, epoch: int, totals: TrainMetrics) -> None:
+        """Reports that so many images were trained on; `totals` are the metrics of the epoch so far."""
         if self._bar is not None:
+            if not self._bar.disable:
+                self._loss = float(totals.loss.total) / float(totals.loss.count)
+                self._bar.set_description_str(terminal.bar_title(epoch, self._config.epochs, self._loss), refresh=False)
             self._bar.update(count)
         if self._outputs.images:
             self._outputs.images(count)
@@ -106,9 +122,9 @@ class Recorder:
         self.say(f"first step after {seconds:.1f} s (compilation {compile_seconds:.1f} s of it)")
         self._start.arrived()
 
-    def epoch(self, line: dict[str, Any]) -> None:
-        """Records an epoch; `line` is its record in metrics.jsonl."""
-        self.say(terminal.epoch_line(line, self._config.epochs))
+    def epoch(self, line: dict[str, Any], best: bool) -> None:
+        """Records an epoch, which may be the best so far; `line` is its record in metrics.jsonl."""
+        self._say_row(line, best)
         if self._writes:
             self._workdir.append(line)
         self._write_events(lambda events: events.metrics(line["epoch"], {name: line[name] for name in METRICS}))
@@ -152,7 +168,8 @@ class Recorder:
         self._workdir.write_result(result)
         if config.tensorboard:
             self._show_test(result, examples, logits)
-        self.say(terminal.closing_lines(config, result, self._workdir))
+        self._close_bar()
+        self.say(terminal.closing_lines(config, result, self._workdir, self._about.get("overrides", ())))
         if self._events_problem:
             self.say(f"no TensorBoard events were written ({self._events_problem})")
         return result
@@ -168,7 +185,13 @@ class Recorder:
         if worst := classification.measure(logits(images), labels, names)["mistakes"]:
             self._write_events(lambda events: events.mistakes(epoch, worst, images, names))
 
+    def _close_bar(self) -> None:
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+
     def close(self) -> None:
-        """Closes the file of TensorBoard events."""
+        """Removes the bar and closes the file of TensorBoard events."""
+        self._close_bar()
         if self._events:
             self._events.close()

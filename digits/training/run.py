@@ -136,18 +136,18 @@ class Run:
         with phase("evaluate"):
             metrics = self._metrics()
         self._check_finite("validation loss", metrics["val_loss"])
-        with phase("record"):
-            line = {
-                "epoch": state.epoch,
-                **metrics,
-                "learning_rate": self.program.learning_rate(state.train),
-                "seconds": seconds + time.perf_counter() - started,
-                "images_per_second": self.program.examples / seconds,
-            }
-            self.recorder.epoch(line)
+        line = {
+            "epoch": state.epoch,
+            **metrics,
+            "learning_rate": self.program.learning_rate(state.train),
+            "seconds": seconds + time.perf_counter() - started,
+            "images_per_second": self.program.examples / seconds,
+        }
         state.apply_rules(self.config, metrics[self.config.monitor], self._put)
         state.totals = self._put(TrainMetrics.empty())
         best = state.stopping.best_epoch == state.epoch
+        with phase("record"):
+            self.recorder.epoch(line, best)
         if best or self.done or state.epoch % self.config.checkpoint_every == 0:
             with phase("checkpoint"):
                 self.saves.save(state)

@@ -3,14 +3,35 @@
 Needs no JAX, so that `digits.main` can begin to read the dataset before it imports JAX.
 """
 
+from collections.abc import Callable, Iterator
 import concurrent.futures
+import contextlib
 import gc
+import sys
+import threading
 import time
 import weakref
 
 from digits import data
 from digits.data import sources
 from digits.runtime.machine import process_start
+
+
+@contextlib.contextmanager
+def waiting(text: str, patience: float = 1.0) -> Iterator[None]:
+    """Prints what takes so long, on a terminal and if it takes more than a moment.
+
+    with waiting("compiling ..."):
+        compiled = compile(program)
+    """
+    timer = threading.Timer(patience, print, [text], {"flush": True})
+    timer.daemon = True
+    if sys.stdout.isatty():
+        timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 class Start:
@@ -22,10 +43,14 @@ class Start:
         self._loading: concurrent.futures.Future | None = None
         self._kept: data.Dataset | None = None
         self._collector: _PausedCollector | None = None
+        self._afterwards: Callable[[], None] | None = None
 
-    def early(self) -> "Start":
-        """For a process that only trains: counts from the start of the process and reads the dataset in a thread."""
-        self._began = process_start()
+    def early(self, afterwards: Callable[[], None] | None = None) -> "Start":
+        """For a process that only trains: counts from the start of the process and reads the dataset in a thread.
+
+        After the first step, a thread calls `afterwards`.
+        """
+        self._began, self._afterwards = process_start(), afterwards
         self._collector = _PausedCollector()
         if sources.is_quick(self._name, self._data_dir):
             # Reading, unzipping and hashing run outside Python's lock, so they do not delay the imports.
@@ -48,6 +73,9 @@ class Start:
         if self._collector:
             gc.freeze()
             self._collector = None
+        if self._afterwards:
+            threading.Thread(target=self._afterwards, daemon=True).start()
+            self._afterwards = None
 
 
 class _PausedCollector:

@@ -45,6 +45,8 @@ def stream(seed: int | jax.Array, purpose: str, index: int | jax.Array = 0) -> j
 def make_train_step(config: ConfigDict, graphdef: nnx.GraphDef, steps_per_epoch: int) -> Callable:
     """Returns the pure step: (state, (images, labels), shard) -> (state, TrainMetrics of the batch).
 
+        state, metrics = make_train_step(config, graphdef, 100)(state, (images, labels))
+
     Images are uint8, Nx28x28; with a shard, images and labels are its rows of the batch. The loss includes the L2
     penalty. The step takes the structure from `config` and the numbers from the state.
     """
@@ -88,6 +90,8 @@ def cross_entropy(logits: jax.Array, labels: jax.Array, smoothing: Number | None
 
 def make_run_steps(train_step: Callable, examples: int, batch_size: int, devices: int = 1) -> Callable:
     """Returns (state, totals, data, order, start, stop) -> (state, totals): steps `start` to `stop` of an epoch.
+
+        make_run_steps(train_step, examples=60000, batch_size=32)
 
     `data` is (images, labels), `order` the permutation of their indices. The epoch is one compiled loop over gathered
     batches, and one step for the partial batch at its end. The bounds are arguments, so that an epoch in several calls

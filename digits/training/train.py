@@ -20,7 +20,7 @@ from digits.training.loop import Loop
 from digits.training.program import Shared
 from digits.training.recorder import Outputs
 from digits.training.run import Run, prepare
-from digits.training.startup import Start
+from digits.training.startup import Start, waiting
 
 
 def check(config: ConfigDict) -> None:
@@ -75,12 +75,13 @@ def train_and_evaluate(
     processes.from_first(lambda: files.check(config))
     if result := processes.from_first(files.result):
         if processes.first():
-            terminal.say(f"This run is finished: {files.path}. Its result:")
-            terminal.say(terminal.closing_lines(config, result, files))
+            terminal.say(terminal.fit(f"This run is finished: {terminal.shown(files.path)}. Its result:"))
+            terminal.say(terminal.closing_lines(config, result, files, (origin or {}).get("overrides", ())))
         return result
     prepare_jax(config)
     start = start or Start(config.data.name, data_dir)
     outputs = Outputs(terminal=True, start=start, profiled=profile)
-    prepared = prepare(config, files, Shared(start.dataset, Devices.of(jax.devices())), origin)
+    with waiting(f"reading {config.data.name} ..."):
+        prepared = prepare(config, files, Shared(start.dataset, Devices.of(jax.devices())), origin)
     with Listener() as listener, Run(prepared, outputs) as run:
         return Loop(run, listener).train()

@@ -221,10 +221,9 @@ def _multiplications(model: FrozenConfigDict) -> float:
 
 def _train(members: Sequence[population.Member], start: startup.Start, listener: Listener, command: str) -> None:
     """Trains an arm's members, with a bar and a line for each that ends."""
-    epochs = [member.config.epochs - len(member.files.history()) for member in members if not member.ended]
-    images = len(data.indices(start.dataset(keep=True), members[0].config.data)[0]) if epochs else 0
-    left = [count * images for count in epochs]
-    progress = Runs(left, images)
+    left = any(not member.ended for member in members)
+    images = len(data.indices(start.dataset(keep=True), members[0].config.data)[0]) if left else 0
+    progress = Runs(members, [images] * len(members))
     try:
         population.train_members(members, start=start, watcher=progress, listener=listener, command=command)
     finally:

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 import dataclasses
 
+from digits.analysis.differences import prediction_interval
 from digits.analysis.statistics import Summary, summarize
 from digits.runs.documented import reported
 from experiments.judging.study import TEST_ACCURACY, TEST_LOSS, Arm, Member, Metric, at
-from experiments.judging.verdicts import prediction_interval
 
 
 @dataclasses.dataclass(frozen=True)

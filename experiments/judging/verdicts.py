@@ -13,9 +13,8 @@ notebook states. With their mean d, its standard error e = s / sqrt(n) and Stude
 - in all other cases the claim is not supported.
 
 Two kinds of differences vary more than s tells. The folds of a cross-validation share training images, so that their
-variance is s^2 (1 / n + 1 / (n - 1)) in place of s^2 / n (Nadeau and Bengio 2003, "Inference for the generalization
-error", Machine Learning 52, 239-281: plus the ratio of test to training images). Epochs until something are rounded up:
-s is taken to be at least the standard deviation of a rounding error, sqrt(1 / 12) for each arm.
+variance is larger (`differences.of_folds`). Epochs until something are rounded up: s is taken to be at least the
+standard deviation of a rounding error, sqrt(1 / 12) for each arm.
 
 The p-values of a study's claims are corrected together (`holm`), for all that can be tested, whether their arms were
 trained or not: otherwise a verdict would change when others become known.
@@ -25,14 +24,14 @@ from collections.abc import Mapping, Sequence
 import dataclasses
 import math
 
-from scipy.special import chdtri, stdtr, stdtrit
+from scipy.special import chdtri
 
+from digits.analysis.differences import LEVEL, holm, of_folds, p_value
 from digits.analysis.statistics import Summary, summarize
 from experiments.judging.study import Claim, Difference, Level, Member, Study, Undecidable
 
 SUPPORTED, NOT_SUPPORTED, CONTRADICTED = "supported", "not supported", "contradicted"
 UNDECIDABLE, NOT_RUN = "undecidable", "not run"
-LEVEL = 0.05
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,55 +100,11 @@ def _differences(test: Difference | Level, members: Mapping[str, Sequence[Member
     summary = summarize(test.differences(members))
     if summary.std is None:
         return summary
-    std = summary.std
     if folds:
-        std *= math.sqrt(1 + summary.n / (summary.n - 1))
+        summary = of_folds(summary)
     if test.metric.rounded:
-        std = max(std, math.sqrt(len(test.arms) / 12))
-    return dataclasses.replace(summary, std=std)
-
-
-def p_value(summary: Summary, margin: float = 0.0, one_sided: bool = False) -> float:
-    """2 P(T > ||d| - margin| / e), at most 1; with d in place of |d| where the margin is on one side only.
-
-    Without any spread among the members it is 0, or 1 where the distance is 0 too.
-    """
-    mean = summary.mean if one_sided else abs(summary.mean)
-    distance = abs(mean - margin)
-    if summary.std == 0:
-        return 0.0 if distance else 1.0
-    return 2 * float(stdtr(summary.n - 1, -distance * math.sqrt(summary.n) / summary.std))
-
-
-def holm(p_values: Sequence[float], tests: int | None = None) -> list[float]:
-    """Corrects p-values so that the probability of any wrong verdict among all claims is at most the level.
-
-    Holm 1979, "A simple sequentially rejective multiple test procedure", Scandinavian Journal of Statistics 6, 65-70:
-    the i-th smallest of m is multiplied by m - i + 1; none becomes smaller than one before it, nor larger than 1.
-
-    Args:
-      p_values: those that are known.
-      tests: m, where not all p-values are known: an unknown one counts as larger than the known. Default: all are
-      known.
-    """
-    m = len(p_values) if tests is None else tests
-    adjusted, largest = [0.0] * len(p_values), 0.0
-    for rank, index in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
-        largest = max(largest, min(1.0, (m - rank) * p_values[index]))
-        adjusted[index] = largest
-    return adjusted
-
-
-def prediction_interval(summary: Summary) -> tuple[float, float] | None:
-    """The interval in which one more run of the same kind lies with 95% probability; None below two members.
-
-    mean ± t(0.975; n - 1) s sqrt(1 + 1/n), for normally distributed figures (Hahn and Meeker 1991, "Statistical
-    Intervals", section 4.7). The test set is the same for all, so that its own sampling adds nothing.
-    """
-    if summary.std is None:
-        return None
-    half = float(stdtrit(summary.n - 1, 0.975)) * summary.std * math.sqrt(1 + 1 / summary.n)
-    return summary.mean - half, summary.mean + half
+        summary = dataclasses.replace(summary, std=max(summary.std, math.sqrt(len(test.arms) / 12)))
+    return summary
 
 
 def std_interval(summary: Summary) -> tuple[float, float] | None:

@@ -26,6 +26,12 @@ from experiments.rendering import charts, docstrings, findings, rows
 from experiments.rendering.results import Results, compared, read
 
 _README_TABLE = r"(?s)(?<=<!-- results -->\n)(.*?)(?=\n<!-- /results -->)"
+_CURVES = (
+    "Marks are the figures that the notebook printed, of one training. A line is the mean of our runs, and 95% of "
+    "single runs lie in the band around it: a mark outside would be a rare run of ours. Of three runs or fewer the "
+    "runs themselves are drawn, as thin lines. The mean is the geometric one, which suits the logarithmic axis. "
+    "Training figures are taken while the network learns, with dropout if it has any; validation figures without."
+)
 _VERDICTS = (SUPPORTED, NOT_SUPPORTED, CONTRADICTED, UNDECIDABLE, NOT_RUN)
 
 
@@ -57,8 +63,9 @@ def _pictures(studies: Sequence[Study], found: Results) -> dict[str, bytes]:
     pictures, comparisons = {}, compared(studies, found)
     if known := [comparison for comparison in comparisons if comparison.inside is not None]:
         pictures["documented"] = charts.deviations(known)
-    if decided := charts.about_accuracy([one for study in studies for one in judge(study, found.members)]):
-        pictures["claims"] = charts.claims(decided)
+    decided = {study.title: charts.about_accuracy(judge(study, found.members)) for study in studies}
+    if shown := {title: judgements for title, judgements in decided.items() if judgements}:
+        pictures["claims"] = charts.claims(shown)
     if trained := _trained(comparisons):
         pictures["curves"] = charts.overview(trained)
     return pictures | {
@@ -105,6 +112,7 @@ def _front(studies: Sequence[Study], found: Results, judged: Mapping[str, list[J
         "table": rows.table(map(rows.documented, comparisons)),
         "alike": rows.alike([comparison.arm for comparison in comparisons], found),
         "trained": _trained(comparisons),
+        "about_curves": _CURVES,
         "known": [comparison for comparison in comparisons if comparison.inside is not None],
         "studies": [(study, len(study.arms), _counts(judged[study.name])) for study in studies],
         "losses": losses,
@@ -151,7 +159,7 @@ def _about(study: Study, found: Results, judgements: list[Judgement]) -> dict[st
         "study": study,
         "lessons": [rows.lesson(lesson, judgements) for lesson in study.lessons],
         "counts": _counts(judgements),
-        "curves": bool(_trained(comparisons)),
+        "about_curves": _CURVES if _trained(comparisons) else "",
         "documented": rows.table(map(rows.documented, comparisons)),
         "below_documented": _below(documented, found),
         "losses": rows.table(map(rows.loss, comparisons)),

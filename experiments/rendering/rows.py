@@ -6,6 +6,7 @@ import math
 import re
 import shlex
 
+from digits.analysis.differences import prediction_interval
 from digits.analysis.statistics import Summary, summarize
 from digits.reports import tables
 from experiments.collecting import collected
@@ -22,7 +23,7 @@ from experiments.judging.study import (
     devices,
     median_seconds,
 )
-from experiments.judging.verdicts import NOT_RUN, Judgement, prediction_interval, std_interval
+from experiments.judging.verdicts import NOT_RUN, Judgement, std_interval
 from experiments.rendering.results import Results, compared
 
 # The documented figure of each is a test accuracy.

@@ -1,5 +1,8 @@
 """Means, deviations and intervals, by hand and as published."""
 
+from hypothesis import given
+from hypothesis import strategies as st
+import numpy as np
 import pytest
 
 from digits.analysis import statistics
@@ -10,6 +13,56 @@ def test_one_member_has_no_deviation_and_none_has_no_mean():
     assert (one.n, one.mean, one.std, one.interval(), str(one)) == (1, 0.5, None, None, "0.5000")
     assert (none.n, none.mean, none.std, none.interval(), str(none)) == (0, None, None, None, "")
     assert str(statistics.summarize([0.989, 0.991])) == "0.9900 ± 0.0014"
+
+
+def test_a_mean_accuracy_has_students_interval_on_the_logit_scale():
+    # Of 0.97, 0.98, 0.99: logit(0.98) = 3.8918203; 4.302653 * 0.01 / sqrt(3) / (0.98 * 0.02) = 1.2674184.
+    low, high = statistics.summarize([0.97, 0.98, 0.99], statistics.AccuracySummary).interval()
+    assert (low, high) == (pytest.approx(0.932416, abs=1e-6), pytest.approx(0.994287, abs=1e-6))
+
+
+def test_a_mean_loss_has_students_interval_on_the_log_scale():
+    # 4.302653 * 0.01 / sqrt(3) / 0.02 = 1.2420692.
+    low, high = statistics.summarize([0.01, 0.02, 0.03], statistics.LossSummary).interval()
+    assert (low, high) == (pytest.approx(0.02 / 3.462771, rel=1e-5), pytest.approx(0.02 * 3.462771, rel=1e-5))
+
+
+@pytest.mark.parametrize("kind", [statistics.AccuracySummary, statistics.LossSummary])
+def test_two_members_or_equal_ones_have_no_such_interval(kind):
+    for values in ([], [0.9], [0.1, 0.9], [0.9] * 3, [1.0] * 3, [0.0] * 4, [0.1] * 7):
+        assert statistics.summarize(values, kind).interval() is None
+    assert statistics.summarize([0.1, 0.9, 0.9], kind).interval() is not None
+
+
+@given(st.lists(st.integers(0, 10_000), min_size=3, max_size=12))
+def test_an_interval_of_accuracies_lies_in_0_to_1_around_the_mean(correct):
+    summary = statistics.summarize([count / 10_000 for count in correct], statistics.AccuracySummary)
+    if interval := summary.interval():
+        assert 0 <= interval[0] <= summary.mean <= interval[1] <= 1
+    else:
+        assert len(set(correct)) == 1
+
+
+@given(st.lists(st.floats(0, 1e30), min_size=3, max_size=12))
+def test_an_interval_of_losses_lies_above_0_around_the_mean(losses):
+    summary = statistics.summarize(losses, statistics.LossSummary)
+    if interval := summary.interval():
+        assert 0 <= interval[0] <= summary.mean <= interval[1] < float("inf")
+
+
+def test_a_loss_that_is_no_finite_number_has_no_interval():
+    assert statistics.summarize([0.1, 0.2, float("nan")], statistics.LossSummary).interval() is None
+    assert statistics.summarize([0.1, 0.2, float("inf")], statistics.LossSummary).interval() is None
+
+
+@pytest.mark.parametrize("n", [3, 5, 10])
+def test_intervals_of_accuracies_cover_about_95_percent(n):
+    rng = np.random.default_rng(n)
+    spread = 1 / (1 + np.exp(-(np.log(0.98 / 0.02) + 0.3 * rng.standard_normal((2000, n)))))
+    mean, trials = spread.mean(), rng.binomial(360, spread) / 360
+    intervals = [statistics.summarize(row, statistics.AccuracySummary).interval() for row in trials.tolist()]
+    covered = [low <= mean <= high for low, high in filter(None, intervals)]
+    assert len(covered) > 1900 and 0.92 < np.mean(covered) < 0.98
 
 
 @pytest.mark.parametrize(

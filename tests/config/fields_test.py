@@ -63,7 +63,7 @@ def test_choices_are_those_of_the_networks():
     [("epochs", 0), ("epochs", True), ("seed", 2**31), ("model.hidden", (3.5,))]
     + [("model.blocks", ((),)), ("model.pool", (2, -1)), ("model.hidden_dropout", (0.1, 0.9999)), ("data.name", None)]
     + [("optimizer.beta_1", 0.9999999), ("optimizer.epsilon", 0.0), ("augment.zoom", float("nan")), ("tensorboard", 1)]
-    + [("schedule.peak_fraction", 0.0), ("documented.test_loss", "low"), ("monitor", "accurcy")],
+    + [("schedule.peak_fraction", 0.0), ("documented.test_loss", "low"), ("monitor", "best")],
 )
 def test_a_value_that_makes_no_sense_by_itself_is_refused_with_what_is_accepted(name, value):
     changed = with_values(base.get_config(), {name: value})

@@ -2,7 +2,11 @@
 
 import ast
 import json
+import re
+import zlib
 
+from hypothesis import given
+from hypothesis import strategies as st
 import pytest
 
 from configs import base, deep_cnn
@@ -15,6 +19,7 @@ from digits.config.values import (
     folder_name,
     missing_fields,
     to_json,
+    value_name,
     with_values,
 )
 from digits.errors import UserError
@@ -117,9 +122,9 @@ def test_values_of_another_type_are_refused(field, given, accepted):
 @pytest.mark.parametrize(
     "field, hint",
     [
-        ("optimizer.learning_rat", "did you mean optimizer.learning_rate?"),
-        ("optimiser.learning_rate", "did you mean optimizer?"),
-        ("sead", "did you mean seed?"),
+        ("optimizer.learning_rat", "did you mean --sweep.optimizer.learning_rate?"),
+        ("optimiser.learning_rate", "did you mean --sweep.optimizer.learning_rate?"),
+        ("sead", "did you mean --sweep.seed?"),
         ("optimizer", "is a section"),
         ("seed.x", "there is no field"),
     ],
@@ -130,7 +135,61 @@ def test_unknown_fields_name_the_nearest(field, hint):
     assert hint in str(error.value)
 
 
+@pytest.mark.parametrize(
+    "value, name",
+    [
+        ("last(10000)", "last-10000"),
+        ("random(0.1666666, 3)", "random-0.1666666-3"),
+        ("log(1e-4,1e-1)", "log-1e-4-1e-1"),
+        ("0:10", "0..10"),
+        ("1e-3,3e-3", "1e-3,3e-3"),
+        ("(8,),(16,)", "8,16"),
+        ((8, 4), "8-4"),
+        ((8,), "8"),
+        (1e-05, "1e-05"),
+        (-2, "-2"),
+        (True, "True"),
+        ("./mydata", "mydata~*"),
+        ("/home/me/mydata/", "mydata~*"),
+        (((32,), (64,)), "32-64~*"),
+        ("a b$(c)", "ab-c~*"),
+    ],
+)
+def test_a_value_in_a_name_is_short(value, name):
+    digest = f"{zlib.crc32(str(value).replace(' ', '').encode()):08x}"
+    assert value_name(value, "model.hidden") == name.replace("*", digest)
+
+
+TEXTS = st.one_of(
+    st.text("()[]{}<>,:;.-+=_~/\\|*?!$&%#@^`\"' 01eax\n", max_size=8),
+    st.sampled_from(["last(1)", "last-1", "1:2", "1..2", "(1,2)", "1-2", "(1,)", "1", "f(1,-2)", "f(1--2)", "LAST(1)"]),
+    st.text(max_size=4),
+)
+
+
+@given(TEXTS, TEXTS)
+def test_values_that_differ_have_names_that_differ_and_need_no_quotes(one, other):
+    names = [folder_name({"data.name": text, "seed": 0}) for text in (one, other)]
+    assert all(re.fullmatch(r"data\.name=[A-Za-z0-9_.,+~-]*,seed=0", name) for name in names)
+    if one.replace(" ", "") != other.replace(" ", ""):
+        assert names[0] != names[1]
+    if one.lower() == other.lower() and one != other and one.lower() not in ("none", "true", "false"):
+        assert names[0].lower() != names[1].lower()
+
+
+@given(*[st.tuples(st.floats(), st.lists(st.integers(0, 40), max_size=3).map(tuple), st.integers())] * 2)
+def test_points_that_differ_have_names_that_differ(one, other):
+    fields = "optimizer.learning_rate", "model.hidden", "seed"
+    names = [folder_name(dict(zip(fields, values)), short=True) for values in (one, other)]
+    assert (names[0] == names[1]) == (str(one) == str(other))
+
+
+def test_short_names_are_the_last_part_where_no_field_ends_alike():
+    values = {"optimizer.learning_rate": 1e-3, "data.name": "mnist", "seed": 0}
+    assert folder_name(values, short=True) == "learning_rate=0.001,data.name=mnist,seed=0"
+
+
 def test_names_can_be_folders_whatever_their_length():
-    assert folder_name({"data.name": "a/b.npz", "model.hidden": (8, 4)}) == "data.name=a_b.npz,model.hidden=(8,4)"
+    assert folder_name({"data.validation": "last(37)", "epochs": 3}) == "data.validation=last-37,epochs=3"
     long = [folder_name({f"field_{i}": i for i in range(60)} | {"seed": seed}) for seed in (0, 1)]
     assert long[0] != long[1] and len(long[0]) <= 120

@@ -4,6 +4,8 @@ import hashlib
 
 import numpy as np
 
+from configs import base
+from digits import data
 from digits.data import Dataset
 from tests.made_datasets import small_sets
 
@@ -19,3 +21,13 @@ def test_the_digest_is_of_the_bytes_of_all_arrays_whatever_their_strides():
         changed = [array.copy() for array in arrays]
         changed[place].flat[0] += 1
         assert Dataset("x", *changed, ("a", "b")).digest() != digest
+
+
+def test_a_dataset_and_its_splits_show_counts_and_no_arrays():
+    dataset = data.load("optdigits")
+    assert repr(dataset) == "Dataset(optdigits: 1,437 training and 360 test images of 28x28, 10 classes)"
+    config = base.get_config().data
+    for validation, held in (("last(100)", 100), ("none", 0)):
+        config.validation = validation
+        expected = f"Splits({1437 - held:,} training, {held} validation, 360 test images)"
+        assert repr(data.split(dataset, config)) == expected

@@ -73,13 +73,17 @@ def test_mnist_under_another_name_is_refused(mnist_dir):
     assert mnist_dir in str(error.value) and "holds MNIST" in str(error.value) and "fashion_mnist" in str(error.value)
 
 
-def test_a_folder_here_that_is_named_without_a_slash_is_pointed_at(tmp_path, monkeypatch):
+def test_a_folder_here_that_is_named_without_a_slash_is_asked_about(tmp_path, monkeypatch, no_tfds):
     (tmp_path / "mine").mkdir()
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(UserError, match=r"; for the folder of that name here, write \./mine\.$"):
-        data.load("mine", str(tmp_path / "nowhere"))
+    with pytest.raises(UserError, match=r"'mine', .* did you mean \./mine, the folder here\?$"):
+        data.load("mine")
+    with pytest.raises(UserError, match="TFDS was asked for yours"):
+        data.load("yours")
     with pytest.raises(UserError, match=r"four\.$"):
-        data.load("yours", str(tmp_path / "nowhere"))
+        data.load("mine", str(tmp_path / "nowhere"))
+    (tmp_path / "optdigits").mkdir()
+    assert len(data.load("optdigits").train_labels) == 1437
 
 
 @pytest.mark.parametrize("from_environment", [False, True], ids=["data_dir", "DIGITS_DATA_DIR"])
@@ -90,10 +94,24 @@ def test_other_sets_are_read_from_their_files(tmp_path, monkeypatch, no_tfds, su
     given = str(tmp_path / "files")
     if from_environment:
         monkeypatch.setenv("DIGITS_DATA_DIR", given)
+        if not subfolder:  # Files without the set's name are MNIST's: the usual sources are asked.
+            with pytest.raises(UserError, match="TFDS was asked for fashion_mnist"):
+                data.load("fashion_mnist")
+            assert not sources.is_quick("fashion_mnist") and sources.is_quick("mnist")
+            return
+    assert sources.is_quick("fashion_mnist", None if from_environment else given)
     dataset = data.load("fashion_mnist", None if from_environment else given)
     assert_same_arrays(dataset, arrays)
     assert dataset.name == "fashion_mnist" and dataset.class_names == tuple("0123456789")
     assert dataset.data_dir == given
+
+
+@pytest.mark.mnist
+def test_the_environment_s_mnist_locks_no_other_set_out(mnist_dir, monkeypatch, tmp_path, no_tfds):
+    monkeypatch.setenv("DIGITS_DATA_DIR", mnist_dir)
+    with pytest.raises(UserError, match="TFDS was asked for fashion_mnist"):
+        data.load("fashion_mnist")
+    assert len(data.load("optdigits").train_labels) == 1437
 
 
 def test_data_dir_stays_the_same_folder_when_the_working_directory_changes(tmp_path, monkeypatch):

@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from digits.analysis import differences
 from digits.analysis.statistics import Summary, summarize
 from experiments.judging import study, verdicts
 from experiments.judging.study import TEST_ACCURACY, Arm, Claim, Difference, Finding, Level, Member, Study, Undecidable
@@ -77,7 +78,7 @@ def test_same_agrees_with_the_interval():
     summary = summarize([0.010, 0.011, 0.015, 0.009])
     low, high = summary.interval()
     for margin, significant in ((high * 1.001, True), (high * 0.999, False), (low * 1.001, False), (low * 0.999, True)):
-        assert (verdicts.p_value(summary, margin) < 0.05) == significant
+        assert (differences.p_value(summary, margin) < 0.05) == significant
 
 
 @pytest.mark.parametrize(
@@ -113,14 +114,6 @@ def test_too_few_members_decide_nothing(arms, reason):
 def test_what_no_run_decides_says_why():
     found = judged(Undecidable("the notebook lost its figures"), a=FIRST)
     assert (found.verdict, found.reason, found.summary.n) == ("undecidable", "the notebook lost its figures", 0)
-
-
-def test_holm_by_hand():
-    # 4 x 0.005, 3 x 0.01, 2 x 0.03, and 1 x 0.04, which is not below the one before.
-    assert verdicts.holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
-    assert verdicts.holm([0.5, 0.9]) == [1.0, 1.0] and verdicts.holm([]) == []
-    # Of five, one is not known yet: 5 x 0.005, 4 x 0.01, 3 x 0.03.
-    assert verdicts.holm([0.01, 0.04, 0.03, 0.005], 5) == pytest.approx([0.04, 0.09, 0.09, 0.025])
 
 
 def test_claims_of_a_study_are_corrected_together():
@@ -160,13 +153,6 @@ def test_equal_counts_of_epochs_are_not_certain():
     assert found.verdict == "not supported"
     found = judged(Level("a", study.epochs_to(0.9), "lower", 3), a=late["a"])
     assert found.summary.std == pytest.approx(math.sqrt(1 / 12))
-
-
-def test_prediction_interval_by_hand():
-    # t(0.975) with 3 degrees of freedom is 3.182446 (any table).
-    low, high = verdicts.prediction_interval(Summary(4, 0.5, 0.1))
-    assert (high - 0.5, 0.5 - low) == pytest.approx((3.182446 * 0.1 * math.sqrt(1.25),) * 2, rel=1e-6)
-    assert verdicts.prediction_interval(Summary(1, 0.5, None)) is None
 
 
 def test_the_interval_of_a_deviation_by_hand():

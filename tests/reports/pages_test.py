@@ -3,6 +3,7 @@
 import html.parser
 import io
 import re
+import types
 
 import numpy as np
 from PIL import Image
@@ -11,18 +12,27 @@ import pytest
 from digits.analysis.figures import sheet
 from digits.reports import pages
 
+COMPARISON = {
+    "title": "T", "verdict": "V", "first": None, "several_datasets": False, "looks": {}, "sweeps": [], "curves": {},
+    "entries": [types.SimpleNamespace(name="a", state="", sweep=None, runs=())], "result_rows": [{"model": "a"}],
+    "differences": [],
+}  # fmt: skip
+
 
 def rendered(source, **content):
     """A template's text; it may use the parts of pages."""
-    imported = '{% from "parts.html.j2" import note, pairs, picture, section, table with context %}'
-    return pages._templates.from_string(imported + source).render(content, contents=pages.Contents())
+    imported = '{% from "parts.html.j2" import digits, note, pairs, picture, section, sign, table with context %}'
+    return pages._templates.from_string(imported + source).render(
+        content, contents=pages.Contents(), words=pages._WORDS
+    )
 
 
 def rows(text):
     """The cells of the rows of a table, with their classes."""
     found = []
     for row in re.findall(r"<tr>(.*?)</tr>", text, re.DOTALL):
-        found.append([(html_class, cell) for html_class, cell in re.findall(r"<t[hd][^>]*?(number)?\"?>(.*?)</t", row)])
+        cells = re.findall(r"<t[hd][^>]*?(number)?\"?>(.*?)</t", row)
+        found.append([(html_class, re.sub("<.*?>", "", cell)) for html_class, cell in cells])
     return found
 
 
@@ -43,6 +53,8 @@ def test_a_table_leaves_out_empty_columns_and_aligns_numbers_right():
     assert head == [("", "run"), ("number", "loss"), ("", "words")]
     assert first == [("", "a"), ("number", "0.1"), ("", "1 and more of them than a unit has")]
     assert second == [("", "b"), ("number", "-1e-5 nats"), ("", "2")]
+    long = [{"run": "a", "why": "a sentence that a phone must not squeeze to a word a line"}]
+    assert rendered("{{ table(rows, 'Long') }}", rows=long).count('class="long"') == 2
     (pair,) = rows(rendered("{{ pairs(values, 'Values') }}", values={"seed": "0", "fold": ""}))
     assert [cell for _, cell in pair] == ["seed", "0"]
 
@@ -59,14 +71,89 @@ def test_no_word_is_obeyed(source):
     assert "b" not in tags and word in texts
 
 
-def test_a_picture_has_its_size():
+def test_a_picture_has_its_size_and_opens_in_full():
     png = sheet.png(np.zeros((50, 70), np.uint8))
     assert Image.open(io.BytesIO(png)).size == (70, 50)
-    assert 'width="70" height="50" style="min-width:42px"' in rendered("{{ picture(png, 'alt') }}", png=png)
+    text = rendered("{{ picture(png, 'alt') }}{{ picture(png, 'alt') }}", png=png)
+    assert text.count('width="70" height="50"') == 2
+    ids, links = re.findall(r' id="([^"]*)"', text), re.findall(r'href="#([^"]*)"', text)
+    assert ids == ["picture-1", "picture-1-in-full", "picture-2", "picture-2-in-full"] and sorted(links) == ids
+
+
+def test_small_pictures_have_their_lines_of_text_below():
+    png = sheet.png(np.zeros((28, 28), np.uint8))
+    text = rendered("{{ digits(images) }}", images=[(png, "Test image 3, class 5", ["5 read as 8", "p = 0.9"])])
+    assert re.findall("<span>(.*?)</span>", text) == ["5 read as 8", "p = 0.9"]
+    assert 'alt="Test image 3, class 5" width="28" height="28"' in text
+
+
+def test_cells_break_where_a_reader_would():
+    broken = {
+        "0.9819 ± 0.0020": "<span>0.9819</span> <span>± 0.0020</span>",
+        "-0.0312 to +0.0423": "<span>-0.0312</span> <span>to +0.0423</span>",
+        "1,234 images/s": "<span>1,234 images/s</span>",
+        "lies inside 0.9 to 1.0": "lies inside 0.9 to 1.0",
+        "sweep_a": "sweep_a",
+        "run,optimizer.learning_rate=0.001": "run,|optimizer.|learning_|rate=0.001",
+        "a_longer_name_with_<b>": "a_|longer_|name_|with_&lt;b&gt;",
+    }
+    for cell, expected in broken.items():
+        text = str(pages._breakable(cell)).replace(' class="whole"', "").replace("<wbr>", "|")
+        assert text == expected
+
+
+def test_words_of_the_glossary_are_links_to_it():
+    link = pages._explained("test loss (nats)")
+    assert link.startswith('test loss (<a class="word" href="#word-nats" title="The unit') and link.endswith(
+        "nats</a>)"
+    )
+    assert pages._explained("donations <b>") == "donations &lt;b&gt;"  # It holds "nats" within a word.
+    assert 'id="word-p-corrected"' in pages.render("comparison.html.j2", COMPARISON).decode()
+
+
+def test_only_wide_tables_tell_a_phone_to_swipe():
+    narrow = [{"class": "0", "images": "27", "precision": "1.0000", "recall": "1.0000", "F1": "1.0000"}]
+    wide = [narrow[0] | {"a name of many words": "test_accuracy_and_more"}]
+    assert "Swipe" not in rendered("{{ table(rows, 'Classes') }}", rows=narrow)
+    assert "Swipe" in rendered("{{ table(rows, 'Classes') }}", rows=wide)
 
 
 def test_a_name_that_utf_8_cannot_write_is_no_error():
-    content = {"title": "\udcff", "entries": [], "several_datasets": False, "colours": {}, "sweeps": [], "curves": b""}
-    png, cells = sheet.png(np.zeros((5, 7), np.uint8)), [{"model": "a"}]
-    page = pages.render("comparison.html.j2", content | {"curves": png, "result_rows": cells})
+    page = pages.render("comparison.html.j2", COMPARISON | {"title": "\udcff"})
     assert b"<h1>&#56575;</h1>" in page
+
+
+@pytest.fixture
+def wide_page(browser, tmp_path):
+    """A function that opens a comparison with a picture and a wide table, on a phone."""
+    row = {"model": "a,optimizer.learning_rate=0.001"} | {f"column {i}": f"0.{i}000 ± 0.0010" for i in range(10)}
+    curves = {"loss": sheet.png(np.zeros((400, 600), np.uint8))}
+    path = tmp_path / "page.html"
+    path.write_bytes(pages.render("comparison.html.j2", COMPARISON | {"result_rows": [row], "curves": curves}))
+
+    def opened(scheme):
+        page = browser.new_page(viewport={"width": 390, "height": 800}, color_scheme=scheme)
+        page.goto(path.as_uri())
+        return page
+
+    return opened
+
+
+def test_a_phone_shows_all_and_a_tap_opens_a_picture_in_full(wide_page):
+    page = wide_page("light")
+    assert page.evaluate("document.documentElement.scrollWidth") == 390
+    assert page.evaluate("(e => e.scrollWidth > e.clientWidth)(document.querySelector('.scroll'))")
+    assert page.locator(".hint").is_visible()  # It says that the table goes on.
+    picture, close = page.locator("figure img"), page.get_by_text("Close the picture")
+    assert picture.bounding_box()["width"] <= 358 and not close.is_visible()
+    picture.click()
+    assert picture.bounding_box()["width"] == 600
+    close.click()
+    assert picture.bounding_box()["width"] <= 358 and not close.is_visible()
+
+
+def test_a_dark_screen_has_no_white_pictures(wide_page, tmp_path):
+    for scheme, expected in (("light", (0, 0, 0)), ("dark", (233, 233, 233))):
+        page = wide_page(scheme)
+        shot = Image.open(io.BytesIO(page.locator("figure img").screenshot())).convert("RGB")
+        assert shot.getpixel((100, 100)) == pytest.approx(expected, abs=2)  # The picture is black, dark ink on paper.

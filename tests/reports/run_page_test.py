@@ -31,3 +31,23 @@ def test_what_an_older_run_did_not_record_is_empty():
     table = run_page._environment({"device": "cpu", "seconds": 1234.56, "peak_memory_bytes": 3 * 2**20})
     assert table["training"] == "1,234.6 s" and table["peak memory of the process"] == "3 MiB"
     assert {name for name, value in table.items() if value} == {"device", "training", "peak memory of the process"}
+
+
+@pytest.mark.parametrize(
+    "errors, sentence",
+    [
+        ({}, "No test image is read wrongly."),
+        ({(0, 1): 1}, "One test image is read wrongly: zero read as one."),
+        ({(0, 1): 1, (1, 0): 1}, "2 test images are read wrongly, no two of them alike."),
+        ({(2, 3): 8, (0, 1): 2}, "Most frequent of 10 errors: two read as three: 8 times."),
+        ({(2, 3): 2, (0, 1): 2}, "Most frequent of 4 errors: zero read as one, two read as three: 2 times each."),
+        (
+            {(0, 1): 2, (0, 2): 2, (0, 3): 2, (1, 0): 2, (1, 2): 1},
+            "Most frequent of 9 errors: zero read as one, zero read as two, zero read as three and 1 more kind: "
+            "2 times each.",
+        ),
+    ],
+)
+def test_the_most_frequent_errors_are_said(errors, sentence):
+    confusion = [[5000 if i == j else errors.get((i, j), 0) for j in range(4)] for i in range(4)]
+    assert run_page._worst(confusion, ("zero", "one", "two", "three")) == sentence

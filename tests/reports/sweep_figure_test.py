@@ -1,9 +1,12 @@
 """What is drawn of a sweep."""
 
+import itertools
+import random
+
 from matplotlib import figure
 import pytest
 
-from digits.reports import sweep_figure, tables
+from digits.reports import sweep_axes, tables
 from tests.made_sweeps import KERNEL, RATE, THREE, rates
 
 
@@ -37,7 +40,7 @@ def drawn(monkeypatch):
     ],
 )
 def test_the_axis_suits_the_values(values, kind):
-    assert sweep_figure.axis_kind(values) == kind
+    assert sweep_axes.axis_kind(values) == kind
 
 
 def test_one_field_is_a_panel_with_all_values_on_its_axis(make_sweep, drawn):
@@ -66,6 +69,72 @@ def test_two_fields_are_a_heat_map_with_panels_beside(make_sweep, drawn):
     panels = [axes for axes in drawn[0].axes if axes.get_ylabel() == "val_accuracy (fraction)"]
     assert {axes.get_xlabel() for axes in panels} == {RATE, KERNEL}
     assert panels[0].get_ylim() == panels[1].get_ylim()
+
+
+def random_search(fields, count, seeds=1):
+    """Points of a random search: learning rates over three decades, and other fields."""
+    rng, runs = random.Random(0), []
+    for i in range(count):
+        values = {RATE: float(f"{10 ** rng.uniform(-4, -1):.4g}"), "batch_size": rng.randint(16, 256)}
+        values |= {"optimizer.beta_1": float(f"{rng.uniform(0.8, 0.99):.4g}")}
+        values = {field: values[field] for field in fields}
+        runs += [(values | {"seed": seed}, "diverged" if i == 1 else 0.9 + i / 1000) for seed in range(seeds)]
+    return runs
+
+
+@pytest.mark.parametrize("count", [6, 50])
+@pytest.mark.parametrize("fields", [(RATE, "batch_size"), (RATE, "batch_size", "optimizer.beta_1")])
+def test_a_random_search_is_a_scatter_on_the_scales_of_its_fields(make_sweep, drawn, count, fields):
+    sweep = tables.write_sweep(make_sweep(random_search(fields, count, seeds=2)))
+    assert not any(axes.images for axes in drawn[0].axes)
+    scatters = [axes for axes in drawn[0].axes if axes.collections and axes.get_xlabel().startswith(fields)]
+    assert len(scatters) == {2: 1, 3: 3}[len(fields)]
+    (image,) = scatters[0].collections
+    best = sweep.points[0]
+    assert scatters[0].get_xscale() == "log" and len(image.get_array()) == count - 1
+    assert tuple(image.get_offsets()[-1]) == (best.values[RATE], best.values["batch_size"])
+    assert image.get_array()[-1] == max(image.get_array()) == best.summary("val_accuracy").mean
+    # Points differ in every field: no line joins them.
+    assert all(line.get_linestyle() in ("None", "") for axes in drawn[0].axes for line in axes.lines)
+
+
+FEW = [({RATE: rate, "seed": seed}, 0.9 + seed / 100) for rate in (1e-4, 1.1e-4, 1e-3, 1.2e-3, 3e-2) for seed in (0, 1)]
+WORDS = [({"model.hidden": (8 * i,) * i, "optimizer.name": "adam"}, 0.9 + i / 100) for i in range(1, 9)]
+SHAPES = {
+    "6 of two": random_search((RATE, "batch_size"), 6),
+    "50 of two": random_search((RATE, "batch_size"), 50),
+    "6 of three": random_search((RATE, "batch_size", "optimizer.beta_1"), 6),
+    "50 of three": random_search((RATE, "batch_size", "optimizer.beta_1"), 50),
+    "50 of one": random_search((RATE,), 50),
+    "irregular list": FEW,
+    "tuples": WORDS,
+    "grid": [({"batch_size": b, RATE: r}, 0.9 + b / 1e4) for b in range(16, 40) for r in (1e-4, 1.5e-4, 2e-4)],
+    "folds": [({KERNEL: k, "data.fold": f}, 0.9 + k / 1000 + f / 100) for k in (2, 3, 5, 7, 11) for f in range(5)],
+}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_labels_of_ticks_do_not_overlap(make_sweep, drawn, shape):
+    tables.write_sweep(make_sweep(SHAPES[shape]))
+    for axes in drawn[0].axes:
+        for axis in (axes.xaxis, axes.yaxis):
+            low, high = sorted(axis.get_view_interval())
+            shown = [tick.label1 for tick in axis.get_major_ticks() if low <= tick.get_loc() <= high]
+            shown = [label for label in shown if label.get_text() and label.get_visible()]
+            if shown and shown[0].get_rotation():  # Turned labels lie beside each other if their ends do.
+                ends = sorted(label.get_window_extent().x1 for label in shown)
+                assert all(b - a > 12 for a, b in zip(ends, ends[1:])), shape
+                continue
+            boxes = [label.get_window_extent() for label in shown]
+            assert not any(one.overlaps(other) for one, other in itertools.combinations(boxes, 2)), shape
+
+
+def test_a_bar_does_not_set_the_axis_and_two_members_have_none(make_sweep, drawn):
+    tables.write_sweep(make_sweep(rates({1: [0.5, 0.98, 0.99], 2: [0.97, 0.98, 0.985]})))
+    low, high = drawn[0].axes[0].get_ylim()
+    assert 0.35 < low < 0.5 and 0.99 < high < 1 and drawn[0].axes[0].containers
+    tables.write_sweep(make_sweep(rates({1: [0.5, 0.98], 2: [0.97, 0.98]})))
+    assert not drawn[1].axes[0].containers
 
 
 def test_more_fields_are_a_panel_each_and_four_a_row(make_sweep, drawn):

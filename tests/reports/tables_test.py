@@ -17,7 +17,7 @@ def test_seeds_and_folds_belong_to_one_point(make_sweep):
     (point,) = sweep.points
     assert point.values == {} and point.summary("val_accuracy").n == 6
     lines = tables.sweep_markdown(sweep).splitlines()
-    assert lines[0] == "seeds and folds alone choose nothing" and "interval" not in lines[4]
+    assert lines[0] == "nothing is chosen: only seeds and folds differ" and "interval" not in lines[4]
     # From the mean, the six lie 4, 5 and 6 thousandths to either side: sqrt(2 * 77e-6 / 5).
     assert lines[6].startswith("| 6 | 0.9060 ± 0.0055 |")
 
@@ -27,10 +27,58 @@ def test_the_table_says_what_chose(make_sweep):
     assert lines[0] == "chosen by val_accuracy, reported on the test set"
     assert lines[4].split(" | ")[1:3] == ["n", "val_accuracy"] and lines[4].endswith("| not finished |")
     assert lines[6] == (
-        "| 0.001 | 3 | 0.9800 ± 0.0100 | 0.0200 ± 0.0100 | 0.8800 ± 0.0100 | 0.1200 ± 0.0100 | 0.9552 to 1.0048 |  |"
+        "| 0.001 | 3 | 0.9800 ± 0.0100 | 0.0200 ± 0.0100 | 0.8800 ± 0.0100 | 0.1200 ± 0.0100 | 0.9324 to 0.9943 |  |"
     )
     assert lines[7] == "| 0.01 | 1 | 0.9500 | 0.0500 | 0.8500 | 0.1500 |  | 1 out of memory, 1 unfinished |"
-    assert lines[8] == "| 0.1 | 0 |  |  |  |  |  | 2 diverged |" and len(lines) == 9
+    assert lines[8] == "| 0.1 | 0 |  |  |  |  |  | 2 diverged |"
+    assert lines[9:] == ["", "no interval below 3 finished runs, or where all are equal"]
+
+
+def test_two_members_a_point_have_no_interval_and_a_line_says_so(make_sweep):
+    lines = tables.sweep_markdown(
+        sweep_folder.read_sweep(make_sweep(rates({1: [0.9, 0.8], 2: [0.1, 0.3]})))
+    ).splitlines()
+    assert "interval" not in lines[4] and lines[-1] == "no interval below 3 finished runs, or where all are equal"
+    assert tables.text(sweep_folder.read_sweep(make_sweep(rates({1: [0.9, 0.8], 2: [0.1, 0.3]}))), 79)[-1] == lines[-1]
+    once = tables.sweep_markdown(sweep_folder.read_sweep(make_sweep([({RATE: 1}, 0.9), ({RATE: 2}, 0.8)])))
+    assert "interval" not in once
+
+
+def test_the_terminal_has_an_aligned_table_that_fits(make_sweep):
+    sweep = sweep_folder.read_sweep(make_sweep(THREE))
+    note = "no interval below 3 finished runs, or where all are equal"
+    assert tables.text(sweep, None) == [
+        "learning_rate  n  val accuracy     95% interval      test accuracy    not finished",
+        "0.001          3  0.9800 ± 0.0100  0.9324 to 0.9943  0.8800 ± 0.0100",
+        "0.01           1  0.9500                             0.8500           1 out of memory, 1 unfinished",
+        "0.1            0                                                      2 diverged",
+        note,
+    ]
+    assert tables.text(sweep, 79) == [
+        "learning_rate  n  val accuracy     95% interval      test accuracy",
+        "0.001          3  0.9800 ± 0.0100  0.9324 to 0.9943  0.8800 ± 0.0100",
+        "0.01           1  0.9500                             0.8500",
+        "0.1            0",
+        note,
+    ]
+    assert tables.text(sweep, 40)[:2] == ["learning_rate  n  val accuracy", "0.001          3  0.9800 ± 0.0100"]
+    assert tables.text(sweep, 20)[1] == "0.001          3  0…"
+
+
+def test_only_the_best_points_stand_on_the_terminal(make_sweep):
+    sweep = sweep_folder.read_sweep(make_sweep(rates({rate: [0.5 + rate / 100] for rate in range(1, 31)})))
+    lines = tables.text(sweep, 79)
+    assert len(lines) == 1 + 12 + 2 and lines[1].startswith("30 ") and "of 30 points" in lines[-2]
+
+
+def test_the_best_point_is_a_sentence(make_sweep):
+    assert tables.result(sweep_folder.read_sweep(make_sweep(THREE))) == (
+        f"best: {RATE}=0.001, val accuracy 0.9800 ± 0.0100 (n 3), test accuracy 0.8800 ± 0.0100"
+    )
+    seeds = make_sweep([({"seed": seed}, 0.9) for seed in range(2)], "test_accuracy")
+    assert tables.result(sweep_folder.read_sweep(seeds)) == "result: test accuracy 0.8000 ± 0.0000 (n 2)"
+    lost = make_sweep(rates({1: ["diverged"], 2: [None]}))
+    assert tables.result(sweep_folder.read_sweep(lost)) == "no run has finished"
 
 
 @pytest.mark.parametrize("chooses, validation_is_test", [("test_accuracy", False), ("val_loss", True)])
@@ -39,7 +87,7 @@ def test_a_choice_by_the_test_set_is_marked(make_sweep, chooses, validation_is_t
         sweep = sweep_folder.read_sweep(make_sweep(runs, chooses, validation_is_test))
         return tables.sweep_markdown(sweep).splitlines()[0]
 
-    assert first(rates({1: [0.9]})).startswith("one point alone chooses nothing")
+    assert first(rates({1: [0.9]})).startswith("nothing is chosen: there is only one point")
     assert first(rates({1: [0.9], 2: [0.8]})) == (
         "chosen by the test set: its figures are too good; "
         '`--config.data.validation="last(10000)"` holds out a validation set'
@@ -67,8 +115,8 @@ def test_all_files_are_written_and_nothing_else(make_sweep):
     with open(folder / "sweep.csv") as file:
         best, second, worst = csv.DictReader(file)
     assert (best[RATE], best["n"], best["failed"], best["unfinished"]) == ("0.001", "3", "0", "0")
-    assert float(best["val_accuracy_low"]) == pytest.approx(0.9551586)
-    assert float(best["val_accuracy_high"]) == pytest.approx(1.0048414)
+    assert float(best["val_accuracy_low"]) == pytest.approx(0.932416, abs=1e-6)
+    assert float(best["val_accuracy_high"]) == pytest.approx(0.994287, abs=1e-6)
     assert float(best["test_loss_mean"]) == pytest.approx(0.12)
     assert float(best["test_loss_std"]) == pytest.approx(0.01)
     assert (second["failed"], second["unfinished"], second["val_loss_std"]) == ("1", "1", "")

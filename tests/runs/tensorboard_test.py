@@ -7,6 +7,7 @@ import sys
 import numpy as np
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.custom_scalar import layout_pb2
 from tensorboard.plugins.hparams import plugin_data_pb2
 from tensorboard.util import tensor_util
 
@@ -14,6 +15,8 @@ from digits.runs import tensorboard
 from digits.runs.workdir import METRICS, Workdir
 from digits.training import recorder, train
 from tests.conftest import ROOT
+
+BEGINNING = ["_hparams_/session_start_info", "custom_scalars__config__"]
 
 
 def read(folder):
@@ -39,6 +42,8 @@ def test_a_run_leaves_its_metrics_hyperparameters_and_mistakes(tiny, tmp_path):
     assert hparams["optimizer.learning_rate"].number_value == tiny.optimizer.learning_rate
     assert hparams["model.hidden"].string_value == "(16,)" and hparams["seed"].number_value == 0
     assert not any(name.startswith(("documented", "population")) for name in hparams)
+    start = plugin_data_pb2.HParamsPluginData.FromString(content).session_start_info
+    assert start.group_name == "run"  # In the tab, the run's name.
     width, height, png = value("mistakes")
     picture = Image.open(io.BytesIO(png))
     assert picture.size == (int(width), int(height)) and np.ptp(np.asarray(picture)) == 255
@@ -48,9 +53,17 @@ def test_metrics_that_are_none_are_left_out_and_a_run_without_events_has_no_fold
     written = tensorboard.Events(tmp_path / "events", tiny)
     written.metrics(1, {"loss": 0.5, "val_loss": None})
     written.close()
-    assert read(tmp_path / "events").Tags()["tensors"] == ["_hparams_/session_start_info", "loss"]
+    assert read(tmp_path / "events").Tags()["tensors"] == [*BEGINNING, "loss"]
     recorder.Recorder(tiny, Workdir(tmp_path), {}, recorder.Outputs()).epoch(dict.fromkeys(METRICS, 0.5) | {"epoch": 1})
     assert not (tmp_path / "tensorboard").exists()
+
+
+def test_training_and_validation_share_a_chart(tiny, tmp_path):
+    tensorboard.Events(tmp_path / "events", tiny).close()
+    (content,) = tensor_util.make_ndarray(read(tmp_path / "events").Tensors(BEGINNING[-1])[0].tensor_proto).flat
+    (category,) = layout_pb2.Layout.FromString(content).category
+    charts = {chart.title: list(chart.multiline.tag) for chart in category.chart}
+    assert charts == {"loss": ["^loss$", "^val_loss$"], "accuracy": ["^accuracy$", "^val_accuracy$"]}
 
 
 def test_a_full_disk_stops_the_events_alone_and_the_run_says_so_once(tiny, tmp_path, monkeypatch, capsys):
@@ -92,4 +105,4 @@ print("tensorflow" in sys.modules)
         [sys.executable, "-c", code, tmp_path], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True
     )
     assert done.stdout == "False\n"
-    assert read(tmp_path).Tags()["tensors"] == ["_hparams_/session_start_info", "loss", "mistakes"]
+    assert read(tmp_path).Tags()["tensors"] == [*BEGINNING, "loss", "mistakes"]

@@ -1,10 +1,15 @@
 """Tests of digits.runtime.signals; tests/training/train_test.py has what a run does with a signal."""
 
 import signal
+import subprocess
+import sys
 import threading
 
+from absl import flags
 import pytest
 
+from digits import command_line
+from digits.runtime import signals
 from digits.runtime.signals import Interrupted, Listener
 
 
@@ -18,6 +23,77 @@ def test_the_first_signal_is_kept_and_the_second_stops(number):
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(number)
     assert signal.getsignal(number) == before
+
+
+LISTENS = """
+import hashlib, os, signal, sys
+from digits.runtime import signals
+if sys.argv[1] == "command":
+    signals.end_at_once()
+with signals.Listener() as listener:
+    for _ in range(int(sys.argv[2])):
+        os.kill(os.getpid(), getattr(signal, sys.argv[3]))
+        time = __import__("time").sleep(0.2)
+    print("heard", listener.heard, flush=True)
+    hashlib.pbkdf2_hmac("sha256", b"", b"", 2**26)  # Python's handlers wait until it is over, as for XLA.
+"""
+
+
+def listening(*args):
+    command = [sys.executable, "-c", LISTENS, *map(str, args)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def test_a_command_acknowledges_a_signal_at_once_and_ends_at_the_second_also_within_a_long_call():
+    process = listening("command", 0, "SIGINT")
+    assert process.stdout.readline() == "heard None\n"
+    process.send_signal(signal.SIGINT)
+    assert "stopping after this step and saving; Ctrl-C again" in process.stderr.readline()
+    assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    assert process.communicate(timeout=60) == ("", f"{signals._ENDED}\n") and process.returncode == 130
+
+
+def test_sigterm_is_acknowledged_too():
+    process = listening("command", 2, "SIGTERM")
+    _, err = process.communicate(timeout=60)
+    assert err.splitlines() == ["SIGTERM: stopping after this step and saving", signals._ENDED]
+    assert process.returncode == 143
+
+
+def test_another_program_that_handles_ctrl_c_gets_a_keyboard_interrupt_from_the_second():
+    process = listening("notebook", 2, "SIGINT")
+    out, err = process.communicate(timeout=60)
+    assert out == "" and err.startswith("stopping after this step") and err.endswith("KeyboardInterrupt\n")
+
+
+INTERRUPTS = """
+import os, signal, sys
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        if name == os.environ["AT"]:
+            os.kill(os.getpid(), signal.SIGINT)
+sys.meta_path.insert(0, Finder())
+"""
+
+
+@pytest.mark.parametrize(
+    "command, module",
+    [(name, "absl") for name in ("main", "sweep", "evaluate", "report", "predict", "export", "demo")]
+    + [("main", "jax")],
+)
+def test_ctrl_c_during_the_imports_of_a_command_prints_nothing(command, module, tmp_path, run_module):
+    (tmp_path / "sitecustomize.py").write_text(INTERRUPTS)
+    args = ("--config=quickstart", f"--workdir={tmp_path}/run")
+    done = run_module(f"digits.{command}", *args, env={"PYTHONPATH": str(tmp_path), "AT": module})
+    assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, "", "")
+
+
+def test_ctrl_c_is_130_where_python_handles_it():
+    def interrupted(_):
+        raise KeyboardInterrupt
+
+    assert command_line.run(["mine"], __name__, flags.FlagValues(), interrupted) == 130
 
 
 def test_other_threads_do_not_listen():

@@ -73,7 +73,6 @@ def test_every_digit_is_answered_with_what_the_network_is_given_and_says(run, cl
     [
         ("POST", "/read", b"no picture at all", 422, "The picture "),
         ("POST", "/read", b"", 422, "empty"),
-        ("POST", "/read", drawing.encoded(np.full((200, 300, 3), 255, np.uint8)), 422, "holds no digit"),
         ("POST", "/read", drawn(1)[:-40], 422, "The picture "),
         ("POST", "/read", bytes(demo_server.MOST_BYTES + 1), 413, "it may have 25 MiB"),
         ("GET", "/read", None, 405, "POST /read"),
@@ -87,6 +86,12 @@ def test_a_mistake_is_answered_with_one_sentence(client, method, path, body, sta
     assert response.status_code == status and list(response.json) == ["error"]
     sentence = response.json["error"]
     assert words in sentence and sentence[0].isupper() and sentence.endswith(".") and "\n" not in sentence
+
+
+def test_a_picture_without_a_digit_is_no_mistake(client):
+    blank = client.post("/read", data=drawing.encoded(np.full((200, 300, 3), 255, np.uint8)))
+    assert blank.status_code == 200 and blank.json["digits"] == []
+    assert blank.json["note"].startswith("The picture holds no digit: ") and blank.json["note"].endswith(".")
 
 
 def test_an_error_of_the_server_does_not_show_its_message(client, monkeypatch, caplog):
@@ -131,11 +136,12 @@ def test_the_page_needs_nothing_else_and_allows_nothing_else():
 
 
 def test_the_page_says_which_run_it_is_of(run):
-    assert demo_server._facts(run, "folder") == ["mine", "test accuracy 0.9877", "seed 0"]
+    assert demo_server._facts(run, "mine,epochs=3") == ["mine,epochs=3", "test accuracy 0.9877", "seed 0"]
+    assert demo_server._facts(run, "") == ["mine", "test accuracy 0.9877", "seed 0"]
     unfinished = untrained()
     assert demo_server._facts(unfinished, "folder") == ["folder", "not finished: epoch 2 of 3", "seed 0"]
     other = untrained(test_accuracy=0.98565, config_file="configs/mine.py")
-    facts = demo_server._facts(loading.Ensemble((run, other)), "folder")
+    facts = demo_server._facts(loading.Ensemble((run, other)), "")
     assert facts == ["mine", "2 runs together", "each alone: test accuracy 0.9867 ± 0.0014"]
     assert "mine" in demo_server.make_app(run).test_client().get("/").text
 
@@ -266,6 +272,38 @@ def test_digits_drawn_with_the_mouse_are_read_while_they_are_drawn(open_page):
     assert page.get_by_role("button", name="Clear").is_disabled()
     page.get_by_role("button", name="Undo").click()
     expect_reading(page, "1")
+
+
+@pytest.mark.mnist
+def test_the_beginning_of_a_digit_asks_for_more_and_is_no_mistake(open_page):
+    page = open_page()
+    left, right = on_screen(page, [(0, 0), (0.9, 0)], 0.1)  # The bar of a 5, say: too flat for a digit.
+    page.mouse.move(*left)
+    page.mouse.down()
+    page.mouse.move(*right, steps=5)
+    page.wait_for_timeout(300)
+    assert page.get_by_role("alert").is_hidden()  # Nobody is told while the pen is down.
+    page.mouse.up()
+    page.get_by_role("alert").get_by_text("Draw more").wait_for()
+    expect_reading(page, "–")
+    page.get_by_role("button", name="Clear").click()
+    with_mouse(page, 1, 0.1)
+    expect_reading(page, "1")
+    assert page.get_by_role("alert").is_hidden()
+
+
+@pytest.mark.mnist
+def test_a_probable_second_guess_is_said_in_words(open_page):
+    page = open_page()
+    for second, words in ((0.3, "7 70.0%, perhaps 1"), (0.04, "7 70.0%")):
+        page.evaluate(
+            """second => show([{
+                prediction: "7", probabilities: [0, second, 0, 0, 0, 0, 0, 0.7, 0, 0], box: [0, 0, 1, 1],
+                pixels: Array(28).fill(Array(28).fill(0)),
+            }])""",
+            second,
+        )
+        assert page.locator(".answer").inner_text() == words
 
 
 @pytest.mark.mnist

@@ -145,6 +145,22 @@ def test_onnx_needs_only_its_runtime(exports, runs, tmp_path, monkeypatch):
         exporting.export(runs["cnn"], "onnx", tmp_path / "model.onnx")
 
 
+@pytest.mark.parametrize("formats", [["jax"], ["onnx"], ["savedmodel", "tflite"]], ids="-".join)
+def test_the_printed_lines_run_as_they_are(formats, exports, runs, tmp_path):
+    for package in [package for format in formats for package in export_formats.FORMATS[format].packages]:
+        pytest.importorskip(package)
+    names = [(format, name, path) for format in formats for name, path in exports(format).items()]
+    lines = "\n".join(exporting.usage(path, format) for format, _, path in names)
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", lines], cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    blank = np.zeros((1, 28, 28), np.uint8)
+    expected = [f"[{runs[name].predict(blank).argmax()}]" for _, name, _ in names]
+    assert len(set(expected)) == 2  # Both networks would not give the same by chance.
+    assert done.stdout.splitlines() == expected
+
+
 def test_jax_holds_standard_operations_in_float32_for_every_device(exports):
     for name, path in exports("jax").items():
         content = zipfile.ZipFile(path).read("model.jaxexport")
@@ -267,4 +283,6 @@ def test_the_command_writes_beside_the_run(workdir, run_module):
     assert done.returncode == 0 and done.stderr == ""
     path = workdir / "model.jax.zip"
     assert f"{path}: 0.0" in done.stdout and "of the run's on 256 test images" in done.stdout
+    assert done.stdout.endswith(f"\n\n{exporting.usage(path, 'jax')}\n")
+    assert read_metadata("jax", path)["usage"] in done.stdout
     assert read_metadata("jax", path)["format"] == "jax"

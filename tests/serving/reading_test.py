@@ -43,6 +43,19 @@ def test_of_many_classes_the_ten_most_probable_are_shown_in_80_columns():
     assert max(map(len, text.split("\n")[1:])) <= 80
 
 
+def test_an_answer_is_a_row_for_each_line_of_writing():
+    def one(file, number, prediction, left, top, names="0123456789"):
+        p = np.eye(len(names))[prediction]
+        digit = Digit(np.zeros((28, 28), np.uint8), (left, top, left + 8, top + 9))
+        return dataclasses.replace(made(p, names), file=file, number=number, digit=digit)
+
+    two_lines = [one("a.png", 1, 2, 0, 3), one("a.png", 2, 7, 20, 0), one("a.png", 3, 4, 5, 30)]
+    read = [*two_lines, one("\x1b.png", 1, 0, 0, 0), one("c.png", 1, 1, 0, 0, ("a coat", "b"))]
+    read.append(one("c.png", 2, 0, 20, 0, ("a coat", "b")))
+    assert list(reading.answers(read)) == ["a.png: 2 7\n       4", "'\\x1b.png': 0", "c.png: b, a coat"]
+    assert list(reading.answers([])) == []
+
+
 def test_rows_have_a_header_and_all_probabilities():
     header, row = reading.rows([made([0.25, 0.75], "ab")], "ab")
     assert header[:6] == ["file", "digit", "left", "top", "right", "bottom"]

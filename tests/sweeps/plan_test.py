@@ -27,16 +27,22 @@ def planned(*arguments, file="quickstart", sample=None, metric="accuracy"):
 
 def test_every_combination_is_a_member_with_a_config_and_a_folder(tmp_path):
     made = planned("--config.epochs=2", "--sweep.seed=0:2", "--sweep.model.hidden=(8,),(16,)", f"--workdir={tmp_path}")
-    assert made.names() == [f"seed={s},model.hidden=({w},)" for s in (0, 1) for w in (8, 16)]
+    assert made.names == [f"seed={s},hidden={w}" for s in (0, 1) for w in (8, 16)]
     assert [config.model.hidden for config in made.configs] == [(8,), (16,)] * 2
     assert all(config.epochs == 2 and config.is_locked for config in made.configs)
     assert made.workdir == tmp_path and made.config.seed == 0
 
 
+def test_a_member_that_an_earlier_version_began_goes_on_in_its_folder(tmp_path):
+    (tmp_path / "seed=0,model.hidden=(8,)").mkdir()
+    made = planned("--sweep.seed=0", "--sweep.model.hidden=(8,),(16,)", f"--workdir={tmp_path}")
+    assert made.names == ["seed=0,model.hidden=(8,)", "seed=0,hidden=16"]
+
+
 def test_the_default_folder_names_everything_that_tells_sweeps_apart():
     drawn = planned("--sweep.optimizer.learning_rate=log(1e-4,1e-1)", "--config.epochs=2", sample=3)
     assert drawn.workdir.parent.name == "runs" and len(drawn.values) == 3
-    expected = "quickstart_sweep,epochs=2,optimizer.learning_rate=log(1e-4,1e-1),sample=3,sample_seed=0"
+    expected = "quickstart_sweep,learning_rate=log-1e-4-1e-1,sample=3,sample_seed=0,epochs=2"
     assert drawn.workdir.name == expected
 
 
@@ -85,8 +91,10 @@ def test_the_opening_lines_count_points_repetitions_and_programs(tmp_path):
         "--sweep.seed=0:3", "--sweep.epochs=2,5", "--config.data.validation=folds(4)", "--sweep.data.fold=0:4",
         f"--workdir={tmp_path}",
     )  # fmt: skip
-    first, second = plan.opening_line(made, programs=2, finished=5).splitlines()
-    points = "2 points x 3 seeds x 4 folds = 24 runs of 2 to 5 epochs as 2 programs; 5 finished before"
-    assert first == f"configs/quickstart.py: {points}" and second == str(tmp_path)
-    one = plan.opening_line(planned("--sweep.seed=0:2"), programs=1, finished=0)
-    assert "1 point x 2 seeds = 2 runs of " in one and " epochs as 1 program\n" in one
+    assert plan.opening_line(made, programs=2, finished=5).splitlines() == [
+        "configs/quickstart.py: 2 points x 3 seeds x 4 folds = 24 runs",
+        "2 to 5 epochs each, 2 programs; 5 finished before, in",
+        str(tmp_path),
+    ]
+    one = plan.opening_line(planned("--sweep.seed=0", "--config.epochs=1"), programs=1, finished=0)
+    assert "1 point x 1 seed = 1 run\n1 epoch each, 1 program, in\nruns/quickstart_sweep,seed=0,epochs=1" in one

@@ -96,7 +96,7 @@ class Watcher(population.Watcher):
     def say(self, text):
         self.said.append(text)
 
-    def images(self, count):
+    def images(self, member, count):
         self.counted += count
 
     def finished(self, member, result, failure):
@@ -179,8 +179,8 @@ def test_a_member_that_diverges_or_stops_early_leaves_the_others_alone(folds, si
 @pytest.mark.parametrize("sharing", ["mapped", "batched"])
 def test_a_signal_saves_every_member_and_the_rest_can_be_trained_together_or_alone(folds, single, tmp_path, sharing):
     class Interrupting(Watcher):
-        def images(self, count):
-            super().images(count)
+        def images(self, member, count):
+            super().images(member, count)
             if self.counted > 958 * 3.5:
                 listener.heard = 15
 
@@ -203,11 +203,11 @@ def test_a_signal_saves_every_member_and_the_rest_can_be_trained_together_or_alo
 
 def test_a_signal_that_wakes_another_thread_than_the_waiting_one_is_heard(tiny, tmp_path):
     class Interrupting(Watcher):
-        def images(self, count):
+        def images(self, member, count):
             if not self.counted:
                 # As a suspended process is woken by SIGCONT with SIGTERM: any of its threads may take the signal.
                 signal.pthread_kill(threading.get_ident(), signal.SIGTERM)
-            super().images(count)
+            super().images(member, count)
 
     tiny.epochs = 300
     both = members(tiny, tmp_path, [{"seed": 0}, {"seed": 1}], sharing="mapped")

@@ -1,33 +1,51 @@
 """The progress of several runs: a line for each that ends, and once an estimate of the rest."""
 
-import types
+import os
 
 import pytest
 
+from digits.config.values import with_values
 from digits.sweeps import progress
+from digits.sweeps.members import Member
+from tests.conftest import tiny_config
 
 
-def test_a_run_that_ends_is_a_line_with_its_figure_or_its_failure(capsys):
-    runs = progress.Runs([100] * 10, 100)
-    member = types.SimpleNamespace(workdir="somewhere/seed=3")
-    runs.finished(member, {"test_accuracy": 0.98765}, None)
-    runs.finished(member, None, {"kind": "diverged", "message": "The loss became nan."})
+def population(folder, count, **values):
+    config = with_values(tiny_config(), values)
+    return [Member(config, folder / f"seed={seed}") for seed in range(count)]
+
+
+def test_a_run_that_ends_is_a_line_with_its_figure_or_its_failure(tmp_path, capsys):
+    members = population(tmp_path, 10)
+    runs = progress.Runs(members, [100] * 10)
+    runs.finished(members[3], {"test_accuracy": 0.98765}, None)
+    runs.finished(members[4], None, {"kind": "diverged", "message": "The loss became nan."})
     runs.close()
     assert capsys.readouterr().out.splitlines() == [
-        " 1/10  seed=3  test accuracy 0.9877",
-        " 2/10  seed=3  failed: The loss became nan.",
+        " 1/10  test accuracy 0.9877  seed=3",
+        " 2/10  diverged              seed=4",
     ]
 
 
-def test_the_rest_is_estimated_once_from_the_second_half_of_the_first_epochs(monkeypatch, capsys):
-    clock = iter([0, 100, 110, 120, 130])  # The first half takes 100 s, and is not counted.
+@pytest.mark.parametrize(("patience", "words"), [(0, ""), (3, "at most ")])
+def test_the_rest_is_said_once(tmp_path, monkeypatch, capsys, patience, words):
+    members = population(tmp_path, 1, epochs=30, **{"early_stopping.patience": patience})
+    clock = iter(range(0, 1000, 10))
     monkeypatch.setattr(progress.time, "perf_counter", lambda: next(clock))
-    runs = progress.Runs([1000, 1000, 1000], 100)
-    for count in (50, 50, 100, 100, 100):
-        runs.images(count)
+    runs = progress.Runs(members, [100])
+    for _ in range(5):
+        runs.images(members[0], 100)
     runs.close()
-    # 100 images took 10 s, and 2,800 are left.
-    assert capsys.readouterr().out.splitlines() == ["expected to take 4.7 min more"]
+    assert capsys.readouterr().out.splitlines() == [f"expected to take {words}4.7 min more"]
+
+
+@pytest.mark.parametrize("columns", [60, 200])
+def test_a_line_is_cut_where_the_terminal_would_wrap_it(monkeypatch, columns):
+    line = "a" * 100
+    assert progress.fitted(line) == line  # A pipe.
+    monkeypatch.setattr(progress.sys.stdout, "isatty", lambda: True, raising=False)
+    monkeypatch.setattr(progress.shutil, "get_terminal_size", lambda: os.terminal_size((columns, 24)))
+    assert progress.fitted(line) == ("a" * 58 + "…" if columns == 60 else line)
 
 
 @pytest.mark.parametrize(("seconds", "text"), [(7560, "2.1 h"), (3600, "1.0 h"), (180, "3.0 min"), (40.4, "40 s")])

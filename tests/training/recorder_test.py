@@ -8,6 +8,7 @@ from digits.runs.workdir import Workdir
 from digits.runtime import processes
 from digits.training.program import Examples
 from digits.training.recorder import Outputs, Recorder
+from digits.training.step import TrainMetrics
 
 LINE = {"epoch": 1, "loss": 0.5, "accuracy": 0.75, "val_loss": None, "val_accuracy": None}
 LINE |= {"learning_rate": 1e-3, "seconds": 2.0, "images_per_second": 10.0}
@@ -18,10 +19,10 @@ def report(config, folder, images):
     """An epoch and a result through a recorder."""
     workdir = Workdir(folder)
     recorder = Recorder(config, workdir, ABOUT, Outputs(True, images, profiled=True))
-    with recorder.progress(1, images=20, done=0):
-        recorder.images(20)
+    recorder.progress(1, images=20, done=0)
+    recorder.images(20, 1, TrainMetrics.empty())
     recorder.first_step(1.5)
-    recorder.epoch(LINE)
+    recorder.epoch(LINE, best=False)
     recorder.close()
     return recorder
 
@@ -31,7 +32,9 @@ def test_the_first_process_shows_and_writes(tiny, tmp_path, capsys):
     tiny.data.validation = "none"
     recorder = report(tiny, tmp_path, seen.append)
     out = capsys.readouterr().out
-    assert "(compilation 1.5 s of it)" in out and "epoch 1/3  loss 0.5000  accuracy 0.7500  lr 1.00e-03" in out
+    assert out.endswith(
+        "(compilation 1.5 s of it)\nepoch    loss     acc        lr       s\n  1/3  0.5000  0.7500  1.00e-03     2.0\n"
+    )
     assert seen == [20] and Workdir(tmp_path).history() == [LINE] and recorder.profile.active
     examples = Examples((), None, (np.zeros((10, 28, 28), np.uint8), np.zeros(10, int)), ("a", "b"), ABOUT["data"])
     result = recorder.result({"test_loss": 0.25, "test_accuracy": 0.5, "epochs": 1}, examples, None)
@@ -51,7 +54,7 @@ def test_another_process_shows_and_writes_nothing(tiny, tmp_path, capsys, monkey
 @pytest.mark.parametrize(("outputs", "moves"), [(Outputs(), False), (Outputs(moves=True), True)])
 def test_a_member_of_a_population_says_nothing_by_itself(tiny, tmp_path, capsys, outputs, moves):
     recorder = Recorder(tiny, Workdir(tmp_path), ABOUT, outputs)
-    recorder.epoch(LINE)
+    recorder.epoch(LINE, best=True)
     assert capsys.readouterr() == ("", "") and Workdir(tmp_path).history() == [LINE]
     assert recorder.moves is moves
 

@@ -1,6 +1,8 @@
 """Before the first step: the dataset read in the background, and nothing imported without need."""
 
 import gc
+import sys
+import threading
 
 import pytest
 
@@ -45,6 +47,29 @@ def test_a_start_that_never_arrives_leaves_the_garbage_collector_as_it_was(tmp_p
             assert gc.isenabled() is was_on
         finally:
             gc.enable()
+
+
+def test_what_follows_the_first_step_is_called_after_it_and_once():
+    called = threading.Event()
+    start = startup.Start("optdigits", None).early(called.set)
+    try:
+        assert not called.wait(0.05)
+        start.arrived()
+        assert called.wait(60)
+        called.clear()
+        start.arrived()
+        assert not called.wait(0.05)
+    finally:
+        gc.unfreeze()
+
+
+@pytest.mark.parametrize("terminal, slow, says", [(True, True, True), (True, False, False), (False, True, False)])
+def test_waiting_says_on_a_terminal_what_takes_long(terminal, slow, says, capsys, monkeypatch):
+    said = threading.Event()
+    monkeypatch.setattr("builtins.print", lambda text, flush: said.set())
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: terminal)
+    with startup.waiting("compiling ...", patience=0.01 if slow else 60):
+        assert said.wait(60 if says else 0.1) is says
 
 
 def test_what_may_take_long_is_not_read_early(tmp_path, monkeypatch):

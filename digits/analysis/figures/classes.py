@@ -13,11 +13,14 @@ from digits.analysis.figures import sheet
 from digits.analysis.figures.style import BLUE, VERMILLION, new_figure, png, styled, text_colour
 
 _PANELS_A_ROW = 4
+_FEW = 10  # Images of a bin, below which its accuracy says next to nothing.
 
 
 @styled
 def confusion(matrix: Sequence[Sequence[int]], class_names: Sequence[str]) -> Figure:
     """Draws the confusion matrix: counts, and errors coloured by their share of the true class's images.
+
+        confusion([[48, 2], [0, 50]], ["cat", "dog"]).savefig("confusion.png")
 
     The diagonal is grey: on its scale the few errors of a good network would all look like none.
 
@@ -31,14 +34,14 @@ def confusion(matrix: Sequence[Sequence[int]], class_names: Sequence[str]) -> Fi
     off_diagonal = ~np.eye(k, dtype=bool)
     shown = np.ma.masked_where((counts == 0) | ~off_diagonal, percent)
     errors, n = int(counts[off_diagonal].sum()), int(counts.sum())
-    side = min(max(5.5, 0.62 * k), 16)
-    figure = new_figure(side + 1.6, side + 0.6)
+    side = min(max(4.6, 0.46 * k), 16)
+    figure = new_figure(side + 1.3, side + 0.5)
     axes = figure.subplots()
     axes.grid(False)
     # The palest colour differs from white, so that a single error is seen.
     colours = colors.LinearSegmentedColormap.from_list("errors", ["#FDF0E0", "#F0A050", VERMILLION, "#7A2E00"])
     image = axes.imshow(shown, cmap=colours, vmin=0, vmax=shown.max() if errors else 1)
-    size = min(11, 60 * side / k / max(len(f"{counts.max():,}"), 3))
+    size = min(11, 88 * side / k / max(len(f"{counts.max():,}"), 3))
     for i, j in np.ndindex(k, k):
         if i == j:
             axes.add_patch(patches.Rectangle((j - 0.5, i - 0.5), 1, 1, fc="#E8EEF2", ec="none"))
@@ -65,19 +68,25 @@ def confusion(matrix: Sequence[Sequence[int]], class_names: Sequence[str]) -> Fi
 def reliability(calibration: dict[str, Any]) -> Figure:
     """Draws accuracy against confidence, over the number of images of each confidence.
 
+        reliability(measured["calibration"]).savefig("reliability.png")
+
     Args:
       calibration: the "calibration" of `classification.measure`.
     """
     bins = [b for b in calibration["bins"] if b["n"]]
     n = sum(b["n"] for b in calibration["bins"])
-    figure = new_figure(6, 6.4)
+    figure = new_figure(5, 5.4)
     above, below = figure.subplots(2, sharex=True, height_ratios=(3, 1))
     above.plot([0, 1], [0, 1], "--", color=VERMILLION, lw=1.2, label="as accurate as confident")
-    x, y = [b["confidence"] for b in bins], [b["accuracy"] for b in bins]
-    _error_bars(above, x, y, [statistics.wilson(round(b["accuracy"] * b["n"]), b["n"]) for b in bins])
+    many = [b for b in bins if b["n"] >= _FEW]
+    x, y = [b["confidence"] for b in many], [b["accuracy"] for b in many]
+    _error_bars(above, x, y, [statistics.wilson(round(b["accuracy"] * b["n"]), b["n"]) for b in many])
+    if few := [(b["confidence"], b["accuracy"]) for b in bins if b["n"] < _FEW]:
+        label = f"the same of fewer than {_FEW} images"
+        above.plot(*zip(*few), "o", color="#767676", mfc="none", ms=4, mew=0.8, label=label)
     above.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), ylabel="accuracy (fraction)")
-    above.set_title(f"{n:,} images: ECE {calibration['ece']:.4f}, MCE {calibration['mce']:.4f}")
-    figure.legend(loc="outside lower center", ncols=2, frameon=False)
+    above.set_title(f"How sure the network is, and how often it is right\n{n:,} images", fontsize=11)
+    figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize=9)
     lows, widths = [b["low"] for b in bins], [b["high"] - b["low"] for b in bins]
     below.bar(lows, [b["n"] for b in bins], widths, align="edge", color=BLUE, ec="white", lw=0.5)
     below.set_yscale("log")
@@ -90,7 +99,10 @@ def reliability(calibration: dict[str, Any]) -> Figure:
 
 @styled
 def robustness(rows: Sequence[dict[str, Any]]) -> Figure:
-    """Draws accuracy against the amount of each change, a panel a change, from the rows of `robustness.measure`."""
+    """Draws accuracy against the amount of each change, a panel a change, from the rows of `robustness.measure`.
+
+    robustness(rows).savefig("robustness.png")
+    """
     unchanged = next(row for row in rows if row["change"] == "none")
     names = list(dict.fromkeys(row["change"] for row in rows if row is not unchanged))
     columns = min(_PANELS_A_ROW, len(names))
@@ -99,11 +111,15 @@ def robustness(rows: Sequence[dict[str, Any]]) -> Figure:
     places = figure.subplots(lines, columns, sharey=True, squeeze=False).flatten()
     for axes, name in zip(places, names):
         of = [row for row in rows if row["change"] == name]
+        unit, descending = of[0]["unit"], of[0]["amount"] > of[-1]["amount"]  # The stronger change lies on the right.
+        # The unchanged images are a point too: a contrast of 1, or any other change by 0.
+        of.append(unchanged | {"amount": 1 if unit == "factor" else 0})
+        of.sort(key=lambda row: row["amount"], reverse=descending)
         x, y = [row["amount"] for row in of], [row["accuracy"] for row in of]
         axes.axhline(unchanged["accuracy"], ls="--", color=VERMILLION, lw=1.2, label="unchanged images")
         _error_bars(axes, x, y, [row["accuracy_interval"] for row in of], line="-")
-        axes.set(xlabel=of[0]["unit"], title=name, ylim=(0, 1.02))
-        if x[0] > x[-1]:  # The stronger change lies on the right.
+        axes.set(xlabel=unit, title=name, ylim=(0, 1.02))
+        if descending:
             axes.invert_xaxis()
     for i, axes in enumerate(places):
         if i % columns == 0:
@@ -111,7 +127,7 @@ def robustness(rows: Sequence[dict[str, Any]]) -> Figure:
         if i >= len(names):
             axes.remove()
     handles, labels = places[0].get_legend_handles_labels()
-    figure.suptitle(f"{unchanged['n']:,} images", fontsize=11)
+    figure.suptitle(f"Accuracy on {unchanged['n']:,} images, by how much they are changed", fontsize=12)
     figure.legend(handles, labels, loc="outside lower center", ncols=2, frameon=False)
     return figure
 

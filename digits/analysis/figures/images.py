@@ -1,6 +1,5 @@
-"""Figures made of images: first-layer filters, samples of a dataset, augmentation."""
+"""Figures made of images: first-layer filters, augmentation, and the choice of examples of every class."""
 
-from collections.abc import Sequence
 import math
 
 import jax
@@ -16,6 +15,8 @@ from digits.data import transforms
 @styled
 def filters(kernel: np.ndarray, most: int = 64) -> Figure:
     """Draws the weights of a first layer: for each unit a picture of the pixels that it sees.
+
+        filters(run.model.conv_1.kernel).savefig("filters.png")
 
     Args:
       kernel: HxWx1xC of a convolution, or (H*H)xC of a dense layer, on images of one channel.
@@ -36,8 +37,8 @@ def filters(kernel: np.ndarray, most: int = 64) -> Figure:
     for i, picture in enumerate(pictures):
         top, left = i // columns * (side + gap), i % columns * (side + gap)
         wall[top : top + side, left : left + side] = picture
-    width = 1.2 + 7.6 * columns / most_columns
-    height = 0.9 + 7.6 * rows / most_columns
+    width = 1.2 + 4.6 * columns / most_columns
+    height = 0.9 + 4.6 * rows / most_columns
     figure = new_figure(max(width, 4), height)
     axes, largest = figure.subplots(), float(np.abs(pictures).max()) or 1.0
     image = axes.imshow(wall, cmap="RdBu_r", vmin=-largest, vmax=largest, interpolation="nearest")
@@ -46,14 +47,6 @@ def filters(kernel: np.ndarray, most: int = 64) -> Figure:
     axes.set_title(f"First layer: {some}{units} units of {side}x{side} weights")
     figure.colorbar(image, ax=axes, label="weight", fraction=0.05, aspect=12 * rows**0.5)
     return figure
-
-
-def samples(images: np.ndarray, labels: np.ndarray, class_names: Sequence[str], most: int = 60) -> np.ndarray:
-    """Draws the first examples of every class, at most `most`, with their classes: a picture, HxWx3, uint8."""
-    classes = len(class_names)
-    order = first_of_each(labels, classes, max(1, min(3, most // classes)))[:most]
-    # With up to ten classes, a column is a class.
-    return sheet.sheet(np.asarray(images)[order], [str(class_names[labels[i]]) for i in order], min(classes, 10))
 
 
 def first_of_each(labels: np.ndarray, classes: int, times: int = 1) -> list[int]:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 import io
 import sys
+from typing import NamedTuple
 
 import matplotlib
 from matplotlib.figure import Figure
@@ -11,7 +12,8 @@ import numpy as np
 
 # Okabe and Ito's colours, which colour-blind people can tell apart.
 BLUE, VERMILLION, SKY, DARK = "#0072B2", "#D55E00", "#56B4E9", "#333333"
-COLOURS = (BLUE, VERMILLION, "#009E73", "#CC79A7", "#E69F00", SKY, "#000000", "#999999")
+COLOURS = (BLUE, VERMILLION, "#009E73", "#CC79A7", "#E69F00", SKY, "#000000", "#767676")
+_MARKERS, _SIGNS = "os^Dv*PX", "●■▲◆▼★✚✕"
 STYLE = {
     "axes.formatter.useoffset": False,
     "axes.grid": True,
@@ -42,9 +44,17 @@ def enable_in_notebook() -> None:
         select_figure_formats(shell, {"png"})
 
 
-def colours(names: Sequence[str]) -> dict[str, str]:
-    """Assigns each run a colour, the same in every figure and table of a report. Colours repeat after eight runs."""
-    return {name: COLOURS[i % len(COLOURS)] for i, name in enumerate(names)}
+class Look(NamedTuple):
+    """How a run is told apart: the colour and marker of its lines, and a character that looks like the marker."""
+
+    colour: str
+    marker: str
+    sign: str
+
+
+def looks(names: Sequence[str]) -> dict[str, Look]:
+    """Assigns each run a look, the same in every figure and table of a report. Looks repeat after eight runs."""
+    return {name: Look(COLOURS[i % 8], _MARKERS[i % 8], _SIGNS[i % 8]) for i, name in enumerate(names)}
 
 
 def text_colour(image: AxesImage, value: float) -> str:

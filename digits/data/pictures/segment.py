@@ -1,5 +1,6 @@
 """Finds the digits in a picture, left to right, and brings each to MNIST's form."""
 
+from collections.abc import Sequence
 import dataclasses
 import os
 
@@ -7,13 +8,21 @@ import numpy as np
 from scipy import ndimage
 from scipy.sparse.csgraph import connected_components
 
-from digits.data.pictures import ink, mnist_form, opening
+from digits.data.pictures import ink, mnist_form, opening, rules
 from digits.errors import UserError
 
 _WORKING_PIXELS, _WORKING_SIDE = 2_000_000, 5000  # Larger pictures are reduced to no more than these.
 _MOST_PIECES = 500
+_MOST_HOLES = 12  # An 8 has two, and a rough pen leaves a few; squared paper has hundreds.
+_MOST_LEAVING = 3  # Strokes of a tightly cut digit that end at one side of the picture.
+_LONG, _DENSE = 0.5, 0.35  # Lines reach over so much of the picture's longer side, and fill no more of their box.
+_LINES = "holds lines or squares from which no digit can be told: use blank paper."
 
 Box = tuple[int, int, int, int]
+
+
+class NoDigit(UserError):
+    """A picture that can be opened, but holds no digit."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,13 +45,15 @@ def read(source: str | os.PathLike | bytes) -> list[Digit]:
       source: the path of an image file, or its content: PNG, JPEG, GIF or WebP (the first frame), BMP, TIFF.
 
     Raises:
-      UserError: it cannot be read as an image, is too large, or holds no digit, or too many pieces of ink.
+      NoDigit: it holds no digit.
+      UserError: it cannot be read as an image, is too large, or holds too many pieces of ink.
     """
     name = "the picture" if isinstance(source, bytes) else str(source)
     picture = opening.open_picture(source)
     pixels, side = picture.width * picture.height, max(picture.size)
     factor = int(np.ceil(max(np.sqrt(pixels / _WORKING_PIXELS), side / _WORKING_SIDE)))
-    strength = ink.find_ink(np.asarray(picture.reduce(factor) if factor > 1 else picture))
+    paper, ruled = rules.without_rules(np.asarray(picture.reduce(factor) if factor > 1 else picture))
+    strength = ink.find_ink(paper)
     digits = []
     try:
         for box, mask in find(strength):
@@ -50,6 +61,8 @@ def read(source: str | os.PathLike | bytes) -> list[Digit]:
             image = mnist_form.center(np.where(mask, strength[top:bottom, left:right], 0))
             corner = min(right * factor, picture.width), min(bottom * factor, picture.height)
             digits.append(Digit(image, (left * factor, top * factor, *corner)))
+    except NoDigit as error:
+        raise NoDigit(f"{name} {_LINES if ruled else error}") from error
     except UserError as error:
         raise UserError(f"{name} {error}") from error
     return digits
@@ -57,6 +70,8 @@ def read(source: str | os.PathLike | bytes) -> list[Digit]:
 
 def find(strength: np.ndarray) -> list[tuple[Box, np.ndarray]]:
     """Finds digits: connected ink, joined where pieces lie over each other or a small one is close to a large one.
+
+        boxes = [box for box, ink in find(strength)]
 
     Leaves out specks, flat lines, and pieces much smaller than the tallest digit.
 
@@ -67,7 +82,8 @@ def find(strength: np.ndarray) -> list[tuple[Box, np.ndarray]]:
       The box of every digit and the mask of its pixels in the box, in reading order.
 
     Raises:
-      UserError: there is no digit, or far too many pieces of ink. The sentence lacks its subject, the picture.
+      NoDigit: there is no digit. The sentence lacks its subject, the picture.
+      UserError: there are far too many pieces of ink; the sentence likewise.
     """
     labels, count = ndimage.label(strength > mnist_form.WEAK, np.ones((3, 3)))
     areas = np.bincount(labels.ravel())
@@ -85,13 +101,30 @@ def find(strength: np.ndarray) -> list[tuple[Box, np.ndarray]]:
     boxes = np.array([_around(boxes[group]) for group in groups]).reshape(-1, 4)
     digits = _digits_among(boxes, max(strength.shape))
     if not len(digits):
-        raise UserError("holds no digit: nothing in it that stands out from its background has the size of one.")
+        if np.any(boxes[:, 2] - boxes[:, 0] > 0.6 * strength.shape[1]):
+            raise NoDigit(_LINES)
+        raise NoDigit("holds no digit: nothing in it that stands out from its background has the size of one.")
     found = []
-    for index in digits[_reading_order(boxes[digits])]:
+    for index in digits[sum(lines(boxes[digits]), [])]:
         left, top, right, bottom = map(int, boxes[index])
         mask = np.isin(labels[top:bottom, left:right], groups[index] + 1)
+        if _are_lines(mask, (left, top, right, bottom), strength.shape):
+            raise NoDigit(_LINES)
         found.append(((left, top, right, bottom), ndimage.binary_dilation(mask, np.ones((3, 3)))))
     return found
+
+
+def _are_lines(mask: np.ndarray, box: Box, shape: tuple[int, int]) -> bool:
+    """Whether ink in a large box is squared paper, full of holes, or ruled, leaving the picture again and again."""
+    if max(mask.shape) < _LONG * max(shape) or mask.mean() > _DENSE:
+        return False
+    background, _ = ndimage.label(~np.pad(mask, 1))
+    areas = np.bincount(background.ravel())[1:]
+    holes = np.count_nonzero(areas > 1e-4 * mask.size) - 1  # Without the paper around the ink.
+    sides = (mask[:, 0], mask[0], mask[:, -1], mask[-1])
+    touching = [side for side, at, edge in zip(sides, box, (0, 0, *shape[::-1])) if at == edge]
+    leaving = max((np.count_nonzero(np.diff(side.astype(int), prepend=0) > 0) for side in touching), default=0)
+    return bool(holes > _MOST_HOLES or leaving > _MOST_LEAVING)
 
 
 def _around(boxes: np.ndarray) -> np.ndarray:
@@ -146,9 +179,13 @@ def _digits_among(boxes: np.ndarray, side: int) -> np.ndarray:
     return np.flatnonzero(able & (height >= 0.35 * height[able].max(initial=0)))
 
 
-def _reading_order(boxes: np.ndarray) -> np.ndarray:
-    """Indices of boxes line by line. Boxes that overlap by half their height, directly or over others, share a line."""
+def lines(boxes: Sequence[Box] | np.ndarray) -> list[list[int]]:
+    """The indices of boxes line by line from the top, each line from left to right.
+
+    Boxes that overlap by half their height, directly or over others, share a line.
+    """
+    boxes = np.array(boxes).reshape(-1, 4)
     _, down, sizes = _overlaps(boxes)
-    _, line = connected_components(down >= 0.5 * np.minimum(sizes[:, 1], sizes[:, 1][:, None]), directed=False)
-    tops = np.array([boxes[line == k, 1].mean() for k in line])
-    return np.lexsort((boxes[:, 0], tops))
+    count, line = connected_components(down >= 0.5 * np.minimum(sizes[:, 1], sizes[:, 1][:, None]), directed=False)
+    from_top = sorted(range(count), key=lambda k: boxes[line == k, 1].mean())
+    return [sorted(np.flatnonzero(line == k).tolist(), key=lambda i: boxes[i, 0]) for k in from_top]

@@ -58,14 +58,15 @@ def test_many_classes_and_long_names_fit():
 
 
 def test_reliability_shows_the_bins_that_have_images(mixed):
-    calibration = mixed["calibration"]
-    filled = [b for b in calibration["bins"] if b["n"]]
-    above, below = classes.reliability(calibration).axes
-    points = above.containers[0].lines[0]
-    assert list(points.get_xdata()) == [b["confidence"] for b in filled]
-    assert list(points.get_ydata()) == [b["accuracy"] for b in filled]
+    filled = [b for b in mixed["calibration"]["bins"] if b["n"]]
+    filled[0]["n"] = 10  # The others have too few images for a point that catches the eye.
+    above, below = classes.reliability({"bins": filled}).axes
+    (many,), few = above.containers[0].lines[0].get_xydata().tolist(), above.lines[-1]
+    assert many == [filled[0]["confidence"], filled[0]["accuracy"]]
+    assert few.get_xydata().tolist() == [[b["confidence"], b["accuracy"]] for b in filled[1:]]
+    assert few.get_markerfacecolor() == "none" and few.get_label() == "the same of fewer than 10 images"
     assert [bar.get_height() for bar in below.patches] == [b["n"] for b in filled]
-    assert f"ECE {calibration['ece']:.4f}" in above.get_title()
+    assert above.get_title().startswith("How sure the network is, and how often it is right")
 
 
 def robustness_rows(**accuracies):
@@ -81,11 +82,14 @@ def robustness_rows(**accuracies):
 
 
 def test_robustness_is_a_panel_a_change_with_its_unit():
-    rotation, contrast = classes.robustness(robustness_rows()).axes
+    figure = classes.robustness(robustness_rows())
+    assert figure.get_suptitle() == "Accuracy on 10 images, by how much they are changed"
+    rotation, contrast = figure.axes
     assert (rotation.get_title(), rotation.get_xlabel()) == ("rotation", "degrees")
     assert (contrast.get_title(), contrast.get_xlabel()) == ("contrast", "factor")
     points = rotation.containers[0].lines[0]
-    assert list(points.get_xdata()) == [-30, 30] and list(points.get_ydata()) == [0.5, 0.6]
+    assert points.get_xydata().tolist() == [[-30, 0.5], [0, 0.9], [30, 0.6]]  # As they are: in the middle.
+    assert contrast.containers[0].lines[0].get_xydata().tolist() == [[1, 0.9], [0.5, 0.8], [0.1, 0.0]]
     left, right = contrast.get_xlim()
     assert left > right  # Less contrast is more change.
     assert set(rotation.lines[0].get_ydata()) == {0.9} and rotation.get_ylim()[0] == 0

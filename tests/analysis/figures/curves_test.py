@@ -7,8 +7,8 @@ import pandas as pd
 from PIL import Image
 import pytest
 
-from digits.analysis.figures.curves import curves
-from digits.analysis.figures.style import BLUE, VERMILLION, colours, png
+from digits.analysis.figures.curves import curves, panels
+from digits.analysis.figures.style import BLUE, VERMILLION, png
 
 
 def run(*losses, validation=True, rate=lambda epoch: 0.1):
@@ -70,11 +70,27 @@ def test_documented_epochs_are_marks_and_lost_ones_are_not():
 def test_a_run_has_its_colour_and_members_are_a_mean_with_their_range():
     runs = {"a": run(0.4, 0.3), "$b": [run(0.2, 0.1, 0.05), run(0.4)]}
     figure = curves(runs)
-    by_name = colours(list(runs))
-    assert by_name == {"a": BLUE, "$b": VERMILLION}
-    assert lines(figure.axes[0])[by_name["$b"], "--"] == [[1, pytest.approx(0.3)], [2, 0.1], [3, 0.05]]
+    assert lines(figure.axes[0])[VERMILLION, "--"] == [[1, pytest.approx(0.3)], [2, 0.1], [3, 0.05]]
     (band, _) = figure.axes[0].collections
     x, y = band.get_paths()[0].vertices.T
     assert (y[x == 1].min(), y[x == 1].max()) == (0.2, 0.4)
     assert labels(figure)[:2] == ["a", "$b (mean and range of 2)"]
     assert Image.open(io.BytesIO(png(figure))).size[0] == 1200  # A name is no mathematics.
+
+
+def test_several_runs_are_told_apart_by_markers_too():
+    runs = {"a": run(0.4, 0.3), "b": run(0.5, 0.4)}
+    for axes in curves(runs).axes:
+        assert {(line.get_color(), line.get_marker()) for line in axes.lines} == {(BLUE, "o"), (VERMILLION, "s")}
+    assert {line.get_marker() for line in curves([run(0.4, 0.3)]).axes[0].lines} == {"None"}
+
+
+def test_panels_are_figures_of_their_own_without_the_names_of_runs():
+    runs = {"a": run(0.4, 0.3, rate=lambda epoch: 0.1 / epoch), "b": run(0.5, 0.4)}
+    whole, found = curves(runs), panels(runs)
+    assert list(found) == ["loss", "accuracy", "learning_rate"]
+    for axes, figure in zip(whole.axes, found.values()):
+        (own,) = figure.axes
+        assert lines(own) == lines(axes) and own.get_title() == axes.get_title()
+        assert labels(figure) == ["training", "validation"]
+        assert Image.open(io.BytesIO(png(figure))).size[0] == 600

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from digits.analysis.figures.images import augmentation, filters, first_of_each, samples
+from digits.analysis.figures.images import augmentation, filters, first_of_each
 from tests.conftest import tiny_config
 
 
@@ -27,10 +27,9 @@ def test_dead_filters_are_white():
     assert filters(np.zeros((3, 3, 1, 2))).axes[0].images[0].norm.vmax == 1
 
 
-def test_samples_are_of_every_class_in_turn():
+def test_examples_are_of_every_class_in_turn():
     labels = np.array([1, 1, 0, 0, 1, 2])
     assert first_of_each(labels, 3, 2) == [2, 0, 5, 3, 1]
-    assert samples(np.zeros((6, 28, 28), np.uint8), labels, "abc").shape[2] == 3
 
 
 def test_augmentation_is_rows_of_draws_below_the_originals():

@@ -1,0 +1,303 @@
+"""Lists runs and sweeps in one table. Reads small JSON files alone, and needs no JAX.
+
+    print(text(sort(rows(["runs"]), "test_accuracy"), width=80))
+
+A run that is damaged, or that a process is training in, is a row too, which says so.
+"""
+
+from collections.abc import Iterable
+import csv
+import dataclasses
+import datetime
+import io
+import json
+import pathlib
+from typing import Any
+
+from digits.config.fields import FIELDS
+from digits.config.suggestions import fields_like, nearest, question
+from digits.config.values import config_from_json, convert, flat, to_json
+from digits.errors import UserError
+from digits.runs import documented, files, found
+from digits.runs.sweep_folder import VALIDATED_ON_TEST, Sweep, SweptRun, read_sweep
+
+_NUMBER = (int, float)
+# The columns that a row can be sorted by, beside the fields of the config; of these the first has the least first.
+_SORTED_BY = ("name", "date", "state", "val_accuracy", "test_accuracy", "documented", "seconds", "epochs")
+_TEXTS = ("name", "state", "date", "changed")  # Columns that begin at the left; numbers end at the right.
+_LEAST_CHANGED = 20  # Narrower, the column says nothing.
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """A run, or a sweep.
+
+    Attributes:
+      kind: "run", "sweep", or "member", which is a run of a sweep.
+      name: its folder, as a command takes it.
+      date: when it was finished, or written last, in local time: 2026-11-27 17:30:00.
+      state: "finished", "in use", "interrupted", "diverged" and other failures, "damaged"; "3 of 4" for a sweep.
+      epochs: recorded so far.
+      of: epochs of the config.
+      val_accuracy: of the tested epoch, or of the last one as yet; of a sweep, the mean of its best point.
+      documented: the notebook's test accuracy, beside a run of its experiment as it is.
+      validation_is_test: whether the test images were the validation set.
+      changed: the fields that the command line changed; of a sweep, the values of its best point.
+      message: why it is damaged or has failed.
+      configs: the fields of its config, or those of a sweep's members.
+    """
+
+    kind: str
+    name: str
+    date: str
+    state: str
+    epochs: int | None = None
+    of: int | None = None
+    val_accuracy: float | None = None
+    test_accuracy: float | None = None
+    documented: float | None = None
+    seconds: float | None = None
+    validation_is_test: bool = False
+    changed: dict[str, Any] = dataclasses.field(default_factory=dict)
+    message: str = ""
+    configs: tuple[dict[str, Any], ...] = dataclasses.field(default=(), repr=False)
+
+
+def rows(folders: Iterable[str], members: bool = False) -> list[Row]:
+    """Reads the runs and sweeps in some folders, newest first; with `members`, a sweep's runs behind it."""
+    made = []
+    for folder in map(pathlib.Path, folders):
+        expanded = folder.expanduser()
+        for path in [expanded] if found.is_run(expanded) else found.find(expanded):
+            if not found.is_sweep(path):
+                made.append(_run(path))
+                continue
+            try:
+                sweep = read_sweep(path)
+            except UserError as error:
+                made.append(_damaged("sweep", path, error))
+                continue
+            runs = [_run(path / member.name, member) for member in sweep.members]
+            made += [_sweep(sweep, runs), *(runs if members else ())]
+    return made
+
+
+def _run(folder: pathlib.Path, member: SweptRun | None = None) -> Row:
+    """Reads a run; with `member`, that run of a sweep, which may not have begun."""
+    kind = "member" if member else "run"
+    try:
+        if member and not (folder / "config.json").exists():
+            return Row(kind, str(folder), "", member.state, changed=member.values, message=member.message)
+        about = files.read_object(folder / "config.json", config=dict)
+        config, changed = flat(about["config"]), member.values if member else about.get("overrides")
+        result, failure = {}, {}
+        if (folder / "result.json").exists():
+            result = files.read_object(folder / "result.json", test_accuracy=_NUMBER, tested_epoch=int)
+        elif (folder / "failure.json").exists():
+            failure = files.read_object(folder / "failure.json", kind=str, message=str)
+        epochs, record = _record(folder / "metrics.jsonl", result.get("tested_epoch"))
+        state = "finished" if result else failure.get("kind", "interrupted")
+    except UserError as error:
+        return _damaged(kind, folder, error)
+    changed = changed if isinstance(changed, dict) else {}
+    return Row(
+        kind,
+        str(folder),
+        _date(folder),
+        "in use" if state == "interrupted" and files.in_use(folder) else state,
+        epochs=epochs,
+        of=config.get("epochs"),
+        val_accuracy=record.get("val_accuracy"),
+        test_accuracy=result.get("test_accuracy"),
+        documented=_documented(about["config"], changed) if result else None,
+        seconds=result.get("seconds"),
+        validation_is_test=config.get("data.validation") == "test",
+        changed=changed,
+        message=failure.get("message", ""),
+        configs=(config,),
+    )
+
+
+def _record(path: pathlib.Path, epoch: int | None) -> tuple[int, dict[str, Any]]:
+    """The number of records of metrics.jsonl, and that of an epoch, or the last; UserError if this is damaged."""
+    if not path.exists() and not path.is_symlink():
+        return 0, {}
+    try:
+        lines = files.read_text(path).split("\n")[:-1]
+        if not lines and epoch is None:
+            return 0, {}
+        # Parsing one line of a thousand is a thousandth of the time.
+        wanted = lines if epoch is None else [line for line in lines if line.startswith(f'{{"epoch": {epoch},')]
+        if not wanted:
+            raise ValueError(f"epoch {epoch}, which was tested, is not in it")
+        record = files.unseal(json.loads(wanted[-1]))
+        if not all(value is None or files.is_a(value, _NUMBER) for value in record.values()):
+            raise ValueError("a record of an epoch has numbers alone")
+        return len(lines), record
+    except (OSError, ValueError, AttributeError, RecursionError) as error:
+        raise UserError(f"{path} is damaged: {error}.") from error
+
+
+def _documented(config: dict[str, Any], changed: dict[str, Any]) -> float | None:
+    """The documented test accuracy, if the run is the experiment that it was printed of."""
+    figure = config.get("documented", {}).get("test_accuracy")
+    if not files.is_a(figure, _NUMBER) or documented.differing_fields(config_from_json(config), changed):
+        return None
+    return figure
+
+
+def _damaged(kind: str, folder: pathlib.Path, error: UserError) -> Row:
+    return Row(kind, str(folder), _date(folder), "damaged", message=str(error))
+
+
+def _sweep(sweep: Sweep, runs: list[Row]) -> Row:
+    best = sweep.points[0]
+    failed = [member for member in sweep.members if member.state not in ("finished", "unfinished")]
+    finished = sum(member.state == "finished" for member in sweep.members)
+    return Row(
+        "sweep",
+        str(sweep.folder),
+        max([_date(sweep.folder), *(run.date for run in runs)]),
+        f"{finished} of {len(runs)}" + (f", {len(failed)} failed" if failed else ""),
+        epochs=sum(run.epochs or 0 for run in runs),
+        of=sum(run.of or 0 for run in runs),
+        val_accuracy=best.summary("val_accuracy").mean,
+        test_accuracy=best.summary("test_accuracy").mean,
+        seconds=sum(run.seconds or 0 for run in runs),
+        validation_is_test=sweep.validation_is_test,
+        changed=best.values if best.count("finished") else {},
+        message=failed[0].message if failed else "",
+        configs=tuple(config for run in runs for config in run.configs),
+    )
+
+
+def _date(folder: pathlib.Path) -> str:
+    return datetime.datetime.fromtimestamp(found.written(folder)).isoformat(" ", "seconds")
+
+
+def sort(given: list[Row], by: str) -> list[Row]:
+    """Sorts rows by a column or a field: names from a, all others largest first; "-seconds" turns the order round.
+
+    Rows without a value stand last.
+
+    Raises:
+      UserError: there is no such column or field.
+    """
+    name = by.removeprefix("-")
+    if name not in (*_SORTED_BY, *FIELDS):
+        meant = nearest(name, _SORTED_BY) or fields_like(name)
+        columns = ", ".join(_SORTED_BY)
+        raise UserError(f"--sort is {by!r}, but it must be a field or one of {columns}{question(meant)}")
+
+    def key(row: Row) -> Any:
+        value = getattr(row, name) if name in _SORTED_BY else row.configs[0].get(name) if row.configs else None
+        return value if value is None or files.is_a(value, _NUMBER) else str(value)
+
+    known = [row for row in given if key(row) is not None]
+    numbers = all(files.is_a(key(row), _NUMBER) for row in known)
+    ordered = sorted(known, key=key if numbers else lambda row: str(key(row)))
+    if (name == "name") == by.startswith("-"):
+        ordered.reverse()
+    return ordered + [row for row in given if key(row) is None]
+
+
+def choose(given: list[Row], filters: Iterable[str]) -> list[Row]:
+    """The rows that pass all filters: choose(rows, ["optimizer.name=adam", "state=finished"]).
+
+    A sweep passes if one of its runs has all the values of fields.
+
+    Raises:
+      UserError: a filter is no FIELD=VALUE.
+    """
+    fields, states = {}, set()
+    for text in filters:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise UserError(f"--filter is {text!r}, but it must be FIELD=VALUE, such as optimizer.name=adam.")
+        if name == "state":
+            states.add(value)
+        elif name in FIELDS:
+            fields[name] = to_json(convert(name, value, "config"))
+        else:
+            raise UserError(f"--filter is {text!r}, but there is no field {name!r}{question(fields_like(name))}")
+
+    def passes(row: Row) -> bool:
+        right = any(all(config.get(name) == value for name, value in fields.items()) for config in row.configs)
+        return states <= {row.state} and (right or not fields)
+
+    return list(filter(passes, given))
+
+
+def text(given: list[Row], width: int | None = None) -> str:
+    """Writes rows as a table that a terminal of so many characters shows; None leaves nothing out."""
+    table = [_cells(row, short=width is not None) for row in given]
+    names = [name for name in table[0] if any(cells[name] for cells in table)]
+    widths = {name: max(len(name), *(len(cells[name]) for cells in table)) for name in names}
+    if width:
+        free = width - sum(widths[name] + 2 for name in names if name not in ("name", "changed"))
+        changed = free - widths["name"] - 2
+        if "changed" in names and changed < min(_LEAST_CHANGED, widths["changed"]):
+            names.remove("changed")  # As a rule the name has it too.
+            changed = 0
+        widths |= {"name": max(8, min(widths["name"], free)), "changed": changed}
+    lines = [names, *([_cut(cells[name], widths[name]) for name in names] for cells in table)]
+    written = [
+        "  ".join(
+            cell.ljust(widths[name]) if name in _TEXTS else cell.rjust(widths[name]) for name, cell in zip(names, line)
+        )
+        for line in lines
+    ]
+    if any(row.validation_is_test for row in given):
+        written.append(f"* {VALIDATED_ON_TEST}")
+    return "\n".join(line.rstrip() for line in written)
+
+
+def _cells(row: Row, short: bool) -> dict[str, str]:
+    """The texts of a row's columns; `short` ones leave out the folder runs/, the year, and the sections of fields."""
+    name = row.name
+    if short:
+        name = f"  {pathlib.Path(name).name}" if row.kind == "member" else name.removeprefix("runs/")
+    part = row.state in ("interrupted", "in use") or (row.kind != "sweep" and row.epochs != row.of and row.epochs)
+    changed = {field.rpartition(".")[2] if short else field: value for field, value in row.changed.items()}
+    test = "*" * row.validation_is_test
+    return {
+        "name": name,
+        "state": f"{row.state}, {row.epochs}/{row.of}" if part else row.state,
+        "val": "" if row.val_accuracy is None else f"{row.val_accuracy:.4f}{test}",
+        "test": "" if row.test_accuracy is None else f"{row.test_accuracy:.4f}{test}",
+        "documented": "" if row.documented is None else f"{row.documented:.4f}",
+        "seconds": f"{row.seconds:,.0f}" if row.seconds else "",
+        "date": row.date[5:16] if short else row.date,
+        "changed": row.message or _changed(changed),
+    }
+
+
+def _cut(text: str, width: int) -> str:
+    """The text, without its middle if it is too long: runs of one experiment differ at the end."""
+    if len(text) <= width:
+        return text
+    end = (width - 1) * 2 // 3
+    return f"{text[: width - 1 - end]}…{text[-end:]}"
+
+
+def _changed(changed: dict[str, Any]) -> str:
+    return " ".join(f"{name}={value}".replace(" ", "") for name, value in changed.items())
+
+
+def as_json(given: list[Row]) -> str:
+    """Writes rows as a JSON list of objects."""
+    return json.dumps([_plain(row) for row in given], indent=2)
+
+
+def as_csv(given: list[Row]) -> str:
+    """Writes rows as CSV, with a line of names."""
+    content = io.StringIO()
+    names = [field.name for field in dataclasses.fields(Row) if field.name != "configs"]
+    writer = csv.DictWriter(content, names, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(_plain(row) | {"changed": _changed(row.changed)} for row in given)
+    return content.getvalue()
+
+
+def _plain(row: Row) -> dict[str, Any]:
+    return {field.name: getattr(row, field.name) for field in dataclasses.fields(Row) if field.name != "configs"}

@@ -1,0 +1,63 @@
+"""Finds the folders of runs and sweeps, newest first, and those that a mistyped name may mean. Needs no JAX."""
+
+from collections.abc import Iterator
+import contextlib
+import os
+import pathlib
+
+from digits.config.suggestions import nearest
+
+# The files that tell when a run or a sweep was written last: the first of which there is one.
+_RECORDS = (("result.json", "sweep.csv"), ("metrics.jsonl", "failure.json"), ("config.json", "sweep.json"))
+_DEPTH = 4  # runs/lesson/monday/simple_cnn.
+
+
+def find(folder: str | os.PathLike = "runs") -> list[pathlib.Path]:
+    """The runs and sweeps in a folder and in its folders, newest first; not the members of sweeps. Follows no links."""
+    found = [(written(path), path) for path in _below(pathlib.Path(folder).expanduser(), _DEPTH)]
+    return [path for _, path in sorted(found, key=lambda one: (-one[0], one[1]))]
+
+
+def is_run(folder: pathlib.Path) -> bool:
+    """Whether a folder holds a run or a sweep."""
+    return (folder / "config.json").is_file() or is_sweep(folder)
+
+
+def is_sweep(folder: pathlib.Path) -> bool:
+    """Whether a folder holds a sweep."""
+    return (folder / "sweep.json").is_file()
+
+
+def written(folder: pathlib.Path) -> float:
+    """When a run was finished, or written last, in seconds since 1970; 0 if the folder holds no run."""
+    for names in _RECORDS:
+        times = []
+        for name in names:
+            with contextlib.suppress(OSError):
+                times.append((folder / name).lstat().st_mtime)
+        if times:
+            return max(times)
+    return 0.0
+
+
+def like(given: str) -> list[pathlib.Path]:
+    """The runs that the name of no folder may mean: like("simple_cnn") is [runs/simple_cnn]."""
+    path = pathlib.Path(given).expanduser()
+    if not path.is_absolute() and is_run("runs" / path):
+        return ["runs" / path]
+    known: dict[str, pathlib.Path] = {}
+    for folder in (path.parent, pathlib.Path("runs")):
+        known |= {run.name: run for run in _below(folder, 1)}
+    return [known[name] for name in nearest(path.name, known)[:3]]
+
+
+def _below(folder: pathlib.Path, depth: int) -> Iterator[pathlib.Path]:
+    try:
+        entries = sorted(entry.path for entry in os.scandir(folder) if entry.is_dir(follow_symlinks=False))
+    except OSError:
+        return
+    for path in map(pathlib.Path, entries):
+        if is_run(path):
+            yield path
+        elif depth > 1:
+            yield from _below(path, depth - 1)

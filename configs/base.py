@@ -40,13 +40,16 @@ def get_config() -> config_dict.ConfigDict:
     config.monitor = "val_loss"
 
     data = config.data = config_dict.ConfigDict()
-    # The dataset. optdigits is embedded; a TFDS set has images of 28x28; a folder has one folder of images per class.
-    # Accepted: mnist, optdigits, the name of a TFDS set, a path to a .npz file, or a path (with a /) to a folder.
+    # The dataset. optdigits is embedded; a TFDS set has images of 28x28; a folder has one folder of images per class,
+    # or holds IDX, .csv, .npz or Parquet files.
+    # Accepted: mnist, optdigits, the name of a TFDS set, a path to a .npz, .csv or Parquet file, or a path (with a /)
+    # to a folder.
     data.name = "mnist"
-    # The validation examples. random(fraction, seed) is scikit-learn's train_test_split, folds(n) its contiguous KFold,
+    # The validation examples. random(fraction, seed) is scikit-learn's train_test_split, stratified(fraction, seed) the
+    # same with the share of each class kept; folds(n) is its contiguous KFold, stratified_folds(n) its StratifiedKFold,
     # writer_folds(n) its GroupKFold over the writers of mnist. test is the test set itself, as some notebooks did.
-    # Accepted: one of none, test, last(10000), random(0.175, 0) with a fraction below 1 and a seed below 2^32, folds(5)
-    # or writer_folds(5).
+    # Accepted: one of none, test, last(10000), random(0.175, 0) or stratified(0.175, 0) with a fraction below 1 and a
+    # seed below 2^32, folds(5), stratified_folds(5) or writer_folds(5).
     data.validation = "none"
     # The fold that is held out, where data.validation makes folds.
     # Accepted: a whole number from 0, below the number of folds.

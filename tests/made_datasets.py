@@ -21,6 +21,17 @@ def small_sets(seed=0, counts=(40, 15), classes=10):
     ]
 
 
+def strokes(count=60, classes=10, seed=0):
+    """Images, white on black, and labels in turn: a stroke in a place of each class's own, none touching the edge."""
+    rng = np.random.default_rng(seed)
+    labels = (np.arange(count) % classes).astype(np.uint8)
+    images = np.zeros((count, 28, 28), np.uint8)
+    for image, label in zip(images, labels):
+        image[4 + label : 8 + label, 6:22] = rng.integers(128, 256, (4, 16))
+    images[:, 10, 10] = 255
+    return images, labels
+
+
 def assert_same_arrays(dataset, arrays):
     for got, expected in zip(dataset.arrays, arrays, strict=True):
         assert got.dtype == np.uint8

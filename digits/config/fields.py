@@ -117,19 +117,23 @@ _TABLE = (
     Field("monitor", choice("loss", "accuracy", "val_loss", "val_accuracy"), 'Decides which epoch is "best".'),
     Field(
         "data.name",
-        text("mnist, optdigits, the name of a TFDS set, a path to a .npz file, or a path (with a /) to a folder"),
+        text(
+            "mnist, optdigits, the name of a TFDS set, a path to a .npz, .csv or Parquet file, or a path (with a /) to "
+            "a folder"
+        ),
         "The dataset. optdigits is embedded; a TFDS set has images of 28x28; a folder has one folder of images per "
-        "class.",
+        "class, or holds IDX, .csv, .npz or Parquet files.",
     ),
     Field(
         "data.validation",
         text(
-            "one of none, test, last(10000), random(0.175, 0) with a fraction below 1 and a seed below 2^32, folds(5) "
-            "or writer_folds(5)"
+            "one of none, test, last(10000), random(0.175, 0) or stratified(0.175, 0) with a fraction below 1 and a "
+            "seed below 2^32, folds(5), stratified_folds(5) or writer_folds(5)"
         ),
-        "The validation examples. random(fraction, seed) is scikit-learn's train_test_split, folds(n) its contiguous "
-        "KFold, writer_folds(n) its GroupKFold over the writers of mnist. test is the test set itself, as some "
-        "notebooks did.",
+        "The validation examples. random(fraction, seed) is scikit-learn's train_test_split, stratified(fraction, "
+        "seed) the same with the share of each class kept; folds(n) is its contiguous KFold, stratified_folds(n) its "
+        "StratifiedKFold, writer_folds(n) its GroupKFold over the writers of mnist. test is the test set itself, as "
+        "some notebooks did.",
     ),
     Field("data.fold", _FOLD, "The fold that is held out, where data.validation makes folds."),
     Field(

@@ -15,7 +15,8 @@ class Dataset:
     """Images, uint8 Nx28x28, and labels, uint8 N, of a training and a test set.
 
     `data_dir` is the folder that it was read from, absolute, or None. Other files of the dataset may lie there, see
-    `writers_of`.
+    `writers_of`. `notes` are sentences about how the images, the classes and the test set were made of the source.
+    `validation` says how many of the last training examples are the source's own validation set.
     """
 
     name: str
@@ -25,6 +26,8 @@ class Dataset:
     test_labels: np.ndarray
     class_names: tuple[str, ...]
     data_dir: str | None = None
+    notes: tuple[str, ...] = ()
+    validation: int = 0
 
     def __repr__(self) -> str:
         side = "x".join(map(str, self.train_images.shape[1:]))

@@ -4,8 +4,8 @@ import numpy as np
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from digits.data.idx import Source, numbered
 from digits.data.pictures import mnist_form
+from digits.data.source import Source
 
 
 def read_optdigits() -> Source:
@@ -26,5 +26,4 @@ def read_optdigits() -> Source:
         size = round((right - left) * scale), round((bottom - top) * scale)
         ink = small.resize(size, Image.Resampling.BICUBIC, [edge / 10 for edge in box])
         brought.append(mnist_form.placed(np.asarray(ink)))
-    arrays = [np.stack(brought), labels.astype(np.uint8)]
-    return arrays, numbered(arrays)
+    return Source([np.stack(brought), labels.astype(np.uint8)])

@@ -19,8 +19,10 @@ import zipfile
 
 import numpy as np
 
+from digits.data import emnist
 from digits.data.dataset import SIDE
-from digits.data.idx import IDX_FILES, Source, read_idx_files
+from digits.data.idx import IDX_FILES, read_idx_files
+from digits.data.source import Source
 from digits.errors import UserError, reason
 from digits.runtime.tensorflow_extra import import_tensorflow
 
@@ -30,9 +32,9 @@ _IDX_SETS = ("mnist", "fashion_mnist", "kmnist", "emnist")
 def read_tfds(name: str) -> Source:
     """Downloads a dataset, once, and reads it: `read_tfds("kmnist")`, `read_tfds("emnist/letters")`.
 
-    EMNIST's parts are byclass (also "emnist" alone), bymerge, balanced, letters, digits and mnist. Its images stay
-    transposed, as they are in its files and in TFDS. Labels are numbered as TFDS does it. All images of the files are
-    read; TFDS itself stops after 88,800 + 14,800 letters.
+    EMNIST's parts are byclass (also "emnist" alone), bymerge, balanced, letters, digits and mnist. Its images come
+    upright, unlike TFDS's own, and its classes with their names. All images of the files are read; TFDS itself stops
+    after 88,800 + 14,800 letters.
 
     TFDS keeps its downloads in TFDS_DATA_DIR, by default ~/tensorflow_datasets. It takes files that lie in
     `downloads/manual` there instead of downloading them.
@@ -62,14 +64,17 @@ def read_tfds(name: str) -> Source:
         read = _read_downloaded if builder.name in _IDX_SETS else _read_prepared
         arrays = read(tensorflow_datasets, builder, root / "downloads")
     except tensorflow_datasets.core.DatasetNotFoundError as error:
-        raise UserError(f"config.data.name is {name!r}, but TFDS knows no such dataset.") from error
+        nor = ", nor is there such a path" if "/" in name else ""
+        raise UserError(f"config.data.name is {name!r}, but TFDS knows no such dataset{nor}.") from error
     except _Unreachable as error:
         raise UserError(f"{name} is not on this machine and {error} cannot be reached. {ways_out}") from error
     except UserError:
         raise
     except Exception as error:  # TFDS raises anything from OSError to its own kinds.
         raise UserError(f"TFDS could not provide {name}: {reason(error).rstrip(':')}. {ways_out}") from error
-    return arrays, tuple(features["label"].names)
+    if builder.name == "emnist":
+        return emnist.upright(Source(arrays), f"emnist/{builder.builder_config.name}")
+    return Source(arrays, tuple(features["label"].names))
 
 
 def _read_downloaded(tensorflow_datasets: ModuleType, builder: Any, downloads: pathlib.Path) -> list[np.ndarray]:

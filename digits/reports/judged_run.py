@@ -45,10 +45,13 @@ class SharedByRuns:
         self._data_dir, self._evaluations = data_dir, {}
         self._split_of, self._split = None, None  # Only the latest, because a fold is a copy of the training set.
 
-    def dataset(self, name: str) -> data.Dataset:
-        """Reads a dataset, once."""
+    def dataset(self, name: str, digest: str | None = None) -> data.Dataset:
+        """Reads a dataset, once; for `digest` see `data.load`."""
         if name not in self.datasets:
-            self.datasets[name] = data.load(name, self._data_dir)
+            dataset = data.load(name, self._data_dir)
+            if digest not in (None, dataset.digest()):
+                dataset = data.load(name, self._data_dir, digest)
+            self.datasets[name] = dataset
         return self.datasets[name]
 
     def examples(self, config: ConfigDict, split: str) -> Examples | None:
@@ -156,7 +159,7 @@ class JudgedRun:
     @property
     def dataset(self) -> data.Dataset:
         """The dataset of the run's config, as it is on this machine."""
-        return self._shared.dataset(self.config.data.name)
+        return self._shared.dataset(self.config.data.name, self.about["data"]["digest"])
 
     @property
     def other_data(self) -> str | None:

@@ -12,6 +12,7 @@ import numpy as np
 from digits import data, models
 from digits.analysis import statistics
 from digits.config import numbers as config_numbers
+from digits.data import pixels
 from digits.errors import UserError
 from digits.models import families, inference
 from digits.runs import cards, documented
@@ -111,8 +112,8 @@ class Run:
 
     def logits(self, images: np.ndarray, batch_size: int = 1000) -> np.ndarray:
         """Computes logits; arguments, shapes and errors are those of `predict`."""
-        pixels = _pixels(images)
-        logits = inference.logits(self._network, self.config.data.normalization, pixels, batch_size)
+        checked = _pixels(images)
+        logits = inference.logits(self._network, self.config.data.normalization, checked, batch_size)
         return logits[0] if np.shape(images) in _ONE_IMAGE else logits
 
     def predict(self, images: np.ndarray, batch_size: int = 1000) -> np.ndarray:
@@ -122,7 +123,7 @@ class Run:
 
         Args:
           images: one 28x28 image, or N of them (with or without a last axis of 1): white on black like MNIST; whole
-            numbers from 0 to 255, or floats from 0 to 1.
+            numbers from 0 to 255, or floats from 0 to 1. Whole numbers that are all 0 or 1 are black and white.
           batch_size: images per call of the network.
 
         Returns:
@@ -267,7 +268,7 @@ def _pixels(images: Any) -> np.ndarray:
     if not -slack <= low <= high <= (1 if floats else 255) + slack:
         accepted = "floats must be from 0 to 1" if floats else "whole numbers must be from 0 to 255"
         raise UserError(f"images have values from {low:g} to {high:g}, but {accepted}.")
-    pixels = images * 255.0 if floats or images.dtype == bool else images
-    pixels = pixels.reshape(-1, data.SIDE, data.SIDE)
+    full = images * 255.0 if floats or pixels.is_black_and_white(images) else images
+    full = full.reshape(-1, data.SIDE, data.SIDE)
     # Bytes become float32 on the device: a quarter to copy.
-    return pixels if pixels.dtype == np.uint8 else pixels.astype(np.float32)
+    return full if full.dtype == np.uint8 else full.astype(np.float32)

@@ -89,7 +89,10 @@ def run(plan: Plan, starts: dict[str, Start], data_dir: str | None, command: lis
     """
     if launcher.name == "ray":
         cluster.check(launcher.cpus, launcher.gpus)
-    examples, programs = check(plan, {name: start.dataset(keep=True) for name, start in starts.items()})
+    datasets = {name: start.dataset(keep=True) for name, start in starts.items()}
+    examples, programs = check(plan, datasets)
+    notes = [f"note: {name}: {note}" for name, dataset in datasets.items() for note in dataset.notes]
+    del datasets  # The trainings release them one after the other.
     write_plan(plan)
     members = [
         population.Member(config, plan.workdir / name, plan.origin | {"overrides": plan.origin["overrides"] | values})
@@ -98,6 +101,8 @@ def run(plan: Plan, starts: dict[str, Start], data_dir: str | None, command: lis
     say = terminal.say
     say(_wrapped(tables.headline(sweep_folder.read_sweep(plan.workdir))))
     say(opening_line(plan, programs, sum(member.files.result() is not None for member in members)))
+    for note in notes:
+        say(note)
     progress = Runs(members, examples)
     text = shlex.join(command)
     try:

@@ -25,7 +25,7 @@ from digits.training.step import TrainMetrics, TrainState, numbers_of
 class Examples:
     """A dataset, split as a `config.data` says; training and validation examples lie on every device.
 
-    `about` is for the run's records: the data's digest and the number of examples of each split.
+    `about` is for the run's records: see `data.about`.
     """
 
     train: tuple[jax.Array, jax.Array]
@@ -151,12 +151,7 @@ class Shared:
     def _split(self, config: ConfigDict) -> Examples:
         dataset = self.dataset()
         splits = data.split(dataset, config)
-        about = {
-            "digest": dataset.digest(),
-            "train": len(splits.train[1]),
-            "validation": len(splits.validation[1]) if splits.validation else 0,
-            "test": len(splits.test[1]),
-        }
+        about = data.about(dataset, splits)
         train, validation = self.devices.put((splits.train, splits.validation))
         test = validation if config.validation == "test" else splits.test
         return Examples(train, validation, test, dataset.class_names, about)

@@ -8,6 +8,7 @@ from ml_collections import ConfigDict
 import numpy as np
 from tqdm import tqdm
 
+from digits import data
 from digits.analysis import classification
 from digits.models import Network, summary
 from digits.runs.workdir import METRICS, Workdir
@@ -72,6 +73,8 @@ class Recorder:
         """Prints which network is trained on which data."""
         self.say(summary.table(model))
         self.say(terminal.opening_lines(self._config, self._about["data"], steps_per_epoch))
+        for line in data.about_lines(self._about["data"]):
+            self.say(terminal.fit(line))
 
     def went_on(self, state: RunState, restored: bool) -> None:
         """Prints where the run goes on. Drops the records of later epochs, which are trained again."""
@@ -158,7 +161,8 @@ class Recorder:
             "images_per_second": float(np.median([line["images_per_second"] for line in history])),
             **self._first_step,
             **environment.describe(),
-            "data": self._about["data"],
+            "data": {name: self._about["data"][name] for name in ("digest", "train", "validation", "test")},
+            "classes": self._about["data"].get("classes"),
             "config_file": self._about.get("config_file"),
         }
         self._workdir.write_result(result)

@@ -28,7 +28,8 @@ DEFAULTS = flat(base.get_config().to_dict())
 CHOICES = {
     "epochs": (1, 3), "batch_size": (1, 4, 60), "eval_batch_size": (1, 250), "monitor": ("loss", "val_accuracy"),
     "data.name": ("mnist", "optdigits", "set.npz", "a/folder"), "data.fold": (0, 1),
-    "data.validation": ("none", "test", "last(10)", "random(.2, 0)", "folds(3)", "writer_folds(2)"),
+    "data.validation": ("none", "test", "last(10)", "random(.2, 0)", "folds(3)", "writer_folds(2)")
+    + ("stratified(.2, 0)", "stratified_folds(3)"),
     "data.normalization": transforms.NORMALIZATIONS,
     "model.family": ("dense", "cnn"), "model.activation": tuple(layers.ACTIVATIONS),
     "model.kernel_init": tuple(layers.INITIALIZERS), "model.output_init": tuple(layers.INITIALIZERS),
@@ -89,7 +90,8 @@ def check(config: ConfigDict) -> None:
     """What is asked before anything is compiled, of a training set of EXAMPLES; UserError."""
     train.check(config)
     writers = np.arange(EXAMPLES) % 7
-    training, _ = splits.split_indices(config.data.validation, config.data.fold, EXAMPLES, writers)
+    labels = np.arange(EXAMPLES) % 5
+    training, _ = splits.split_indices(config.data.validation, config.data.fold, EXAMPLES, writers, labels)
     program.check_batch(config, len(training))
 
 

@@ -9,9 +9,10 @@ import tracemalloc
 import numpy as np
 import pytest
 
+from digits import data
 from digits.data.idx import IDX_FILES, read_idx
 from digits.errors import UserError
-from tests.made_datasets import idx_bytes, small_sets, write_idx
+from tests.made_datasets import assert_same_arrays, idx_bytes, small_sets, write_idx
 
 IMAGES, LABELS = IDX_FILES[:2]
 
@@ -36,11 +37,10 @@ def refusal(folder):
 
 
 def assert_read_exactly(folder, arrays):
-    read, class_names = read_idx(folder)
+    read = read_idx(folder).arrays
     for got, expected in zip(read, arrays, strict=True):
         assert got.dtype == np.uint8
         np.testing.assert_array_equal(got, expected)
-    assert class_names == tuple(map(str, range(max(arrays[1].max(), arrays[3].max()) + 1)))
 
 
 def compress(folder, stem):
@@ -70,12 +70,64 @@ def test_plain_and_gzipped_files_can_be_mixed(folder, arrays):
     assert_read_exactly(folder, arrays)
 
 
-@pytest.mark.parametrize("stem", IDX_FILES[1::2])
-def test_class_names_cover_the_labels_of_both_sets(folder, arrays, stem):
-    labels = arrays[IDX_FILES.index(stem)].copy()
-    labels[3] = 46
-    (folder / stem).write_bytes(idx_bytes(labels))
-    assert read_idx(folder)[1] == tuple(map(str, range(47)))
+@pytest.mark.parametrize("gzipped", [False, True])
+def test_gzipped_or_not_is_told_by_the_content_whatever_the_ending(folder, arrays, gzipped):
+    for stem in IDX_FILES:
+        content = (folder / stem).read_bytes()
+        (folder / stem).unlink()
+        (folder / (stem if gzipped else f"{stem}.gz")).write_bytes(gzip.compress(content) if gzipped else content)
+    assert_read_exactly(folder, arrays)
+
+
+def rename(folder, pattern):
+    for stem in IDX_FILES:
+        (folder / stem).rename(folder / pattern(stem))
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        lambda stem: f"digits_{stem.replace('t10k', 'test')}",
+        lambda stem: stem.replace("-idx3-ubyte", ".bin").replace("-idx1-ubyte", ".bin").replace("t10k", "Test"),
+        lambda stem: stem.replace("train", "training").replace("t10k", "testing").partition("-idx")[0],
+    ],
+)
+def test_files_of_other_names_are_found_by_their_content(folder, arrays, pattern):
+    rename(folder, pattern)
+    (folder / "README.txt").write_text("not one of them")
+    assert_read_exactly(folder, arrays)
+    assert_same_arrays(data.load(f"{folder}/"), arrays)
+
+
+def test_a_pair_without_a_test_set_gives_a_fifth_to_it(folder, arrays):
+    for stem in IDX_FILES[2:]:
+        (folder / stem).unlink()
+    (folder / IMAGES).rename(folder / "mine.idx3")
+    (folder / LABELS).rename(folder / "mine.idx1")
+    dataset = data.load(str(folder))
+    assert [len(array) for array in dataset.arrays] == [20, 20, 10, 10]  # A fifth would lack classes.
+
+
+def test_emnists_files_come_upright_and_with_their_letters(folder, arrays):
+    arrays[1][:], arrays[3][:] = arrays[1] + 1, arrays[3] + 1  # Letters are numbered from 1.
+    write_idx(folder, arrays)
+    rename(folder, lambda stem: f"emnist-letters-{stem.replace('t10k', 'test')}")
+    upright = [arrays[0].swapaxes(1, 2), arrays[1] - 1, arrays[2].swapaxes(1, 2), arrays[3] - 1]
+    for dataset in (data.load(str(folder)), data.load("emnist/letters", str(folder))):
+        assert_same_arrays(dataset, upright)
+        assert dataset.class_names == tuple("ABCDEFGHIJ")
+        assert dataset.notes == ("EMNIST's images, transposed in its files, are turned upright",)
+
+
+def test_one_of_several_sets_in_a_folder_is_named(tmp_path, arrays):
+    for number, part in enumerate(("digits", "letters")):
+        write_idx(tmp_path, [np.roll(array, number + 1, axis=0) for array in arrays])
+        rename(tmp_path, lambda stem, part=part: f"emnist-{part}-{stem.replace('t10k', 'test')}")
+    assert "emnist/digits, emnist/letters: name one of them" in refusal(tmp_path)
+    letters = data.load("emnist/letters", str(tmp_path))
+    np.testing.assert_array_equal(letters.train_images, np.roll(arrays[0], 2, axis=0).swapaxes(1, 2))
+    with pytest.raises(UserError, match="emnist/digits, emnist/letters"):
+        data.load("emnist/balanced", str(tmp_path))
 
 
 # What can be wrong with the bytes of a file, and the word that says so.
@@ -127,7 +179,6 @@ GZIP_DAMAGES = {
     "cut in the body": break_gzip_at(-500),
     "cut in the checksum": break_gzip_at(-4),
     "cut in the header": break_gzip_at(6),
-    "not gzip": lambda raw: raw,
     "wrong checksum": lambda raw: gzip.compress(raw)[:-8] + b"\1\2\3\4" + gzip.compress(raw)[-4:],
     "wrong byte": lambda raw: gzip.compress(raw)[:5000] + b"\xaa\x55" + gzip.compress(raw)[5002:],
     # After the ten bytes of the header: a block of the type that does not exist.

@@ -31,19 +31,22 @@ def test_npz_with_a_test_set(tmp_path, channel, save):
 def test_npz_without_a_test_set_gives_a_fifth_to_it(tmp_path):
     images, labels = small_sets(counts=(43,))
     dataset = data.load(save_npz(tmp_path / "set.npz", [images, labels]))
-    expected = model_selection.train_test_split(images, labels, test_size=0.2, random_state=0)
+    # A fifth is 9 images, but every one of the ten classes needs one.
+    expected = model_selection.train_test_split(images, labels, test_size=10, random_state=0, stratify=labels)
     assert_same_arrays(dataset, [expected[0], expected[2], expected[1], expected[3]])
-    assert len(dataset.test_labels) == 9
+    assert dataset.notes == ("there is no test set: stratified(0.232558, 0) holds out 10 of the images as one",)
 
 
 def test_npz_may_hold_other_arrays_which_are_not_read(tmp_path):
     arrays = small_sets()
     path = save_npz(tmp_path / "set.npz", arrays, about=np.array([{"pickled": True}], object))
-    assert_same_arrays(data.load(path), arrays)
+    dataset = data.load(path)
+    assert_same_arrays(dataset, arrays)
+    assert dataset.notes == ("arrays that were not read: about",)
 
 
 NPZ_MISTAKES = {
-    "float images": ({"x_train": np.zeros((40, 28, 28))}, "x_train is float64"),
+    "text as images": ({"x_train": np.full((40, 28, 28), "a")}, "x_train is <U1"),
     "other side": ({"x_train": np.zeros((40, 32, 32), np.uint8)}, "x_train is uint8 (40, 32, 32)"),
     "colour": ({"x_test": np.zeros((15, 28, 28, 3), np.uint8)}, "x_test is uint8 (15, 28, 28, 3)"),
     "flat images": ({"x_train": np.zeros((40, 784), np.uint8)}, "x_train is uint8 (40, 784)"),
@@ -54,8 +57,11 @@ NPZ_MISTAKES = {
     "y_train missing": ({"y_train": None}, "no array y_train"),
     "y_test missing": ({"y_test": None}, "y_test"),
     "x_test missing": ({"x_test": None}, "x_test"),
-    "float labels": ({"y_train": np.zeros(40)}, "y_train must be 40 whole numbers"),
-    "one-hot labels": ({"y_train": np.eye(40, dtype=int)}, "y_train must be 40 whole numbers"),
+    "float labels": (
+        {"y_train": np.zeros(40)},
+        "y_train must be 40 whole numbers from 0 to 255, one for each image: y_train.astype(int)",
+    ),
+    "one-hot labels": ({"y_train": np.eye(40, dtype=int)}, "y_train.argmax(1), if its rows are one-hot"),
     "label 256": ({"y_train": np.full(40, 256)}, "y_train must be 40 whole numbers from 0 to 255"),
     "negative label": ({"y_test": np.full(15, -1)}, "y_test must be 15 whole numbers from 0 to 255"),
     "too few labels": ({"y_train": np.zeros(39, int)}, "y_train must be 40 whole numbers"),

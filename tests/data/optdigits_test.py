@@ -53,6 +53,6 @@ def test_optdigits_is_scikit_learns_set_in_mnists_form():
 
 
 def test_class_names_are_the_digits():
-    (images, labels), class_names = read_optdigits()
+    images, labels = read_optdigits().arrays
     assert images.shape == (1797, 28, 28) and images.dtype == labels.dtype == np.uint8
-    assert class_names == tuple("0123456789") and set(labels) == set(range(10))
+    assert data.load("optdigits").class_names == tuple("0123456789") and set(labels) == set(range(10))

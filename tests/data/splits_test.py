@@ -46,6 +46,64 @@ def test_folds_are_those_of_scikit_learn(folds, count):
         np.testing.assert_array_equal(held, expected_held)
 
 
+def label_sets():
+    """Twenty label sets: from even to very uneven, a third of them in class order."""
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        classes = int(rng.integers(2, 13))
+        count = int(rng.integers(40, 3000))
+        drawn = rng.choice(classes, count, p=rng.dirichlet(np.full(classes, 1.5)))
+        labels = np.concatenate([drawn, np.repeat(np.arange(classes), 5)]).astype(np.uint8)
+        yield seed, np.sort(labels) if seed % 3 == 0 else rng.permutation(labels)
+
+
+@pytest.mark.parametrize("fraction", [0.1, 0.175, 0.2, 0.5])
+def test_stratified_split_is_that_of_scikit_learn(fraction):
+    compared = 0
+    for seed, labels in label_sets():
+        everything = np.arange(len(labels))
+        try:
+            expected = model_selection.train_test_split(
+                everything, test_size=fraction, random_state=seed, stratify=labels
+            )
+        except ValueError:  # Fewer examples than classes.
+            with pytest.raises(UserError, match="classes do not fit"):
+                splits.split_indices(f"stratified({fraction}, {seed})", 0, len(labels), labels=labels)
+            continue
+        found = splits.split_indices(f"stratified({fraction}, {seed})", 0, len(labels), labels=labels)
+        np.testing.assert_array_equal(found[0], expected[0])
+        np.testing.assert_array_equal(found[1], expected[1])
+        compared += 1
+    assert compared >= 15
+
+
+@pytest.mark.parametrize("folds", [2, 3, 5])
+def test_stratified_folds_are_those_of_scikit_learn(folds):
+    for _, labels in label_sets():
+        expected = model_selection.StratifiedKFold(folds).split(labels, labels)
+        for fold, (expected_train, expected_held) in enumerate(expected):
+            found = splits.split_indices(f"stratified_folds({folds})", fold, len(labels), labels=labels)
+            np.testing.assert_array_equal(found[0], expected_train)
+            np.testing.assert_array_equal(found[1], expected_held)
+
+
+@pytest.mark.parametrize(
+    "text, labels, words",
+    [
+        ("stratified(0.2, 0)", [0] * 19 + [1], "a class has only one example"),
+        ("stratified(0.05, 0)", [0, 1] * 10, "2 classes do not fit into 1 examples"),
+        ("stratified(0.95, 0)", [0, 1] * 10, "2 classes do not fit into 1 examples"),
+        ("stratified_folds(11)", [0, 1] * 10, "no class has 11 examples"),
+    ],
+)
+def test_stratified_split_that_the_classes_do_not_allow_is_refused(text, labels, words):
+    with pytest.raises(UserError) as error:
+        splits.split_indices(text, 0, 20, labels=np.array(labels))
+    assert f"config.data.validation is {text!r}" in str(error.value) and words in str(error.value)
+    with pytest.raises(UserError, match="the classes are not known"):
+        splits.split_indices(text, 0, 20)
+
+
 @pytest.mark.parametrize("count, last", [(60000, 10000), (97, 1), (97, 96)])
 def test_last_split_holds_out_the_last_examples(count, last):
     train, held = splits.split_indices(f"last({last})", 0, count)
@@ -83,9 +141,10 @@ def data_config(validation, fold=0):
 
 
 def test_every_documented_split_passes_the_check():
-    for validation in ("none", "test", "last(10000)", "random(0.175, 0)", "folds(5)", "writer_folds(5)"):
+    for validation in ("none", "test", "last(10000)", "random(0.175, 0)", "stratified(0.1, 7)"):
         splits.check(data_config(validation))
     splits.check(data_config("folds(5)", fold=4))
+    splits.check(data_config("stratified_folds(5)", fold=4))
     splits.check(data_config("writer_folds(5)", fold=4))
 
 
@@ -94,6 +153,7 @@ def test_every_documented_split_passes_the_check():
     ["", "None", "nonetheless", "last", "last()", "last(-1)", "last(0.1)", "last(10", "random(0.1)", "random(1.5, 0)"]
     + ["random(1.0, 0)", "random(0, 0)", "random(1, 0)", "random(0.1, -1)", "random(0.1, 0.5)", "random(0.1; 0)"]
     + ["random(nan, 0)", "folds", "folds(-5)", "folds(2.5)", "fold(5)", "train[:80%]", "random(0.1, 0) last(3)"]
+    + ["stratified", "stratified(0.1)", "stratified(1.5, 0)", "stratified(0.1, 4294967296)", "stratified folds(5)"]
     + ["writer_folds", "writer_folds(-5)", "writer_folds(2.5)", "writer folds(5)"]
     + [" test", "none ", "folds(5)\n"],  # What is recorded must be what is compared.
 )
@@ -102,11 +162,12 @@ def test_bad_split_is_refused_with_what_is_accepted(text):
         splits.check(data_config(text))
     message = str(error.value)
     assert "config.data.validation" in message and repr(text) in message
-    for accepted in ("none", "test", "last(10000)", "random(0.175, 0)", " folds(5)", "writer_folds(5)"):
+    accepts = ("none", "test", "last(10000)", "random(0.175, 0)", "stratified(0.175, 0)")
+    for accepted in (*accepts, " folds(5)", "stratified_folds(5)", "writer_folds(5)"):
         assert accepted in message.split("must be", 1)[1]
 
 
-@pytest.mark.parametrize("text", ["folds(0)", "folds(1)", "writer_folds(0)", "writer_folds(1)"])
+@pytest.mark.parametrize("text", ["folds(0)", "folds(1)", "stratified_folds(1)", "writer_folds(0)", "writer_folds(1)"])
 def test_too_few_folds_are_refused(text):
     with pytest.raises(UserError) as error:
         splits.check(data_config(text))
@@ -120,7 +181,7 @@ def test_seed_that_numpy_does_not_take_is_refused():
     assert "config.data.validation" in str(error.value) and "4294967296" in str(error.value)
 
 
-@pytest.mark.parametrize("text", ["folds(5)", "writer_folds(5)"])
+@pytest.mark.parametrize("text", ["folds(5)", "stratified_folds(5)", "writer_folds(5)"])
 @pytest.mark.parametrize("fold", [-1, 5, 100])
 def test_fold_out_of_range_is_refused(fold, text):
     with pytest.raises(UserError) as error:
@@ -154,10 +215,13 @@ def dataset_of(arrays):
     return data.Dataset("noise", *arrays, tuple(map(str, range(10))))
 
 
-@pytest.mark.parametrize("validation, fold", [("random(0.175, 0)", 0), ("last(7)", 0), ("folds(5)", 3)])
+@pytest.mark.parametrize(
+    "validation, fold",
+    [("random(0.175, 0)", 0), ("stratified(0.25, 0)", 0), ("last(7)", 0), ("folds(5)", 3), ("stratified_folds(4)", 3)],
+)
 def test_split_gives_images_with_their_labels(validation, fold):
     arrays = small_sets()
-    train, held = splits.split_indices(validation, fold, 40)
+    train, held = splits.split_indices(validation, fold, 40, labels=arrays[1])
     parts = data.split(dataset_of(arrays), data_config(validation, fold))
     for (images, labels), indices in ((parts.train, train), (parts.validation, held)):
         np.testing.assert_array_equal(images, arrays[0][indices])
@@ -184,6 +248,52 @@ def test_split_none_has_no_validation_and_split_test_validates_on_the_test_set()
         else:
             np.testing.assert_array_equal(parts.validation[0], arrays[2])
             np.testing.assert_array_equal(parts.validation[1], arrays[3])
+
+
+# Data in class order.
+
+
+def in_class_order(name="./mine", order=range(10), each=30, **about):
+    labels = np.repeat(np.array(order, np.uint8), each)
+    images = np.zeros((len(labels), 28, 28), np.uint8)
+    return data.Dataset(name, images, labels, images[:20], labels[:20], tuple(map(str, range(10))), **about)
+
+
+@pytest.mark.parametrize("order", [range(10), (3, 1, 4, 0, 5, 9, 2, 6, 8, 7), [*range(10), *range(10)]])
+@pytest.mark.parametrize(
+    "text, instead", [("last(100)", "'stratified(0.1, 0)'"), ("folds(5)", "'stratified_folds(5)'")]
+)
+def test_data_in_class_order_are_not_split_by_index(text, instead, order):
+    with pytest.raises(UserError) as error:
+        data.split(in_class_order(order=order), data_config(text))
+    message = str(error.value)
+    assert (
+        repr(text) in message
+        and "./mine lie class by class" in message
+        and message.endswith(f"write --config.data.validation={instead}.")
+    )
+    data.split(in_class_order(order=order), data_config(instead.strip("'")))
+    for other in ("none", "test", "random(0.1, 0)"):
+        data.split(in_class_order(order=order), data_config(other))
+
+
+def test_benchmarks_and_a_sources_own_validation_set_are_split_by_index_in_any_order():
+    for name in ("mnist", "optdigits", "fashion_mnist", "kmnist", "emnist", "emnist/letters"):
+        data.split(in_class_order(name), data_config("last(100)"))
+        data.split(in_class_order(name), data_config("folds(5)"))
+    own = in_class_order(order=[*range(10), *range(10)], each=5, validation=50)
+    assert len(data.split(own, data_config("last(50)")).validation[1]) == 50
+    with pytest.raises(UserError, match="class by class"):
+        data.split(own, data_config("last(49)"))
+
+
+@pytest.mark.parametrize("labels", [np.arange(300) % 10, np.random.default_rng(0).integers(0, 10, 300)])
+def test_data_in_another_order_are_split_by_index(labels):
+    images = np.zeros((300, 28, 28), np.uint8)
+    labels = labels.astype(np.uint8)
+    dataset = data.Dataset("./mine", images, labels, images, labels, tuple("0123456789"))
+    data.split(dataset, data_config("last(100)"))
+    data.split(dataset, data_config("folds(3)", 2))
 
 
 # Folds of writers.

@@ -88,18 +88,23 @@ def test_a_set_is_downloaded_once(root, tmp_path, monkeypatch, no_tensorflow):
     assert_same_arrays(dataset, arrays)
     assert dataset.class_names == ("o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo")
     monkeypatch.setattr(tfds, "_reachable", lambda url: pytest.fail(f"{url} is needed again"))
-    again, _ = tfds.read_tfds("kmnist")
+    again = tfds.read_tfds("kmnist").arrays
     assert all(map(np.array_equal, again, arrays))
     monkeypatch.setattr(tfds, "read_tfds", lambda name: pytest.fail(f"{name} is not in the cache"))
     assert_same_arrays(data.load("kmnist"), arrays)
 
 
 @pytest.mark.parametrize(
-    "name, part, classes",
-    [("emnist", "byclass", 62), ("emnist/letters", "letters", 37), ("emnist/digits", "digits", 10)],
+    "name, part, first, classes",
+    [("emnist", "byclass", 3, "3456789ABC"), ("emnist/letters", "letters", 1, "ABCDEFGHIJ")]
+    + [("emnist/digits", "digits", 0, "0123456789"), ("emnist/balanced", "balanced", 37, "bdefghnqrt")],
 )
-def test_the_parts_of_emnist_come_out_of_one_archive(name, part, classes, root, tmp_path, monkeypatch, no_tensorflow):
+def test_the_parts_of_emnist_come_upright_out_of_one_archive(
+    name, part, first, classes, root, tmp_path, monkeypatch, no_tensorflow
+):
     sets = {part: small_sets(1), "mnist": small_sets(2)}
+    for labels in sets[part][1::2]:
+        labels += first
     with zipfile.ZipFile(tmp_path / "emnist.zip", "w") as archive:
         for of, arrays in sets.items():
             for stem, array in zip(IDX_FILES, arrays, strict=True):
@@ -109,11 +114,24 @@ def test_the_parts_of_emnist_come_out_of_one_archive(name, part, classes, root, 
     monkeypatch.chdir(tmp_path)
     (tmp_path / "emnist" / part).mkdir(parents=True)  # No folder is meant.
     dataset = data.load(name)
-    assert_same_arrays(dataset, sets[part])  # Transposed as the files have it, which is how TFDS gives them.
-    assert dataset.name == name and dataset.class_names == tuple(map(str, range(classes)))
+    of_part = sets[part]
+    upright = [of_part[0].swapaxes(1, 2), of_part[1] - first, of_part[2].swapaxes(1, 2), of_part[3] - first]
+    assert_same_arrays(dataset, upright)
+    assert dataset.name == name and dataset.class_names == tuple(classes)
+    assert dataset.notes == ("EMNIST's images, transposed in its files, are turned upright",)
     assert sources.is_quick(name)
     monkeypatch.setattr(tfds, "read_tfds", lambda name: pytest.fail(f"{name} is not in the cache"))
-    assert_same_arrays(data.load(name), sets[part])
+    assert_same_arrays(data.load(name), upright)
+    assert data.load(name).notes == dataset.notes and data.load(name).class_names == dataset.class_names
+
+
+def test_a_cache_of_emnist_of_an_earlier_version_is_not_used(root, no_tfds):
+    dataset = data.Dataset("emnist/letters", *small_sets(), tuple(map(str, range(37))))
+    sources._keep(dataset)  # Transposed, without a note.
+    with pytest.raises(UserError, match="TFDS was asked for emnist/letters"):
+        data.load("emnist/letters")
+    sources._keep(data.Dataset("kmnist", *small_sets(), tuple("0123456789")))
+    assert_same_arrays(data.load("kmnist"), small_sets())
 
 
 def refusal(name):
@@ -149,6 +167,8 @@ def test_what_is_missing_or_no_set_of_28x28_images_is_said(root, monkeypatch, no
     assert "cifar10" in message and "(32, 32, 3)" in message and "28x28x1" in message
     assert "TFDS knows no such dataset" in refusal("no_such_digits")
     assert "emnist/nothing" in refusal("emnist/nothing")
+    with pytest.raises(UserError, match="'my/digits', but TFDS knows no such dataset, nor is there such a path"):
+        data.load("my/digits")
     monkeypatch.setitem(sys.modules, "tensorflow_datasets", None)
     message = refusal("mnist")
     assert "TFDS cannot be imported" in message and "Ways out: (1)" in message
@@ -165,10 +185,10 @@ def test_tfds_prepares_other_sets_with_tensorflow(root, mnist_dir, monkeypatch, 
     counts = (1000, 200)
     for part, count in zip(("TRAIN", "TEST"), counts):
         monkeypatch.setattr(f"tensorflow_datasets.image_classification.mnist._{part}_EXAMPLES", count)
-    expected, names = read_idx(pathlib.Path(mnist_dir))
+    expected = read_idx(pathlib.Path(mnist_dir)).arrays
     for _ in range(2):  # The second time it is there.
-        arrays, class_names = tfds.read_tfds("mnist")
-        assert class_names == names and all(array.dtype == np.uint8 for array in arrays)
+        arrays, class_names, *_ = tfds.read_tfds("mnist")
+        assert class_names == tuple("0123456789") and all(array.dtype == np.uint8 for array in arrays)
         for images, labels, all_images, all_labels, count in zip(
             arrays[::2], arrays[1::2], expected[::2], expected[1::2], counts
         ):

@@ -42,7 +42,9 @@ ORDERS = ("False", "True", "1", "None", "'F'")
 METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)
 
 
-def npy(descr="'|u1'", shape="(12, 28, 28)", order="False", body=bytes(12 * 784), version=(1, 0)) -> bytes:
+def npy(
+    descr="'|u1'", shape="(12, 28, 28)", order="False", body=bytes(range(256)) * 36 + bytes(192), version=(1, 0)
+) -> bytes:
     header = f"{{'descr': {descr}, 'fortran_order': {order}, 'shape': {shape}, }}\n".encode()
     return b"\x93NUMPY" + bytes(version) + struct.pack("<H" if version[0] == 1 else "<I", len(header)) + header + body
 
@@ -104,6 +106,7 @@ def target(data: bytes) -> None:
     path.write_bytes(data)
     if source := harness.allowed(npz.read_npz, path):
         harness.check_source(source)
+        harness.check_path(path)
     assert os.listdir(FOLDER.name) == ["set.npz"], "reading a dataset made a file"
 
 

@@ -38,8 +38,10 @@ def try_all(fuzzer, seeds, mutations):
 
 
 @pytest.mark.filterwarnings("ignore:Duplicate name")
-@pytest.mark.parametrize("name", ["fuzz_idx", "fuzz_npz"])
+@pytest.mark.parametrize("name", ["fuzz_idx", "fuzz_npz", "fuzz_rows", "fuzz_parquet"])
 def test_readers_of_datasets(name, fuzzer):
+    if name == "fuzz_parquet":
+        pytest.importorskip("pyarrow")
     module = fuzzer(name)
     try_all(module, module.seeds(), 10)
 

@@ -6,7 +6,9 @@ import sys
 import tempfile
 
 import atheris
+import numpy as np
 
+from digits import data
 from digits.errors import UserError
 
 
@@ -16,17 +18,30 @@ def allowed(read: Callable, *arguments):
         return read(*arguments)
     except UserError as error:
         assert str(error), "an empty refusal"
+        assert "\n" not in str(error), "a refusal of several lines"
         return None
 
 
 def check_source(source) -> None:
-    """Asserts that a dataset is as digits/data/idx.py promises."""
-    arrays, class_names = source
-    assert len(arrays) in (2, 4)
-    for images, labels in zip(arrays[::2], arrays[1::2], strict=True):
+    """Asserts that a source is as digits/data/source.py promises."""
+    assert len(source.arrays) in (2, 4)
+    for images, labels in zip(source.arrays[::2], source.arrays[1::2], strict=True):
+        assert images.dtype.kind in "biuf" and images.shape[1:] == (28, 28)
+        assert labels.dtype.kind in "iu" and labels.shape == (len(images),) and len(images)
+        assert 0 <= labels.min() and labels.max() <= 255
+
+
+def check_path(path: pathlib.Path) -> None:
+    """Loads a path; asserts that it is refused in a sentence or gives a dataset as it is trained on."""
+    with np.errstate(invalid="raise", divide="raise"):
+        dataset = allowed(data.load, str(path))
+    if not dataset:
+        return
+    for images, labels in (dataset.arrays[:2], dataset.arrays[2:]):
         assert images.dtype == labels.dtype == "uint8" and images.shape[1:] == (28, 28)
         assert labels.shape == (len(images),) and len(images)
-        assert labels.max() < len(class_names) <= 256
+        assert labels.max() < len(dataset.class_names) <= 256
+    assert all(name.isprintable() for name in (*dataset.class_names, *dataset.notes))
 
 
 def fuzz(target: Callable[[bytes], None], seeds: Iterable[bytes], mutate: Callable[[bytes, int, int], bytes]) -> None:

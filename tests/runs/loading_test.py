@@ -238,6 +238,10 @@ def test_images_in_black_and_white_or_with_a_rounding_error_are_images(sweep, im
     run = digits.load(sweep / "a")
     white = images[0] > 127
     np.testing.assert_allclose(run.predict(white), run.predict(np.uint8(255) * white), atol=1e-6)
+    for kind in (np.uint8, np.int64):  # As bytes they would be as good as black.
+        np.testing.assert_allclose(run.predict(white.astype(kind)), run.predict(white), atol=1e-6)
+    blank = np.zeros((28, 28), np.uint8)
+    np.testing.assert_allclose(run.predict(blank), run.predict(blank.astype(bool)), atol=1e-6)
     np.testing.assert_allclose(run.predict(white * np.float32(1.0000001)), run.predict(white), atol=1e-5)
 
 

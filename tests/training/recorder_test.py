@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from digits import models
 from digits.runs.workdir import Workdir
 from digits.runtime import processes
 from digits.training.program import Examples
@@ -56,3 +57,20 @@ def test_a_member_of_a_population_says_nothing_by_itself(tiny, tmp_path, capsys,
     recorder.epoch(LINE, best=True)
     assert capsys.readouterr() == ("", "") and Workdir(tmp_path).history() == [LINE]
     assert recorder.moves is moves
+
+
+def test_a_run_says_and_records_the_images_of_each_class(tiny, tmp_path, capsys):
+    counts = {"train": {"a": 12, "b": 8}, "test": {"a": 10, "b": 0}}
+    about = {"data": {**ABOUT["data"], "classes": counts, "notes": ["the pixels were turned"]}}
+    tiny.data.validation = "none"
+    recorder = Recorder(tiny, Workdir(tmp_path), about, Outputs(True))
+    recorder.begun(models.outline(tiny.model, 2), steps_per_epoch=5)
+    assert capsys.readouterr().out.endswith(
+        "images of each class (a, b): training 12, 8; test 10, 0\n"
+        "note: test has no image of b: the figures say nothing about it\n"
+        "note: the pixels were turned\n"
+    )
+    Workdir(tmp_path).append(LINE)
+    examples = Examples((), None, (None, None), ("a", "b"), about["data"])
+    result = recorder.result({"test_loss": 0.25, "test_accuracy": 0.5, "epochs": 1}, examples, None)
+    assert result["classes"] == counts and result["data"] == ABOUT["data"]

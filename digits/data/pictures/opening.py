@@ -9,6 +9,7 @@ import warnings
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from digits.data import pixels
 from digits.errors import UserError, reason
 
 MOST_PIXELS = 64_000_000  # That is 256 MB when decoded; phones take 8192 x 6144.
@@ -19,14 +20,16 @@ _MOST_SCANS = 64
 _JPEG_MARKER = re.compile(rb"\xff[\x02-\xcf\xd8-\xfe]")
 
 
-def open_picture(source: str | os.PathLike | bytes) -> Image.Image:
+def open_picture(source: str | os.PathLike | bytes, white: float | None = None) -> Image.Image:
     """Opens the first frame of an image file: `open_picture("photo.jpg")`.
 
     Args:
       source: the path of the file, or its content.
+      white: the value of white in a picture of more than 8 bits; by default the largest number of as many bits as the
+        picture's largest value has: 1023 for a picture of 10 bits.
 
     Returns:
-      An image in the mode RGB or RGBA, turned upright by its EXIF data.
+      An image in the mode RGB or RGBA, turned upright by its EXIF data. `info` has the `white` of more than 8 bits.
 
     Raises:
       UserError: it is no image, or declares too many pixels. Sizes are checked before anything is decoded.
@@ -47,7 +50,7 @@ def open_picture(source: str | os.PathLike | bytes) -> Image.Image:
                     )
                 if image.format in ("JPEG", "MPO"):
                     _check_scans(name, source if isinstance(source, bytes) else pathlib.Path(source).read_bytes())
-                return _in_colours(ImageOps.exif_transpose(image))
+                return _in_colours(ImageOps.exif_transpose(image), white)
     except Image.DecompressionBombError as error:
         raise UserError(f"{name} has too many pixels: it may have {MOST_PIXELS:,} in all.") from error
     except UnidentifiedImageError as error:
@@ -84,12 +87,20 @@ def _check_scans(name: str, jpeg: bytes) -> None:
         raise UserError(f"{name} is a JPEG of {scans:,} scans, but it may have {_MOST_SCANS}.")
 
 
-def _in_colours(image: Image.Image) -> Image.Image:
+def _in_colours(image: Image.Image, white: float | None) -> Image.Image:
     """Converts an image of any mode to RGB, or to RGBA if it may have transparent pixels."""
+    info = {}
     if image.mode.startswith(("I", "F")):  # 16 or 32 bit, or floats: Pillow would clip them to 8 bit.
         values = np.nan_to_num(np.asarray(image, np.float32), posinf=0, neginf=0)
-        low, high = (0, max(65535, values.max())) if image.mode.startswith("I") else (values.min(), values.max())
-        values = (values - low) / max(high - low, np.finfo(np.float32).tiny) * 255
-        image = Image.fromarray(np.clip(values, 0, 255).astype(np.uint8))
+        try:
+            found = pixels.scale(values) if image.mode == "F" else pixels.whole_scale(int(values.max()))
+        except ValueError:  # Nothing tells what the values are: the picture's own range.
+            found = pixels.Scale(float(values.min()), max(float(values.max()), float(values.min()) + 1))
+        if image.mode != "F":
+            info["white"] = found.white
+            found = pixels.Scale(found.black, white or found.white)
+        image = Image.fromarray(found.bytes_of(values))
     transparent = image.mode.endswith(("A", "a")) or "transparency" in image.info
-    return image.convert("RGBA" if transparent else "RGB")
+    image = image.convert("RGBA" if transparent else "RGB")
+    image.info.update(info)
+    return image

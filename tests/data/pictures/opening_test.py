@@ -30,6 +30,26 @@ def test_sixteen_bit_greys_are_scaled_not_clipped():
     np.testing.assert_array_equal(np.asarray(opening.open_picture(saved(Image.fromarray(greys))))[0, :, 0], [0, 1, 255])
 
 
+@pytest.mark.parametrize("bits, white", [(10, 1023), (12, 4095), (16, 65535)])
+def test_ten_and_twelve_bits_in_sixteen_are_as_many_as_the_largest_grey_has(bits, white):
+    greys = np.array([[0, white // 2, white - 2]], np.uint16)
+    picture = opening.open_picture(saved(Image.fromarray(greys)))
+    assert picture.info["white"] == white
+    np.testing.assert_allclose(np.asarray(picture)[0, :, 0], [0, 127, 255], atol=1)
+    # A darker picture of the same set has the same white.
+    dark = opening.open_picture(saved(Image.fromarray(greys // 4)), white)
+    np.testing.assert_allclose(np.asarray(dark)[0, :, 0], [0, 32, 64], atol=1)
+
+
+def test_palettes_and_single_bits_are_colours():
+    bits = Image.fromarray(np.array([[0, 255]], np.uint8)).convert("1")
+    palette = Image.new("P", (2, 1))
+    palette.putpalette([0, 0, 0, 255, 255, 255])
+    palette.putpixel((1, 0), 1)
+    for picture in (bits, palette):
+        np.testing.assert_array_equal(np.asarray(opening.open_picture(saved(picture)))[0, :, 0], [0, 255])
+
+
 def test_a_path_that_is_no_file_gives_one_sentence(tmp_path):
     with pytest.raises(UserError, match="none.png is not there"):
         opening.open_picture(tmp_path / "none.png")

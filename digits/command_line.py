@@ -23,7 +23,7 @@ from digits.config.suggestions import fields_called, fields_like, nearest, quest
 from digits.config.values import convert, field_type
 from digits.errors import UserError, paths
 from digits.runs import found
-from digits.runtime import pipes
+from digits.runtime import characters, pipes
 from digits.runtime.signals import Interrupted
 
 # The flags of the commands that train. Other commands have flags of their own, some of the same names.
@@ -109,6 +109,7 @@ def train(argv: list[str], help_text: Callable[[], str], body: Callable[[Given],
 
 def _exit_code(argv: list[str], help_text: Callable[[], str], work: Callable[[], int]) -> int:
     """Prints the help if the arguments ask for it. Otherwise does the work, or prints why it was refused or stopped."""
+    characters.replace_missing()
     if {"--help", "-h", "--helpshort", "--helpfull", "-help"} & set(argv):
         return show(help_text())
     if "--version" in argv:
@@ -127,6 +128,7 @@ def _exit_code(argv: list[str], help_text: Callable[[], str], work: Callable[[],
 
 def show(text: str) -> int:
     """Prints a text; returns the exit code 0."""
+    characters.replace_missing()
     with pipes.ending_quietly():
         print(text)
     return 0

@@ -12,6 +12,7 @@ from digits.config.values import convert, with_values
 from digits.errors import UserError, paths
 from digits.runs.loaded import Run
 from digits.runs.loading import load
+from digits.runtime import characters
 from digits.runtime.signals import Interrupted
 from digits.training.train import train_and_evaluate
 
@@ -48,6 +49,7 @@ def train(
       UserError: the experiment, a change, the data or the folder do not allow it; nothing was written.
       KeyboardInterrupt: the training was interrupted; the run was saved, and the same call goes on.
     """
+    characters.replace_missing()
     if changes is not None and not isinstance(changes, Mapping):
         raise UserError(f'changes are {changes!r}, but must be a dict, such as {{"model.kernel_size": 5}}.')
     origin, config = {}, experiment

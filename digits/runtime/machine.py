@@ -1,5 +1,6 @@
 """Facts about this machine that need no JAX: processor, cores, the age of this process, the cache folder."""
 
+import math
 import os
 import pathlib
 import platform
@@ -7,6 +8,8 @@ import re
 import time
 
 import psutil
+
+from digits.runtime import cgroups
 
 _CPUINFO = pathlib.Path("/proc/cpuinfo")
 # Processors of one name differ in speed by these; the first that a processor has counts.
@@ -44,7 +47,12 @@ def _properties() -> list[tuple[str, str]]:
 
 
 def cores() -> int:
-    """How many of the processor's cores this process may use."""
+    """How many of the processor's cores this process may use: those it is bound to, and not more than its quota."""
+    quota = cgroups.cores()
+    return _allowed_cores() if quota is None else min(_allowed_cores(), max(1, math.ceil(quota)))
+
+
+def _allowed_cores() -> int:
     process = psutil.Process()
     return len(process.cpu_affinity()) if hasattr(process, "cpu_affinity") else psutil.cpu_count()
 

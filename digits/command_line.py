@@ -21,7 +21,7 @@ import digits
 from digits.config.experiment_files import Given, load
 from digits.config.suggestions import fields_called, fields_like, nearest, question
 from digits.config.values import convert, field_type
-from digits.errors import UserError, paths
+from digits.errors import UserError, refusals
 from digits.runs import found
 from digits.runtime import characters, pipes
 from digits.runtime.signals import Interrupted
@@ -115,7 +115,7 @@ def _exit_code(argv: list[str], help_text: Callable[[], str], work: Callable[[],
     if "--version" in argv:
         return show_version()
     try:
-        with pipes.ending_quietly(), paths():
+        with pipes.ending_quietly(), refusals():
             return work()
     except UserError as error:
         return refuse(error)

@@ -27,13 +27,8 @@ def cores(root: pathlib.Path = _ROOT) -> float | None:
     return min(limits, default=None)
 
 
-def memory(root: pathlib.Path = _ROOT) -> int | None:
-    """The bytes that the process may have in all."""
-    return min((limit for limit, _ in _memory(root)), default=None)
-
-
 def free_memory(root: pathlib.Path = _ROOT) -> int | None:
-    """The bytes of `memory` that are left. Cached files that the system would drop count as free."""
+    """The bytes that the process may still take. Cached files that the system would drop count as free."""
     return min((max(limit - used, 0) for limit, used in _memory(root)), default=None)
 
 

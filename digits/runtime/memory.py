@@ -8,7 +8,7 @@ import sys
 import jax
 import psutil
 
-from digits.errors import OutOfMemory
+from digits.errors import OutOfMemory, of_memory
 from digits.runtime import cgroups
 
 try:
@@ -27,7 +27,7 @@ def out_of_memory_named(batch_size: int):
     try:
         yield
     except (jax.errors.JaxRuntimeError, MemoryError) as error:
-        if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error) or "Out of memory" in str(error):
+        if of_memory(error):
             raise OutOfMemory(
                 f"The device has too little memory for a step: try a config.batch_size below {batch_size}."
             ) from error

@@ -9,7 +9,7 @@ from ml_collections import ConfigDict
 
 from digits.config import experiment_files
 from digits.config.values import convert, with_values
-from digits.errors import UserError, paths
+from digits.errors import UserError, refusals
 from digits.runs.loaded import Run
 from digits.runs.loading import load
 from digits.runtime import characters
@@ -64,7 +64,7 @@ def train(
         raise UserError("workdir is missing: a config that is not given by its name needs one.")
     folder = pathlib.Path(workdir or experiment_files.default_workdir(origin))
     try:
-        with paths():
+        with refusals():
             train_and_evaluate(with_values(config, overrides), folder, data_dir, origin)
     except Interrupted as interrupted:
         first, *_ = str(interrupted).split("\n")

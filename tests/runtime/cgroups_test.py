@@ -28,7 +28,7 @@ def system(tmp_path):
 
 
 def limits(root):
-    return cgroups.cores(root), cgroups.memory(root), cgroups.free_memory(root)
+    return cgroups.cores(root), cgroups.free_memory(root)
 
 
 def test_version_2_as_docker_and_kubernetes_show_it(system):
@@ -39,13 +39,13 @@ def test_version_2_as_docker_and_kubernetes_show_it(system):
         "memory.stat": f"anon {2 * GIB}\nfile {GIB}\ninactive_file {GIB}\nactive_file 0",
     }
     root = system(V2.format(root="/"), "0::/", {f"sys/fs/cgroup/{name}": text for name, text in files.items()})
-    assert limits(root) == (1.5, 4 * GIB, 2 * GIB)
+    assert limits(root) == (1.5, 2 * GIB)
 
 
 def test_version_2_without_limits(system):
     files = {"cpu.max": "max 100000", "memory.max": "max", "memory.current": "5"}
     root = system(V2.format(root="/"), "0::/", {f"sys/fs/cgroup/{name}": text for name, text in files.items()})
-    assert limits(root) == (None, None, None)
+    assert limits(root) == (None, None)
 
 
 def test_the_smallest_limit_of_the_groups_around_counts(system):
@@ -62,7 +62,7 @@ def test_the_smallest_limit_of_the_groups_around_counts(system):
     }
     files = {f"sys/fs/cgroup/{name}": text for name, text in files.items()}
     root = system(V2.format(root="/"), "0::/user.slice/job/step", files)
-    assert limits(root) == (2.0, GIB, 0)
+    assert limits(root) == (2.0, 0)
 
 
 @pytest.mark.parametrize("mounted", ["/", "/docker/0123"])
@@ -77,7 +77,7 @@ def test_version_1_with_and_without_a_namespace_of_its_own(mounted, system):
     }
     groups = "4:memory:/docker/0123\n3:cpu,cpuacct:/docker/0123\n1:name=systemd:/docker/0123\n0::/system.slice"
     files = {f"sys/fs/cgroup/{name}": text for name, text in files.items()}
-    assert limits(system(V1.format(root=mounted), groups, files)) == (0.5, 2 * GIB, GIB)
+    assert limits(system(V1.format(root=mounted), groups, files)) == (0.5, GIB)
 
 
 def test_version_1_without_limits(system):
@@ -88,7 +88,7 @@ def test_version_1_without_limits(system):
         "memory/memory.usage_in_bytes": "5",
     }
     files = {f"sys/fs/cgroup/{name}": text for name, text in files.items()}
-    assert limits(system(V1.format(root="/"), "4:memory:/\n3:cpu,cpuacct:/", files)) == (None, None, None)
+    assert limits(system(V1.format(root="/"), "4:memory:/\n3:cpu,cpuacct:/", files)) == (None, None)
 
 
 @pytest.mark.parametrize(
@@ -105,8 +105,8 @@ def test_version_1_without_limits(system):
 def test_files_that_say_nothing_limit_nothing(mounts, groups, text, system):
     names = ("cpu.max", "memory.max", "memory.current", "memory.stat")
     root = system(mounts, groups, {f"sys/fs/cgroup/{name}": text if name == "cpu.max" else "x" for name in names})
-    assert limits(root) == (None, None, None)
-    assert limits(root / "nowhere") == (None, None, None)
+    assert limits(root) == (None, None)
+    assert limits(root / "nowhere") == (None, None)
 
 
 @pytest.mark.parametrize("quota, expected", [(None, 8), (16.0, 8), (3.0, 3), (1.5, 2), (0.25, 1)])

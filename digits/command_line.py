@@ -8,7 +8,6 @@
 import collections
 from collections.abc import Callable
 import contextlib
-import pathlib
 import re
 import shlex
 import sys
@@ -23,7 +22,7 @@ from digits.config.suggestions import fields_called, fields_like, nearest, quest
 from digits.config.values import convert, field_type
 from digits.errors import UserError, refusals
 from digits.runs import found
-from digits.runtime import characters, pipes
+from digits.runtime import characters, paths, pipes
 from digits.runtime.signals import Interrupted
 
 # The flags of the commands that train. Other commands have flags of their own, some of the same names.
@@ -259,7 +258,7 @@ def one_run(workdir: str | None, rest: list[str]) -> str:
 
 def existing(folder: str) -> str:
     """The folder of a run; UserError if there is no such folder, but one that may be meant."""
-    if not pathlib.Path(folder).expanduser().exists() and (near := found.like(folder)):
+    if not paths.local(folder, "--workdir").exists() and (near := found.like(folder)):
         hint = question(shlex.quote(str(path)) for path in near)
         raise UserError(f"there is no folder {folder!r}{hint}")
     return folder

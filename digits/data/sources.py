@@ -19,7 +19,7 @@ from digits.data.idx import Source, read_idx
 from digits.data.npz import NPZ_ERRORS, read_npz
 from digits.data.splits import split_indices
 from digits.errors import UserError, require
-from digits.runtime import atomic, machine
+from digits.runtime import atomic, machine, paths
 
 # SHA-256 over training images, training labels, test images and test labels, as `Dataset.digest` computes it.
 MNIST_DIGEST = "06b0d1f124c4e5fa796686ade41a9b778edacc8622f2195a352ef479ad44fc16"
@@ -44,7 +44,8 @@ def load(name: str, data_dir: str | None = None) -> Dataset:
     Raises:
       UserError: there is no such dataset, or it cannot be read.
     """
-    path = pathlib.Path(name)
+    path = paths.local(name, "config.data.name")
+    data_dir = data_dir and str(paths.local(data_dir, "--data_dir"))
     if path.suffix == ".npz":
         return _dataset(name, read_npz(path), name)
     named = re.fullmatch(_NAME, name)
@@ -66,7 +67,7 @@ def load(name: str, data_dir: str | None = None) -> Dataset:
 
 def _from_environment(name: str) -> str | None:
     """DIGITS_DATA_DIR, if it has files of the dataset; its own files, in no folder with a name, are MNIST's."""
-    folder = os.environ.get("DIGITS_DATA_DIR")
+    folder = paths.folder_of("DIGITS_DATA_DIR")
     return folder if folder and (name == "mnist" or os.path.isdir(os.path.join(folder, name))) else None
 
 

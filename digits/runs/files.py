@@ -10,6 +10,7 @@ file that is larger than any of its kind is not read.
 
 from collections.abc import Iterable
 import errno
+import functools
 import json
 import os
 import pathlib
@@ -174,7 +175,7 @@ def _leads_out(link: pathlib.Path, folder: pathlib.Path) -> bool:
 class Lock:
     """Lets one process at a time train in a folder; any end of the process releases the lock.
 
-    On a file system without such locks, nothing is refused.
+    On a file system without such locks, nothing is refused, and a line says so once.
     """
 
     def __init__(self, folder: pathlib.Path):
@@ -205,10 +206,20 @@ class Lock:
         except OSError as error:
             if error.errno not in _NO_LOCKS:
                 raise
+            _say_unguarded()
 
     def release(self) -> None:
         """Releases the lock, if this object holds it."""
         self._lock.release(force=True)
+
+
+@functools.cache
+def _say_unguarded() -> None:
+    """Says it once, and not for each of a sweep's runs."""
+    print(
+        "The file system has no locks: do not train in the same folder twice at a time, nothing prevents it.",
+        flush=True,
+    )
 
 
 def in_use(folder: pathlib.Path) -> bool:

@@ -1,5 +1,6 @@
 """Files of runs: whole or not at all, sealed, and read with suspicion; tests/faults_test.py damages those of a run."""
 
+import errno
 import os
 
 import pytest
@@ -117,3 +118,20 @@ def test_a_lock_names_its_holder_and_is_free_again(tmp_path):
     second.acquire()
     second.release()
     assert [path.name for path in tmp_path.iterdir()] == [".lock"]
+
+
+@pytest.mark.parametrize("code", [errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS])
+def test_without_locks_training_goes_on_and_a_line_says_what_is_missing(code, tmp_path, monkeypatch, capsys):
+    def flock(descriptor, operation):
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr("fcntl.flock", flock)
+    files._say_unguarded.cache_clear()
+    locks = files.Lock(tmp_path), files.Lock(tmp_path)
+    for lock in locks:
+        lock.acquire()
+    assert not files.in_use(tmp_path)
+    for lock in locks:
+        lock.release()
+    said = capsys.readouterr().out
+    assert said.startswith("The file system has no locks: ") and said.count("\n") == 1

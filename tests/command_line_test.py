@@ -216,6 +216,14 @@ def test_a_field_that_follows_another_is_changed_with_it(tmp_path):
     assert config.eval_batch_size == 14 and config.is_locked
 
 
+def test_default_workdir_is_a_folder_on_every_system(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for file, name in (("aux.py", r"aux~[0-9a-f]{8}"), ("a b.py", "a b"), ("why?.py", r"why-~[0-9a-f]{8}")):
+        assert re.fullmatch(f"runs/{name}", default_workdir({"config_file": file, "overrides": {}}))
+    (tmp_path / "runs" / "aux").mkdir(parents=True)  # Of an earlier version.
+    assert default_workdir({"config_file": "aux.py", "overrides": {}}) == "runs/aux"
+
+
 def test_default_workdir_is_named_after_config_and_changes():
     def folder(file, **changes):
         return default_workdir({"config_file": file, "overrides": changes})

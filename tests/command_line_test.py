@@ -2,6 +2,8 @@
 
 import os
 import re
+import subprocess
+import sys
 
 from absl import flags
 import pytest
@@ -10,6 +12,7 @@ import digits
 from digits import command_line
 from digits.config.experiment_files import default_workdir
 from digits.errors import UserError
+from tests.conftest import ROOT
 
 OWN = flags.FlagValues()
 COUNT = flags.DEFINE_integer("count", 1, "How many.", flag_values=OWN)
@@ -168,6 +171,35 @@ def test_fields_are_changed_in_every_form(arguments, changed):
     assert list(given.origin["overrides"]) == list(changed)
     assert all(given.config[field] == value for field, value in changed.items()) and given.config.is_locked
     assert command_line.WORKDIR.value == "runs/a"
+
+
+NOTEBOOK = """
+import importlib, runpy, sys
+from absl import flags
+for name in ("config", "workdir", "sample", "data_dir", "metric"):
+    flags.DEFINE_string(name, "mine", "The program's own.")
+flags.FLAGS(["notebook", "--config=still mine"])
+import digits
+from digits import command_line, main, sweep
+for again in (command_line, main, sweep):
+    importlib.reload(again)
+for module in ("digits.main", "digits.sweep", "digits.evaluate", "digits.runs", "digits") * 2:
+    sys.argv = [module, "--help"]
+    try:
+        runpy.run_module(module, run_name="__main__", alter_sys=True)
+    except SystemExit as end:
+        assert not end.code
+given = [main.main(["digits.main", "--config=quickstart", "--fields"]) for _ in range(2)]
+assert given == [0, 0] and flags.FLAGS.config == "still mine" and flags.FLAGS.workdir == "mine"
+"""
+
+
+def test_a_notebook_with_flags_of_its_own_runs_the_same_cells_twice():
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", NOTEBOOK], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("--sample=VALUE") == 2
 
 
 def test_flags_may_stand_in_a_file(tmp_path):

@@ -18,6 +18,7 @@ from digits.config.values import config_from_json
 from digits.errors import UserError
 from digits.models import families, inference, summary
 from digits.runs import documented, files, loading
+from digits.runs.evaluated import data_may_have_moved
 from digits.runs.sweep_folder import VALIDATED_ON_TEST
 from digits.runs.workdir import Workdir
 from digits.runtime import environment
@@ -48,7 +49,8 @@ class SharedByRuns:
     def dataset(self, name: str) -> data.Dataset:
         """Reads a dataset, once."""
         if name not in self.datasets:
-            self.datasets[name] = data.load(name, self._data_dir)
+            with data_may_have_moved(name, self._data_dir):
+                self.datasets[name] = data.load(name, self._data_dir)
         return self.datasets[name]
 
     def examples(self, config: ConfigDict, split: str) -> Examples | None:

@@ -28,8 +28,9 @@ def start_devices() -> None:
         jax.devices()
     except Exception as error:  # Each kind of device has errors of its own.
         why = reason(error).partition(" (set JAX_PLATFORMS")[0] if str(error) else "there are none"
+        platforms = jax.config.jax_platforms or ""  # type: ignore[attr-defined]
         raise UserError(
-            f"JAX cannot start the devices of JAX_PLATFORMS={jax.config.jax_platforms or ''} ({why}): leave the "
+            f"JAX cannot start the devices of JAX_PLATFORMS={platforms} ({why}): leave the "
             "variable out to train on what is here, or set it to cpu."
         ) from error
 

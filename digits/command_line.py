@@ -8,7 +8,6 @@
 import collections
 from collections.abc import Callable
 import contextlib
-import pathlib
 import re
 import shlex
 import sys
@@ -21,28 +20,53 @@ import digits
 from digits.config.experiment_files import Given, load
 from digits.config.suggestions import fields_called, fields_like, nearest, question
 from digits.config.values import convert, field_type
-from digits.errors import UserError, paths
+from digits.errors import UserError, refusals
 from digits.runs import found
-from digits.runtime import pipes
+from digits.runtime import characters, paths, pipes
 from digits.runtime.signals import Interrupted
 
-# The flags of the commands that train. Other commands have flags of their own, some of the same names.
-CONFIG = flags.DEFINE_string("config", None, "The experiment: a name in configs/, FILE.py, or FILE.py:ARGUMENT.")
+
+class _Flags(flags.FlagValues):
+    """Flags that a module may define again, as it does when a notebook runs it a second time."""
+
+    def __setitem__(self, name: str, flag: flags.Flag) -> None:
+        flag.allow_override = True
+        super().__setitem__(name, flag)
+
+
+# The flags of the commands that train. Other commands have flags of their own, some of the same names, and so may have
+# the program that imports digits.
+FLAGS = _Flags()
+CONFIG = flags.DEFINE_string(
+    "config", None, "The experiment: a name in configs/, FILE.py, or FILE.py:ARGUMENT.", flag_values=FLAGS
+)
 WORKDIR = flags.DEFINE_string(
-    "workdir", None, "The run's folder; a run in it goes on. Default: runs/, the config's name and the changes."
+    "workdir",
+    None,
+    "The run's folder; a run in it goes on. Default: runs/, the config's name and the changes.",
+    flag_values=FLAGS,
 )
-DATA_DIR = flags.DEFINE_string("data_dir", None, "A folder with the four IDX files of the dataset.")
+DATA_DIR = flags.DEFINE_string("data_dir", None, "A folder with the four IDX files of the dataset.", flag_values=FLAGS)
 COORDINATOR = flags.DEFINE_string(
-    "coordinator", None, "HOST:PORT of the first of several processes that train one run; schedulers are detected."
+    "coordinator",
+    None,
+    "HOST:PORT of the first of several processes that train one run; schedulers are detected.",
+    flag_values=FLAGS,
 )
-NUM_PROCESSES = flags.DEFINE_integer("num_processes", None, "With --coordinator: how many processes.", lower_bound=1)
-PROCESS_ID = flags.DEFINE_integer("process_id", None, "With --coordinator: which of them this is, from 0.")
+NUM_PROCESSES = flags.DEFINE_integer(
+    "num_processes", None, "With --coordinator: how many processes.", lower_bound=1, flag_values=FLAGS
+)
+PROCESS_ID = flags.DEFINE_integer(
+    "process_id", None, "With --coordinator: which of them this is, from 0.", flag_values=FLAGS
+)
 PROFILE = flags.DEFINE_bool(
-    "profile", False, "Write a trace of the training around the end of an epoch to WORKDIR/profile."
+    "profile", False, "Write a trace of the training around the end of an epoch to WORKDIR/profile.", flag_values=FLAGS
 )
-REPORT = flags.DEFINE_bool("report", True, "Write report.html and figures/ into the run's folder at its end.")
+REPORT = flags.DEFINE_bool(
+    "report", True, "Write report.html and figures/ into the run's folder at its end.", flag_values=FLAGS
+)
 LIST_FIELDS = flags.DEFINE_bool(
-    "fields", False, "List the fields of the config, what they mean and accept; train nothing."
+    "fields", False, "List the fields of the config, what they mean and accept; train nothing.", flag_values=FLAGS
 )
 _OF_ONE_RUN = (COORDINATOR, NUM_PROCESSES, PROCESS_ID, PROFILE, REPORT, LIST_FIELDS)
 
@@ -109,12 +133,13 @@ def train(argv: list[str], help_text: Callable[[], str], body: Callable[[Given],
 
 def _exit_code(argv: list[str], help_text: Callable[[], str], work: Callable[[], int]) -> int:
     """Prints the help if the arguments ask for it. Otherwise does the work, or prints why it was refused or stopped."""
+    characters.replace_missing()
     if {"--help", "-h", "--helpshort", "--helpfull", "-help"} & set(argv):
         return show(help_text())
     if "--version" in argv:
         return show_version()
     try:
-        with pipes.ending_quietly(), paths():
+        with pipes.ending_quietly(), refusals():
             return work()
     except UserError as error:
         return refuse(error)
@@ -127,6 +152,7 @@ def _exit_code(argv: list[str], help_text: Callable[[], str], work: Callable[[],
 
 def show(text: str) -> int:
     """Prints a text; returns the exit code 0."""
+    characters.replace_missing()
     with pipes.ending_quietly():
         print(text)
     return 0
@@ -143,13 +169,13 @@ def read(argv: list[str]) -> Given:
     Raises:
       UserError: for any mistake in it, or in the config file.
     """
-    flags.FLAGS.unparse_flags()  # Of an earlier call.
+    FLAGS.unparse_flags()  # Of an earlier call.
     try:
-        argv = [argv[0], *flags.FLAGS.read_flags_from_files(argv[1:], force_gnu=False)]
+        argv = [argv[0], *FLAGS.read_flags_from_files(argv[1:], force_gnu=False)]
         rest, changed, swept = _without_fields(argv)
-        positional = flags.FLAGS(rest)[1:]
+        positional = FLAGS(rest)[1:]
     except flags.Error as error:
-        raise UserError(_sentence(error, flags.FLAGS, fields=True)) from error
+        raise UserError(_sentence(error, FLAGS, fields=True)) from error
     if positional:
         name = positional[0]
         meant = [] if CONFIG.value else [f"--config={name}"]
@@ -225,10 +251,10 @@ def refuse_flags_of_one_run() -> None:
 
 def flags_help(more: ModuleType | None = None) -> str:
     """Describes the flags of commands that train; with those of a module, such as a sweep's, for many runs."""
-    shown = flags.FLAGS.get_key_flags_for_module(__name__)
+    shown = FLAGS.get_key_flags_for_module(__name__)
     if more:
         refused = {flag.name for flag in _OF_ONE_RUN}
-        shown = [*flags.FLAGS.get_key_flags_for_module(more), *(flag for flag in shown if flag.name not in refused)]
+        shown = [*FLAGS.get_key_flags_for_module(more), *(flag for flag in shown if flag.name not in refused)]
     return describe(shown) + _FIELDS_HELP
 
 
@@ -257,7 +283,7 @@ def one_run(workdir: str | None, rest: list[str]) -> str:
 
 def existing(folder: str) -> str:
     """The folder of a run; UserError if there is no such folder, but one that may be meant."""
-    if not pathlib.Path(folder).expanduser().exists() and (near := found.like(folder)):
+    if not paths.local(folder, "--workdir").exists() and (near := found.like(folder)):
         hint = question(shlex.quote(str(path)) for path in near)
         raise UserError(f"there is no folder {folder!r}{hint}")
     return folder

@@ -28,17 +28,43 @@ class OutOfMemory(UserError):
 
 # The errors of the system that concern a path that a user has named, or the disk it lies on.
 _OF_PATHS = {errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.ENOTDIR, errno.ELOOP, errno.EROFS, errno.ENOSPC}
+_NO_HOME = "Could not determine home directory"  # pathlib's words for "~" without HOME, or of an unknown user.
+# How XLA, cuDNN and cuBLAS report a device without memory for them. The libraries need some before the first step.
+_NO_MEMORY = (
+    "RESOURCE_EXHAUSTED", "Out of memory", "CUDA_ERROR_OUT_OF_MEMORY", "CUDNN_STATUS_NOT_INITIALIZED",
+    "CUDNN_STATUS_ALLOC_FAILED", "CUBLAS_STATUS_NOT_INITIALIZED", "CUBLAS_STATUS_ALLOC_FAILED",
+    "DNN library initialization failed",
+)  # fmt: skip
 
 
 @contextlib.contextmanager
-def paths() -> Iterator[None]:
-    """Turns the system's refusal of a path (no permission, too long, disk full) into a UserError."""
+def refusals() -> Iterator[None]:
+    """Turns the refusal of a path by the system (no permission, too long, disk full, no home) into a UserError.
+
+    And that of memory by the device, as of a GPU on which other programs run, into an OutOfMemory.
+    """
     try:
         yield
     except OSError as error:
         if error.errno not in _OF_PATHS or error.filename is None:
             raise
         raise UserError(f"{error.filename} cannot be used ({error.strerror}).") from error
+    except RuntimeError as error:  # JAX's own are among them.
+        if _NO_HOME in str(error):
+            raise UserError(
+                "A path begins with ~, but the system knows no such home folder: write the folder, or set HOME."
+            ) from error
+        if not of_memory(error):
+            raise
+        raise OutOfMemory(
+            "The device has too little memory left: end other programs that use it (nvidia-smi lists those of a GPU), "
+            "choose another GPU with CUDA_VISIBLE_DEVICES, or use the processor with JAX_PLATFORMS=cpu."
+        ) from error
+
+
+def of_memory(error: Exception) -> bool:
+    """Whether an error means that the device, or the system, has too little memory."""
+    return isinstance(error, MemoryError) or any(words in str(error) for words in _NO_MEMORY)
 
 
 def reason(error: BaseException, with_type: bool = False) -> str:

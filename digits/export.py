@@ -10,7 +10,8 @@ and many others). An export to jax can be read by the JAX versions of the next s
 
 The run's normalisation is part of the export. The file also holds metadata: the config, the names of the classes, the
 epoch, the test accuracy, and the lines that load the file, which are printed too. Before it gets its name, an export is
-loaded by its own runtime and compared with the run on test images of the run's dataset.
+loaded by its own runtime and compared with the run on test images of the run's dataset, or on made images where that
+is not at hand.
 """
 
 import sys
@@ -46,7 +47,8 @@ def _main(runs: list[str]) -> int:
     from digits.serving import exporting  # Imports JAX.
 
     exported = exporting.export(workdir, _FORMAT.value, _OUTPUT.value, _DATA_DIR.value)
-    within = f"within {exported.difference:.1e} of the run's on {exported.images} test images"
+    kind = "made images (--data_dir=FOLDER finds its dataset, which is not here)" if exported.made else "test images"
+    within = f"within {exported.difference:.1e} of the run's on {exported.images} {kind}"
     print(f"{exported.path}: {exporting.size(exported.path) / 1e6:.2f} MB, probabilities {within}")
     print(f"To predict with it in Python:\n\n{exporting.usage(exported.path, _FORMAT.value)}")
     return 0

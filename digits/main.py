@@ -16,7 +16,7 @@ import sys
 from digits import command_line
 from digits.config.experiment_files import Given, default_workdir, listing
 from digits.config.values import fields_as_markdown
-from digits.errors import UserError, paths
+from digits.errors import UserError, refusals
 
 
 def main(argv: list[str]) -> int:
@@ -42,7 +42,7 @@ def _train(given: Given) -> int:
         from digits.training import terminal, train
 
     processes.join(command_line.COORDINATOR.value, command_line.NUM_PROCESSES.value, command_line.PROCESS_ID.value)
-    with processes.failing_at_once(), paths():
+    with processes.failing_at_once(), refusals():
         train.train_and_evaluate(
             given.config, folder, origin=given.origin, start=start, profile=command_line.PROFILE.value
         )

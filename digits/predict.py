@@ -9,7 +9,6 @@ others; the exit code is then 1.
 """
 
 import csv
-import io
 import json
 import pathlib
 import sys
@@ -52,9 +51,6 @@ def _main(files: list[str]) -> int:
     if warning := reading.other_form(run):
         print(warning, file=sys.stderr)
     readings, problems = reading.read_files(run, files)
-    # Names of files and classes may have characters that the terminal, or a pipe, cannot show.
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")
     if _JSON.value:
         print(json.dumps([reading.record(one) for one in readings]))
     elif _CSV.value:

@@ -17,12 +17,19 @@ from absl import flags
 
 from digits import command_line
 
-_SAMPLE = flags.DEFINE_integer("sample", None, "Random search: this many draws from the fields' ranges and lists.", 1)
-_SAMPLE_SEED = flags.DEFINE_integer("sample_seed", 0, "The seed of the draws of --sample.", 0)
-_METRIC = flags.DEFINE_enum("metric", "accuracy", ["accuracy", "loss"], "Of validation; chooses the best point.")
-_LAUNCHER = flags.DEFINE_enum("launcher", "local", ["local", "ray"], "Trains here, or on a Ray cluster (RAY_ADDRESS).")
-_CPUS = flags.DEFINE_float("cpus", 1, "ray: cores that a program asks for, and runs at a time.", 0)
-_GPUS = flags.DEFINE_float("gpus", 0, "ray: GPUs that a program asks for.", 0)
+_FLAGS = command_line.FLAGS  # Of all commands that train.
+_SAMPLE = flags.DEFINE_integer(
+    "sample", None, "Random search: this many draws from the fields' ranges and lists.", 1, flag_values=_FLAGS
+)
+_SAMPLE_SEED = flags.DEFINE_integer("sample_seed", 0, "The seed of the draws of --sample.", 0, flag_values=_FLAGS)
+_METRIC = flags.DEFINE_enum(
+    "metric", "accuracy", ["accuracy", "loss"], "Of validation; chooses the best point.", flag_values=_FLAGS
+)
+_LAUNCHER = flags.DEFINE_enum(
+    "launcher", "local", ["local", "ray"], "Trains here, or on a Ray cluster (RAY_ADDRESS).", flag_values=_FLAGS
+)
+_CPUS = flags.DEFINE_float("cpus", 1, "ray: cores that a program asks for, and runs at a time.", 0, flag_values=_FLAGS)
+_GPUS = flags.DEFINE_float("gpus", 0, "ray: GPUs that a program asks for.", 0, flag_values=_FLAGS)
 
 
 def flags_help() -> str:

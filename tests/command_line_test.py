@@ -2,6 +2,8 @@
 
 import os
 import re
+import subprocess
+import sys
 
 from absl import flags
 import pytest
@@ -10,6 +12,7 @@ import digits
 from digits import command_line
 from digits.config.experiment_files import default_workdir
 from digits.errors import UserError
+from tests.conftest import ROOT
 
 OWN = flags.FlagValues()
 COUNT = flags.DEFINE_integer("count", 1, "How many.", flag_values=OWN)
@@ -170,6 +173,35 @@ def test_fields_are_changed_in_every_form(arguments, changed):
     assert command_line.WORKDIR.value == "runs/a"
 
 
+NOTEBOOK = """
+import importlib, runpy, sys
+from absl import flags
+for name in ("config", "workdir", "sample", "data_dir", "metric"):
+    flags.DEFINE_string(name, "mine", "The program's own.")
+flags.FLAGS(["notebook", "--config=still mine"])
+import digits
+from digits import command_line, main, sweep
+for again in (command_line, main, sweep):
+    importlib.reload(again)
+for module in ("digits.main", "digits.sweep", "digits.evaluate", "digits.runs", "digits") * 2:
+    sys.argv = [module, "--help"]
+    try:
+        runpy.run_module(module, run_name="__main__", alter_sys=True)
+    except SystemExit as end:
+        assert not end.code
+given = [main.main(["digits.main", "--config=quickstart", "--fields"]) for _ in range(2)]
+assert given == [0, 0] and flags.FLAGS.config == "still mine" and flags.FLAGS.workdir == "mine"
+"""
+
+
+def test_a_notebook_with_flags_of_its_own_runs_the_same_cells_twice():
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", NOTEBOOK], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("--sample=VALUE") == 2
+
+
 def test_flags_may_stand_in_a_file(tmp_path):
     (tmp_path / "flags").write_text("--config.epochs=3\n--workdir=runs/b\n")
     given = read(f"--flagfile={tmp_path / 'flags'}")
@@ -214,6 +246,14 @@ def test_a_field_that_follows_another_is_changed_with_it(tmp_path):
     )
     config = command_line.read(["main", f"--config={path}", "--config.batch_size=7"]).config
     assert config.eval_batch_size == 14 and config.is_locked
+
+
+def test_default_workdir_is_a_folder_on_every_system(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for file, name in (("aux.py", r"aux~[0-9a-f]{8}"), ("a b.py", "a b"), ("why?.py", r"why-~[0-9a-f]{8}")):
+        assert re.fullmatch(f"runs/{name}", default_workdir({"config_file": file, "overrides": {}}))
+    (tmp_path / "runs" / "aux").mkdir(parents=True)  # Of an earlier version.
+    assert default_workdir({"config_file": "aux.py", "overrides": {}}) == "runs/aux"
 
 
 def test_default_workdir_is_named_after_config_and_changes():

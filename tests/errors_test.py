@@ -1,8 +1,10 @@
 """The sentences for a user's mistakes."""
 
+import pathlib
+
 import pytest
 
-from digits.errors import UserError, paths, reason, require
+from digits.errors import OutOfMemory, UserError, of_memory, reason, refusals, require
 
 
 def test_a_sentence_names_field_value_and_what_is_accepted():
@@ -12,10 +14,32 @@ def test_a_sentence_names_field_value_and_what_is_accepted():
 
 
 def test_a_path_that_the_system_refuses_is_a_mistake_and_a_missing_file_is_not(tmp_path):
-    with pytest.raises(UserError, match=r"x cannot be used \(File name too long\)\.$"), paths():
+    with pytest.raises(UserError, match=r"x cannot be used \(File name too long\)\.$"), refusals():
         (tmp_path / ("x" * 300)).stat()
-    with pytest.raises(FileNotFoundError), paths():
+    with pytest.raises(FileNotFoundError), refusals():
         (tmp_path / "gone").stat()
+
+
+def test_a_home_that_nobody_knows_is_a_mistake(tmp_path):
+    with pytest.raises(UserError, match=r"begins with ~, but .* or set HOME\.$"), refusals():
+        (pathlib.Path("~no-such-user") / "runs").expanduser()
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "RESOURCE_EXHAUSTED: Out of memory while trying to allocate 47040000 bytes.",
+        "INTERNAL: failed call to cuDevicePrimaryCtxRetain: CUDA_ERROR_OUT_OF_MEMORY: out of memory",
+        "INTERNAL: RET_CHECK failure: cudnnCreate: CUDNN_STATUS_NOT_INITIALIZED",
+        "FAILED_PRECONDITION: DNN library initialization failed. Look at the errors above for more details.",
+    ],
+)
+def test_a_full_gpu_is_a_mistake_with_ways_out_and_another_error_of_it_is_not(message):
+    with pytest.raises(OutOfMemory, match=r"nvidia-smi .* CUDA_VISIBLE_DEVICES, .* JAX_PLATFORMS=cpu\.$"), refusals():
+        raise RuntimeError(message)
+    with pytest.raises(RuntimeError, match="INTERNAL: something else"), refusals():
+        raise RuntimeError("INTERNAL: something else")
+    assert of_memory(MemoryError()) and not of_memory(ValueError("no"))
 
 
 @pytest.mark.parametrize(

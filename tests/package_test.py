@@ -56,6 +56,17 @@ def test_an_editable_installation_puts_the_checkout_on_the_path():
     assert int(pinned.split("==")[1].split(".")[0]) >= int(needed.split(">=")[1])
 
 
+@pytest.mark.parametrize("command", ["main", "sweep", "evaluate", "report", "predict", "export", "demo"])
+def test_a_file_started_as_a_script_is_the_command_also_where_nothing_is_installed(command, tmp_path):
+    env = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    words = [sys.executable, ROOT / "digits" / f"{command}.py", "--wrkdir=x"]
+    done = subprocess.run(words, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout) == (2, "") and done.stderr.startswith("error: there is no flag 'wrkdir'")
+    words[2:] = ["--help"]
+    done = subprocess.run(words, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (0, "") and f"python -m digits.{command}" in done.stdout
+
+
 def test_the_folder_above_a_clone_does_not_hide_the_package(tmp_path):
     (tmp_path / "digits" / "configs").mkdir(parents=True)  # As a clone looks from above: no __init__.py.
     done = run(tmp_path, "-c", "import digits; print(digits.__file__)")

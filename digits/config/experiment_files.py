@@ -12,6 +12,7 @@ import difflib
 import importlib.machinery
 import importlib.util
 import inspect
+import os
 import pathlib
 import re
 import sys
@@ -23,7 +24,7 @@ from ml_collections import ConfigDict
 
 from digits.config.fields import FIELDS
 from digits.config.suggestions import fields_called, nearest, question
-from digits.config.values import folder_name, folder_name_before, missing_fields, value_name
+from digits.config.values import folder_name, folder_name_before, missing_fields, portable_name, value_name
 from digits.errors import UserError, reason
 
 _CHECKOUT = pathlib.Path(__file__).resolve().parents[2]  # Has configs/, unless this code is an installed wheel.
@@ -59,12 +60,13 @@ def default_workdir(origin: dict[str, Any], ending: str = "", more: dict[str, An
     file, _, argument = origin["config_file"].partition(":")
     changed, more, longest = dict(sorted(origin["overrides"].items())), more or {}, 180 if more else 120
 
-    def path(*parts: str) -> str:
-        return str(pathlib.Path("runs") / ",".join(filter(None, [pathlib.Path(file).stem + ending, *parts])))
+    def name(*parts: str) -> str:
+        return ",".join(filter(None, [pathlib.Path(file).stem + ending, *parts]))
 
-    before = path(re.sub(r"[^\w.+=-]", "_", argument), folder_name_before(changed | more, longest))
-    now = path(argument and value_name(argument), folder_name(more | changed, longest, short=bool(more)))
-    return before if pathlib.Path(before).exists() else now
+    before = name(re.sub(r"[^\w.+=-]", "_", argument), folder_name_before(changed | more, longest))
+    now = name(argument and value_name(argument), folder_name(more | changed, longest, short=bool(more)))
+    runs = pathlib.Path("runs")
+    return str(next((runs / one for one in (before, now) if os.path.exists(runs / one)), runs / portable_name(now)))
 
 
 def load(given: str) -> tuple[str, ConfigDict, ModuleType]:

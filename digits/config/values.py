@@ -100,6 +100,22 @@ def folder_name(values: dict[str, Any], longest: int = 120, short: bool = False)
     return name if len(name) <= longest else f"{name[: longest - 9]}~{_digest(str(values))}"
 
 
+def portable_name(name: str) -> str:
+    """The name of a file or folder as Linux, macOS, Windows and exFAT hold it; almost every name stays as it is.
+
+    portable_name("con") == "con~fdbf975c" and portable_name("simple_cnn,epochs=3") == "simple_cnn,epochs=3"
+    """
+    kept = re.sub(r'[<>:"/\\|?*\x00-\x1f\x7f]', "-", name).strip(" ").rstrip(". ")
+    device = re.match(r"(con|prn|aux|nul|com\d|lpt\d)(\.|$)", kept, re.IGNORECASE)  # Also with an ending: nul.txt.
+    content, most = kept.encode("utf-8", "surrogateescape"), 255
+    if kept == name and not device and len(content) <= most:
+        return name
+    ending = f"~{_digest(name)}"
+    if device:  # The ending belongs before the first dot.
+        return f"{device[1]}{ending}{kept[len(device[1]) :]}"
+    return content[: most - len(ending)].decode("utf-8", "ignore") + ending
+
+
 def value_name(value: Any, field: str = "") -> str:
     """A value as a part of a folder's name, ended by a hash of its text if another value's text could give the same.
 
@@ -144,7 +160,7 @@ def split_outside_brackets(text: str) -> list[str]:
 
 
 def _digest(text: str) -> str:
-    return f"{zlib.crc32(text.encode()):08x}"
+    return f"{zlib.crc32(text.encode('utf-8', 'surrogateescape')):08x}"
 
 
 def folder_name_before(values: dict[str, Any], longest: int = 120) -> str:

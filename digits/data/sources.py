@@ -23,7 +23,7 @@ from digits.data.npz import NPZ_ERRORS
 from digits.data.source import Source
 from digits.data.splits import split_indices
 from digits.errors import UserError, require
-from digits.runtime import atomic, machine
+from digits.runtime import atomic, machine, paths
 
 # SHA-256 over training images, training labels, test images and test labels, as `Dataset.digest` computes it.
 MNIST_DIGEST = "06b0d1f124c4e5fa796686ade41a9b778edacc8622f2195a352ef479ad44fc16"
@@ -52,9 +52,10 @@ def load(name: str, data_dir: str | None = None, digest: str | None = None) -> D
     Raises:
       UserError: there is no such dataset, or it cannot be read.
     """
-    path = pathlib.Path(name)
+    path = paths.local(name, "config.data.name")
+    data_dir = data_dir and str(paths.local(data_dir, "--data_dir"))
     if _is_path(name):
-        given = pathlib.Path(os.path.expanduser(name))  # Leaves the name of an unknown user as it is.
+        given = path
         path = _moved(given, data_dir)
         source = read_path(path)
         dataset = _dataset(name, source, str(path))
@@ -78,7 +79,7 @@ def load(name: str, data_dir: str | None = None, digest: str | None = None) -> D
 
 def _from_environment(name: str) -> str | None:
     """DIGITS_DATA_DIR, if it has files of the dataset; its own files, in no folder with a name, are MNIST's."""
-    folder = os.environ.get("DIGITS_DATA_DIR", "")
+    folder = paths.folder_of("DIGITS_DATA_DIR")
     return folder if folder and (name == "mnist" or os.path.isdir(f"{folder}/{name.partition('/')[0]}")) else None
 
 
@@ -94,7 +95,7 @@ def _moved(path: pathlib.Path, data_dir: str | None) -> pathlib.Path:
     """Where the data of a path lie: in `data_dir`, if there is one that holds them or has their name; else there."""
     if not data_dir:
         return path
-    folder = pathlib.Path(os.path.expanduser(data_dir))
+    folder = pathlib.Path(data_dir)
     if not folder.exists():
         raise UserError(f"--data_dir is {data_dir!r}, but there is no such file or folder.")
     if (folder / path.name).exists():

@@ -6,7 +6,6 @@ TensorFlow.
 """
 
 import json
-import os
 import pathlib
 import tempfile
 import threading
@@ -24,6 +23,7 @@ from digits.data.dataset import SIDE
 from digits.data.idx import IDX_FILES, read_idx_files
 from digits.data.source import Source
 from digits.errors import UserError, reason
+from digits.runtime import paths
 from digits.runtime.tensorflow_extra import import_tensorflow
 
 _IDX_SETS = ("mnist", "fashion_mnist", "kmnist", "emnist")
@@ -52,7 +52,7 @@ def read_tfds(name: str) -> Source:
         import tensorflow_datasets
     except ImportError as error:
         raise UserError(f"{name} is not on this machine and TFDS cannot be imported ({error}). {ways_out}") from error
-    root = pathlib.Path(os.environ.get("TFDS_DATA_DIR") or pathlib.Path.home() / "tensorflow_datasets")
+    root = pathlib.Path(paths.folder_of("TFDS_DATA_DIR") or paths.local("~/tensorflow_datasets", "TFDS_DATA_DIR"))
     try:
         builder = tensorflow_datasets.builder(name, data_dir=root)
         features = builder.info.features

@@ -8,7 +8,7 @@ import numpy as np
 from digits.data.dataset import Dataset
 from digits.data.idx import idx_in, read_idx_file
 from digits.errors import UserError, require
-from digits.runtime import machine
+from digits.runtime import machine, paths
 
 WITH_WRITERS = "mnist where the writers are needed, as for writer_folds(n): those of other sets are not known"
 # QMNIST's extended labels of MNIST's examples, in MNIST's order. The test file goes on with 50,000 other examples.
@@ -33,7 +33,7 @@ def writers_of(dataset: Dataset, part: str) -> np.ndarray:
       UserError: the dataset is another one, or the file is not there, damaged, or of other examples.
     """
     require(dataset.name == "mnist", "data.name", dataset.name, WITH_WRITERS)
-    folders = [pathlib.Path(given)] if (given := os.environ.get("DIGITS_WRITERS_DIR")) else []
+    folders = [pathlib.Path(given)] if (given := paths.folder_of("DIGITS_WRITERS_DIR")) else []
     if dataset.data_dir:
         folder = pathlib.Path(dataset.data_dir)
         folders += [folder, *filter(os.path.isdir, [folder / "mnist"]), folder / "qmnist", folder.parent / "qmnist"]

@@ -12,6 +12,7 @@ from digits.errors import UserError
 from digits.reports import sweep_evaluation
 from digits.reports.evaluation_text import IMAGES
 from digits.reports.judged_run import JudgedRun, SharedByRuns, write_pictures
+from digits.runtime import paths
 
 
 def evaluate(
@@ -97,7 +98,7 @@ def _write_pictures(
         notes.append("there are no pictures, for matplotlib is not installed: pip install matplotlib")
         return []
     own = judged.files.path / "figures" / ("" if judged.split == "test" else judged.split)
-    folder = own if figures is True else pathlib.Path(figures).expanduser().absolute()
+    folder = own if figures is True else paths.local(figures, "--figures").absolute()
     try:
         return write_pictures(folder, judged.draw(rows))
     except UserError as error:

@@ -18,6 +18,7 @@ from digits.config.values import config_from_json
 from digits.errors import UserError
 from digits.models import families, inference, summary
 from digits.runs import documented, files, loading
+from digits.runs.evaluated import data_may_have_moved
 from digits.runs.sweep_folder import VALIDATED_ON_TEST
 from digits.runs.workdir import Workdir
 from digits.runtime import environment
@@ -48,9 +49,10 @@ class SharedByRuns:
     def dataset(self, name: str, digest: str | None = None) -> data.Dataset:
         """Reads a dataset, once; for `digest` see `data.load`."""
         if name not in self.datasets:
-            dataset = data.load(name, self._data_dir)
-            if digest not in (None, dataset.digest()):
-                dataset = data.load(name, self._data_dir, digest)
+            with data_may_have_moved(name, self._data_dir):
+                dataset = data.load(name, self._data_dir)
+                if digest not in (None, dataset.digest()):
+                    dataset = data.load(name, self._data_dir, digest)
             self.datasets[name] = dataset
         return self.datasets[name]
 

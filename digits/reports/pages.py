@@ -15,6 +15,7 @@ from markupsafe import Markup, escape
 from digits.errors import UserError
 from digits.reports.judged_run import JudgedRun, SharedByRuns, write_pictures
 from digits.runs import files
+from digits.runtime import paths
 
 # Explained at the end of a page; headings of tables link there.
 _WORDS = {
@@ -54,7 +55,7 @@ def write(
     content, pictures = run_page.content(JudgedRun(workdir, SharedByRuns(data_dir)))
     page = render("run.html.j2", content)
     if output is not None:
-        return _write_page(pathlib.Path(output), page)
+        return _write_page(output, page)
     folder = pathlib.Path(workdir).expanduser()
     write_pictures(folder / "figures", pictures)
     return _write_page(folder / "report.html", page)
@@ -92,8 +93,8 @@ def _require_libraries() -> None:
             raise UserError(f"A report needs {package}, which is not installed: pip install {package}.")
 
 
-def _write_page(path: pathlib.Path, page: bytes) -> pathlib.Path:
-    path = path.expanduser()
+def _write_page(path: str | os.PathLike, page: bytes) -> pathlib.Path:
+    path = paths.local(path, "--output")
     files.write(path, page)
     return path
 

@@ -1,8 +1,10 @@
 """The evaluation of a loaded run or ensemble on the images of one split."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+import contextlib
 import dataclasses
 import functools
+import os
 from typing import Any
 
 import numpy as np
@@ -60,7 +62,8 @@ def examples(runs: Sequence[Any], split: str = "test", data_dir: str | None = No
                     f"The runs have no {split} images in common: config.data.{field} is {config[field]!r} and "
                     f"{run.config.data[field]!r}."
                 )
-    dataset = data.load(config.name, data_dir)
+    with data_may_have_moved(config.name, data_dir):
+        dataset = data.load(config.name, data_dir)
     if len(dataset.class_names) != len(class_names):
         raise UserError(
             f"{config.name} has {len(dataset.class_names)} classes here, but the run was trained on "
@@ -81,6 +84,17 @@ def examples(runs: Sequence[Any], split: str = "test", data_dir: str | None = No
     if split != "train" and any(run.config.data.validation == "test" for run in runs):
         notes.append(VALIDATED_ON_TEST)
     return Examples(split, *of_split, class_names, tuple(notes))
+
+
+@contextlib.contextmanager
+def data_may_have_moved(name: str, data_dir: str | None) -> Iterator[None]:
+    """Adds to the error of a run's data that are no longer at their path which flag says where they are."""
+    try:
+        yield
+    except UserError as error:
+        if data_dir or "--data_dir" in str(error) or os.path.exists(os.path.expanduser(name)):
+            raise
+        raise UserError(f"{str(error).rstrip('.')}; if the data were moved, --data_dir names their place.") from error
 
 
 @dataclasses.dataclass(frozen=True, repr=False)

@@ -4,16 +4,18 @@
     read_object(path, epochs=int)
 
 The seal of a JSON object is the CRC-32 of its content, under the key "check": it finds a few wrong bits. A file without
-one, from an older run or written by hand, is believed. Links in a run's folder are not followed, and a file that is
-larger than any of its kind is not read.
+one, from an older run or written by hand, is believed. Links that lead out of a run's folder are not followed, and a
+file that is larger than any of its kind is not read.
 """
 
 from collections.abc import Iterable
 import errno
+import functools
 import json
 import os
 import pathlib
 import platform
+import re
 import time
 from typing import Any
 import zlib
@@ -106,8 +108,8 @@ def is_a(value: Any, types: type | tuple[type, ...]) -> bool:
 
 def read_text(path: pathlib.Path) -> str:
     """Reads a regular UTF-8 file; OSError or ValueError if it is none."""
-    if path.is_symlink():
-        raise ValueError("it is a link, which may lead anywhere")
+    if path.is_symlink() and _leads_out(path, path.parent):
+        raise ValueError("it is a link that leads out of its folder")
     if path.exists() and not path.is_file():  # Opening a pipe would wait for ever.
         raise ValueError("it is no file")
     if path.stat().st_size > _MOST_BYTES:
@@ -141,19 +143,39 @@ def read_records(path: pathlib.Path) -> dict[int, dict[str, Any]]:
 
 
 def refuse_links(folder: pathlib.Path) -> None:
-    """Raises UserError if a folder holds a link: a copied run must read only its own files."""
+    """Raises UserError if a link leads out of a folder: a copied run must read only its own files."""
     for parent, folders, names in os.walk(folder):
         for name in (*folders, *names):
-            if os.path.islink(path := os.path.join(parent, name)):
+            if os.path.islink(path := os.path.join(parent, name)) and _leads_out(pathlib.Path(path), folder):
                 raise UserError(
-                    f"{path} is a link, but a run is read from its own files alone: copy the file or folder itself."
+                    f"{path} is a link that leads out of the run, but a run is read from its own files alone: copy the "
+                    "file or folder itself."
                 )
+
+
+def _leads_out(link: pathlib.Path, folder: pathlib.Path) -> bool:
+    """Whether a link's target lies neither in the folder nor among the files of the same snapshot.
+
+    The cache of the Hugging Face hub keeps the content of all files in models--NAME/blobs. A snapshot, which is the
+    folder models--NAME/snapshots/REVISION, has links to them.
+    """
+    try:
+        target, own = link.resolve(strict=True), folder.resolve(strict=True)
+    except (OSError, RuntimeError):  # Nothing is there, or links go round in a circle.
+        return True
+    if target.is_relative_to(own):
+        return False
+    for snapshot in (own, *own.parents):
+        if snapshot.parent.name == "snapshots" and re.match("(models|datasets|spaces)--.", snapshot.parents[1].name):
+            # Only to files: the links in another folder would not be looked at.
+            return not target.is_relative_to(snapshot.parents[1] / "blobs") or not target.is_file()
+    return True
 
 
 class Lock:
     """Lets one process at a time train in a folder; any end of the process releases the lock.
 
-    On a file system without such locks, nothing is refused.
+    On a file system without such locks, nothing is refused, and a line says so once.
     """
 
     def __init__(self, folder: pathlib.Path):
@@ -184,10 +206,20 @@ class Lock:
         except OSError as error:
             if error.errno not in _NO_LOCKS:
                 raise
+            _say_unguarded()
 
     def release(self) -> None:
         """Releases the lock, if this object holds it."""
         self._lock.release(force=True)
+
+
+@functools.cache
+def _say_unguarded() -> None:
+    """Says it once, and not for each of a sweep's runs."""
+    print(
+        "The file system has no locks: do not train in the same folder twice at a time, nothing prevents it.",
+        flush=True,
+    )
 
 
 def in_use(folder: pathlib.Path) -> bool:

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 
 from digits import models
 from digits.config.values import config_from_json, flat
-from digits.errors import UserError, paths, reason
+from digits.errors import UserError, reason, refusals
 from digits.models import families
 from digits.models.ops import native
 from digits.runs import sweep_folder
@@ -23,6 +23,7 @@ from digits.runs.checkpoints import Checkpoints
 from digits.runs.files import is_a, read_json, refuse_links
 from digits.runs.loaded import Ensemble, Run
 from digits.runs.workdir import Workdir
+from digits.runtime.environment import start_devices
 
 
 def load(workdir: str | os.PathLike | Sequence[str | os.PathLike], which: str = "best") -> Run | Ensemble:
@@ -40,7 +41,8 @@ def load(workdir: str | os.PathLike | Sequence[str | os.PathLike], which: str = 
     """
     if which not in ("best", "latest"):
         raise UserError(f"which is {which!r}, but it must be 'best' or 'latest'.")
-    with paths():
+    with refusals():
+        start_devices()
         return _load(workdir, which)
 
 

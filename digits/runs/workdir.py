@@ -8,7 +8,6 @@ from collections.abc import Iterator
 import contextlib
 import errno
 import os
-import pathlib
 import shlex
 import shutil
 from typing import Any
@@ -18,6 +17,7 @@ from ml_collections import ConfigDict
 from digits.config.values import config_to_json, flat
 from digits.errors import UserError
 from digits.runs import files
+from digits.runtime import paths
 
 # The keys of a record of metrics.jsonl, beside "epoch".
 METRICS = ("loss", "accuracy", "val_loss", "val_accuracy", "learning_rate", "seconds", "images_per_second")
@@ -27,7 +27,7 @@ class Workdir:
     """The folder of one run: `Workdir("runs/two_conv").history()[-1]["val_accuracy"]`."""
 
     def __init__(self, path: str | os.PathLike):
-        self.path = pathlib.Path(path).expanduser().absolute()
+        self.path = paths.local(path, "--workdir").absolute()
         self.checkpoints = self.path / "checkpoints"
         self._metrics = self.path / "metrics.jsonl"
         self._lock = files.Lock(self.path)

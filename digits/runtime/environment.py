@@ -11,11 +11,33 @@ from typing import Any
 import jax
 from ml_collections import ConfigDict
 
-from digits.runtime import machine, memory
+from digits.errors import UserError, reason
+from digits.runtime import cgroups, machine, memory
+
+
+def start_devices() -> None:
+    """Starts JAX's devices. Must be called before JAX does anything else; later calls do nothing.
+
+    Raises:
+      UserError: the devices that JAX_PLATFORMS names are not here, or have no memory left.
+    """
+    if cgroups.cores() is not None:
+        # Of this variable XLA takes the number of its threads. It counts all of a machine's cores otherwise.
+        os.environ.setdefault("NPROC", str(machine.cores()))
+    try:
+        jax.devices()
+    except Exception as error:  # Each kind of device has errors of its own.
+        why = reason(error).partition(" (set JAX_PLATFORMS")[0] if str(error) else "there are none"
+        platforms = jax.config.jax_platforms or ""  # type: ignore[attr-defined]
+        raise UserError(
+            f"JAX cannot start the devices of JAX_PLATFORMS={platforms} ({why}): leave the "
+            "variable out to train on what is here, or set it to cpu."
+        ) from error
 
 
 def prepare_jax(config: ConfigDict) -> None:
     """Sets JAX up for the whole process: keeps compiled programs in the cache folder, if `config.compilation_cache`."""
+    start_devices()
     if config.compilation_cache:
         jax.config.update("jax_compilation_cache_dir", str(machine.cache_dir() / "xla"))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)

@@ -1,12 +1,16 @@
 """Facts about this machine that need no JAX: processor, cores, the age of this process, the cache folder."""
 
-import os
+import functools
+import math
 import pathlib
 import platform
 import re
+import tempfile
 import time
 
 import psutil
+
+from digits.runtime import cgroups, paths
 
 _CPUINFO = pathlib.Path("/proc/cpuinfo")
 # Processors of one name differ in speed by these; the first that a processor has counts.
@@ -14,9 +18,19 @@ _VECTORS = {"avx512f": "AVX-512", "avx2": "AVX2", "avx": "AVX"}
 
 
 def cache_dir() -> pathlib.Path:
-    """DIGITS_CACHE_DIR, or `digits` in the user's cache folder."""
-    home = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
-    return pathlib.Path(os.environ.get("DIGITS_CACHE_DIR") or pathlib.Path(home) / "digits")
+    """DIGITS_CACHE_DIR, or `digits` in the user's cache folder; without a home, a folder that lasts as this process."""
+    if given := paths.folder_of("DIGITS_CACHE_DIR"):
+        return pathlib.Path(given)
+    try:
+        return pathlib.Path(paths.folder_of("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache") / "digits"
+    except RuntimeError:  # As in a container that gives the process the number of no user.
+        return pathlib.Path(_temporary_cache().name)
+
+
+@functools.cache
+def _temporary_cache() -> tempfile.TemporaryDirectory:
+    """A folder of this process alone: in a name that others can guess, they could put programs for it to run."""
+    return tempfile.TemporaryDirectory(prefix="digits-")
 
 
 def processor() -> str:
@@ -44,7 +58,12 @@ def _properties() -> list[tuple[str, str]]:
 
 
 def cores() -> int:
-    """How many of the processor's cores this process may use."""
+    """How many of the processor's cores this process may use: those it is bound to, and not more than its quota."""
+    quota = cgroups.cores()
+    return _allowed_cores() if quota is None else min(_allowed_cores(), max(1, math.ceil(quota)))
+
+
+def _allowed_cores() -> int:
     process = psutil.Process()
     return len(process.cpu_affinity()) if hasattr(process, "cpu_affinity") else psutil.cpu_count()
 

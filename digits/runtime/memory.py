@@ -8,7 +8,8 @@ import sys
 import jax
 import psutil
 
-from digits.errors import OutOfMemory
+from digits.errors import OutOfMemory, of_memory
+from digits.runtime import cgroups
 
 try:
     import resource
@@ -26,7 +27,7 @@ def out_of_memory_named(batch_size: int):
     try:
         yield
     except (jax.errors.JaxRuntimeError, MemoryError) as error:
-        if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error) or "Out of memory" in str(error):
+        if of_memory(error):
             raise OutOfMemory(
                 f"The device has too little memory for a step: try a config.batch_size below {batch_size}."
             ) from error
@@ -40,11 +41,12 @@ def needed(compiled: jax.stages.Compiled) -> int:
 
 
 def free(device: jax.Device) -> int:
-    """Bytes that a device has left; on a CPU, those that the system can give without swapping."""
+    """Bytes that a device has left; on a CPU, those that the system and the container can give without swapping."""
     stats = device.memory_stats()
     if stats and "bytes_limit" in stats:
         return stats["bytes_limit"] - stats["bytes_in_use"]
-    return psutil.virtual_memory().available
+    left, available = cgroups.free_memory(), psutil.virtual_memory().available
+    return available if left is None else min(left, available)
 
 
 def mib(count: int) -> str:

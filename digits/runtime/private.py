@@ -14,11 +14,19 @@ EIGEN_PRODUCTS = {"xla_cpu_experimental_ynn_fusion_type": ""}
 
 
 def scheduled_processes() -> int:
-    """The number of processes that a scheduler started for this job, as `jax.distributed` detects it; 1 without one."""
+    """The number of processes that a scheduler started for this job, as `jax.distributed` detects it; 1 without one.
+
+    Raises:
+      Exception: the scheduler does not tell the number, or which of them this is: a pod may not ask Kubernetes, or is
+        one of several that work apart.
+    """
     clusters = jax._src.clusters.ClusterEnv._cluster_types
     present = (cluster for cluster in clusters if not cluster.opt_in_only_method and cluster.is_env_present())
     first = next(present, None)
-    return first.get_process_count() if first else 1
+    count = first.get_process_count() if first else 1
+    if count > 1:
+        first.get_process_id()
+    return count
 
 
 def redirect_ray_logs(ray: Any, tell: Callable[[list[str]], None]) -> None:

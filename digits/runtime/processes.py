@@ -7,6 +7,7 @@ collectives in the same order: a process that finds a signal or a damaged file t
 
 from collections.abc import Callable, Iterator
 import contextlib
+import importlib.util
 import json
 import os
 import re
@@ -39,7 +40,11 @@ def join(coordinator: str | None, count: int | None, index: int | None) -> None:
     given = {"--coordinator": coordinator, "--num_processes": count, "--process_id": index}
     missing = [flag for flag, value in given.items() if value is None]
     if len(missing) == len(given):
-        if not _scheduled():
+        try:
+            if not _scheduled():
+                return
+        except Exception as error:  # The schedulers' clients raise many types.
+            print(f"This process trains alone: JAX found no other processes of the job ({reason(error)}).", flush=True)
             return
     elif missing:
         present = next(flag for flag in given if flag not in missing)
@@ -59,12 +64,13 @@ def join(coordinator: str | None, count: int | None, index: int | None) -> None:
 
 
 def _scheduled() -> bool:
-    """Whether a scheduler has started several processes for one run, by JAX's own detection."""
+    """Whether a scheduler has started several processes for one run, by JAX's detection; any error if that fails."""
     if int(os.environ.get("SLURM_STEP_NUM_TASKS", 1)) < 2 and "SLURM_JOB_ID" in os.environ:
         return False  # The batch script of a job has the variables of its tasks too.
-    if not any(name in os.environ for name in ("SLURM_JOB_ID", "KUBERNETES_SERVICE_HOST", "TPU_WORKER_HOSTNAMES")):
-        return False
-    return private.scheduled_processes() > 1
+    found = [name for name in ("SLURM_JOB_ID", "TPU_WORKER_HOSTNAMES", "KUBERNETES_SERVICE_HOST") if name in os.environ]
+    if found == ["KUBERNETES_SERVICE_HOST"] and importlib.util.find_spec("kubernetes") is None:
+        raise ModuleNotFoundError("the package kubernetes, which could ask for them, is not installed")
+    return bool(found) and private.scheduled_processes() > 1
 
 
 def several() -> bool:

@@ -15,10 +15,11 @@ from digits import data
 from digits.config.values import config_to_json
 from digits.errors import UserError
 from digits.runs import loading
+from digits.runtime import paths
 from digits.serving import export_formats
 
 TOLERANCE = 1e-4  # Of a probability. Runtimes round differently: some 1e-6 for these networks.
-_TEST_IMAGES = 256
+_IMAGES = 256
 
 
 class Exported(NamedTuple):
@@ -27,12 +28,14 @@ class Exported(NamedTuple):
     Attributes:
       path: the file or folder.
       difference: the largest difference of a probability from the run's.
-      images: the number of test images that were compared.
+      images: the number of images that were compared.
+      made: whether these were made for it, because the run's dataset is not here, and not test images.
     """
 
     path: pathlib.Path
     difference: float
     images: int
+    made: bool = False
 
 
 def export(
@@ -49,11 +52,12 @@ def export(
       run: a run, as `digits.load` returns it, or its folder, for the weights it was tested with.
       format: "jax", "savedmodel", "tflite" or "onnx".
       output: the file, or the folder of a SavedModel. Default: a file in the run's folder.
-      data_dir: the folder of the run's dataset, see `data.load`: export and run are compared on its test images.
+      data_dir: where the run's dataset lies, see `data.load`: export and run are compared on its test images; without
+        it and where there is no such dataset, on made images.
 
     Raises:
-      UserError: there is no such format, or no library for it; no run; no test images; `output` is no earlier export or
-        cannot be written; or the predictions of the export differ from the run's.
+      UserError: there is no such format, or no library for it; no run; no dataset in `data_dir`; `output` is no earlier
+        export or cannot be written; or the predictions of the export differ from the run's.
     """
     if format not in export_formats.FORMATS:
         raise UserError(f"--format is {format!r}, but it must be one of {', '.join(export_formats.FORMATS)}.")
@@ -65,10 +69,10 @@ def export(
     run, folder = _open(run)
     if output is None and folder is None:
         raise UserError("output is missing: a run that is already loaded does not say where its folder is.")
-    path = pathlib.Path(output or folder / kind.file).expanduser().absolute()
+    path = paths.local(output or folder / kind.file, "--output").absolute()
     if path.exists() and not _is_export(path, format):
         raise UserError(f"--output is {path}, which exists and is no earlier export to {format}: name another.")
-    images = _test_images(run, data_dir)
+    images, made = _images(run, data_dir)
     # Accelerators round to TF32 or bfloat16 by default. In float32 the file gives the same numbers everywhere.
     with _scratch(path) as scratch, jax.default_matmul_precision("highest"):
         written = pathlib.Path(scratch) / path.name
@@ -77,13 +81,13 @@ def export(
         difference = _difference(kind.load(written), run, images)
         if not difference <= TOLERANCE:  # NaN is refused too.
             raise UserError(
-                f"The export to {format} was not kept: on {len(images)} test images its probabilities differ from the "
+                f"The export to {format} was not kept: on {len(images)} images its probabilities differ from the "
                 f"run's by up to {difference:.1e}, more than {TOLERANCE:.0e}."
             )
         if path.is_dir():  # A folder cannot replace one that is not empty.
             os.rename(path, pathlib.Path(scratch) / "before")
         os.replace(written, path)
-    return Exported(path, difference, len(images))
+    return Exported(path, difference, len(images), made)
 
 
 def usage(path: str | os.PathLike, format: str) -> str:
@@ -103,7 +107,7 @@ def usage(path: str | os.PathLike, format: str) -> str:
 def _open(run: loading.Run | str | os.PathLike) -> tuple[loading.Run, pathlib.Path | None]:
     """Returns the run, and its folder where that is known; UserError for several at once."""
     if isinstance(run, (str, os.PathLike)):
-        folder = pathlib.Path(run).expanduser().absolute()
+        folder = paths.local(run, "--workdir").absolute()
         if (folder / "sweep.json").exists():
             raise UserError(f"{folder} is a sweep, but one run is exported at a time: name one of the folders in it.")
         loaded = loading.load(folder)
@@ -143,13 +147,19 @@ def _is_export(path: pathlib.Path, format: str) -> bool:
         return False
 
 
-def _test_images(run: loading.Run, data_dir: str | None) -> np.ndarray:
+def _images(run: loading.Run, data_dir: str | None) -> tuple[np.ndarray, bool]:
+    """The images to compare on, and whether they are made: strokes of a random walk, from none to a full image."""
     try:
-        return data.load(run.config.data.name, data_dir).test_images[:_TEST_IMAGES]
-    except UserError as error:
-        raise UserError(
-            f"An export is checked on test images of its run's dataset, whose folder --data_dir may name: {error}"
-        ) from error
+        return data.load(run.config.data.name, data_dir).test_images[:_IMAGES], False
+    except UserError:
+        if data_dir:
+            raise
+    rng = np.random.default_rng(0)
+    images = np.zeros((_IMAGES, data.SIDE, data.SIDE), np.uint8)
+    for index, image in enumerate(images):
+        places = rng.integers(0, data.SIDE, 2) + rng.integers(-1, 2, (index * 4, 2)).cumsum(axis=0)
+        image[tuple(places.T % data.SIDE)] = rng.integers(64, 256, len(places))
+    return images, True
 
 
 def _scratch(path: pathlib.Path) -> tempfile.TemporaryDirectory:

@@ -20,7 +20,7 @@ from typing import Any
 from digits.config.values import config_from_json, config_to_json
 from digits.errors import UserError
 from digits.runs import files
-from digits.runtime import private
+from digits.runtime import paths, private
 from digits.runtime.signals import Interrupted, Listener
 from digits.sweeps import population
 from digits.sweeps.members import SECONDS_BETWEEN_LOOKS, Member, Watcher
@@ -97,7 +97,7 @@ def train_members(
     with _connected(progress, cpus, gpus) as ray, Listener() as listener:
         options = {"num_cpus": cpus, "num_gpus": gpus, "runtime_env": {"env_vars": _environment(gpus)}}
         task = ray.remote(**options, max_retries=_RETRIES, retry_exceptions=[InterruptedError])(_train)
-        data_dir, folder = data_dir and os.path.abspath(data_dir), os.getcwd()
+        data_dir, folder = data_dir and str(paths.local(data_dir, "--data_dir").absolute()), os.getcwd()
         running = {
             task.remote([_packed(member, cpus, gpus) for member in group], data_dir, folder): _Watch(group, progress)
             for group in population.groups(left)
@@ -157,14 +157,14 @@ def _tell(lines: list[str], progress: Watcher) -> None:
 
 def _environment(gpus: float) -> dict[str, str]:
     """The environment variables of a task."""
-    paths = [str(pathlib.Path(__file__).resolve().parents[2]), *filter(None, [os.environ.get("PYTHONPATH")])]
+    importable = [str(pathlib.Path(__file__).resolve().parents[2]), *filter(None, [os.environ.get("PYTHONPATH")])]
     given = {name: os.environ[name] for name in _SETTINGS if os.environ.get(name)}
-    given |= {name: os.path.abspath(os.environ[name]) for name in _FOLDERS if os.environ.get(name)}
+    given |= {name: os.path.abspath(folder) for name in _FOLDERS if (folder := paths.folder_of(name))}
     if not gpus:
         given.setdefault("JAX_PLATFORMS", "cpu")  # It must not take the GPU of another task.
     elif gpus < 1:
         given["XLA_PYTHON_CLIENT_MEM_FRACTION"] = f"{_MEMORY_FRACTION * gpus:.3f}"
-    return given | {"PYTHONPATH": os.pathsep.join(paths)}
+    return given | {"PYTHONPATH": os.pathsep.join(importable)}
 
 
 def _packed(member: Member, cpus: float, gpus: float) -> tuple[dict, str, dict[str, Any]]:

@@ -19,6 +19,7 @@ from digits.config.values import field_type, folder_name, folder_name_before, to
 from digits.errors import UserError
 from digits.runs import files
 from digits.runs.sweep_folder import REPETITIONS
+from digits.runtime import paths
 from digits.sweeps import points
 
 
@@ -80,7 +81,7 @@ def read(given: Given, workdir: str | None, sample: int | None, sample_seed: int
     return Plan(
         given.config,
         given.origin,
-        pathlib.Path(workdir).expanduser().absolute(),
+        paths.local(workdir, "--workdir").absolute(),
         values,
         [with_values(given.config, value) for value in values],
         metric,

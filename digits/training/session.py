@@ -9,9 +9,10 @@ from ml_collections import ConfigDict
 
 from digits.config import experiment_files
 from digits.config.values import convert, with_values
-from digits.errors import UserError, paths
+from digits.errors import UserError, refusals
 from digits.runs.loaded import Run
 from digits.runs.loading import load
+from digits.runtime import characters
 from digits.runtime.signals import Interrupted
 from digits.training.train import train_and_evaluate
 
@@ -48,6 +49,7 @@ def train(
       UserError: the experiment, a change, the data or the folder do not allow it; nothing was written.
       KeyboardInterrupt: the training was interrupted; the run was saved, and the same call goes on.
     """
+    characters.replace_missing()
     if changes is not None and not isinstance(changes, Mapping):
         raise UserError(f'changes are {changes!r}, but must be a dict, such as {{"model.kernel_size": 5}}.')
     origin, config = {}, experiment
@@ -62,7 +64,7 @@ def train(
         raise UserError("workdir is missing: a config that is not given by its name needs one.")
     folder = pathlib.Path(workdir or experiment_files.default_workdir(origin))
     try:
-        with paths():
+        with refusals():
             train_and_evaluate(with_values(config, overrides), folder, data_dir, origin)
     except Interrupted as interrupted:
         first, *_ = str(interrupted).split("\n")

@@ -18,6 +18,7 @@ from digits.config.values import (
     fields_as_markdown,
     folder_name,
     missing_fields,
+    portable_name,
     to_json,
     value_name,
     with_values,
@@ -193,3 +194,33 @@ def test_names_can_be_folders_whatever_their_length():
     assert folder_name({"data.validation": "last(37)", "epochs": 3}) == "data.validation=last-37,epochs=3"
     long = [folder_name({f"field_{i}": i for i in range(60)} | {"seed": seed}) for seed in (0, 1)]
     assert long[0] != long[1] and len(long[0]) <= 120
+
+
+@pytest.mark.parametrize(
+    "name, expected",
+    [
+        ("simple_cnn,epochs=3", None),
+        ("größe 三,seed=0..3", None),
+        ("control", None),
+        ("console.log", None),
+        ("con", "con~*"),
+        ("NUL.txt", "NUL~*.txt"),
+        ("com1", "com1~*"),
+        ("a.", "a~*"),
+        ("a ", "a~*"),
+        ('what?:<"a|b">', "what----a-b--~*"),
+        ("a\x00\n", "a--~*"),
+        ("x" * 300, "x" * 246 + "~*"),
+        ("三" * 100, "三" * 82 + "~*"),
+    ],
+)
+def test_folders_have_names_that_every_system_can_hold(name, expected):
+    made = portable_name(name)
+    digest = f"{zlib.crc32(name.encode()):08x}"
+    assert made == (expected or name).replace("*", digest)
+    assert len(made.encode()) <= 255 and portable_name(made) == made
+
+
+def test_names_differ_that_only_one_system_tells_apart():
+    names = ["a:b", "a?b", "a-b", "con", "con~", "nul", "x" * 300, "x" * 301, "a.", "a..", "a"]
+    assert len({portable_name(name).lower() for name in names}) == len(names)

@@ -12,9 +12,9 @@ import pytest
 
 import digits
 from digits import data, errors
-from digits.config.values import to_json
+from digits.config.values import to_json, with_values
 from digits.models import summary
-from digits.reports import evaluation
+from digits.reports import evaluation, judged_run
 from digits.runs import cards
 
 
@@ -156,6 +156,22 @@ def test_images_that_are_not_there_are_refused(run, ensemble):
     assert mixed.evaluate().n == 360
     with pytest.raises(errors.UserError, match="no validation images in common: config.data.validation is"):
         mixed.evaluate("validation")
+
+
+@pytest.mark.parametrize("name", ["letters.npz", "letters/"])
+def test_a_run_whose_data_were_moved_names_the_flag_that_finds_them(name, run, tmp_path):
+    path = f"{tmp_path}/{name}"
+    moved = dataclasses.replace(run, config=with_values(run.config, {"data.name": path}))
+    for ask in (moved.evaluate, lambda: judged_run.SharedByRuns().dataset(path)):
+        with pytest.raises(
+            errors.UserError, match="letters.*; if the data were moved, --data_dir names their place[.]$"
+        ):
+            ask()
+    (tmp_path / "letters.npz").write_bytes(b"damaged")
+    if name.endswith(".npz"):
+        with pytest.raises(errors.UserError) as error:
+            moved.evaluate()
+        assert "--data_dir" not in str(error.value)
 
 
 def test_figures_of_other_images_or_of_the_validation_set_carry_a_note(run):

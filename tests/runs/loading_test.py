@@ -43,6 +43,21 @@ def test_load_reproduces_the_recorded_test_accuracy(workdir):
     assert run.class_names == tuple("0123456789")
 
 
+def test_a_run_in_the_cache_of_the_hugging_face_hub_is_loaded(workdir, tmp_path):
+    """Its files are links to blobs, as `snapshot_download` lays them."""
+    entry = tmp_path / "models--me--digits"
+    (entry / "blobs").mkdir(parents=True)
+    for number, file in enumerate(sorted(path for path in workdir.rglob("*") if path.is_file())):
+        link = entry / "snapshots" / "0123abcd" / file.relative_to(workdir)
+        link.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(file, entry / "blobs" / f"{number:040x}")
+        link.symlink_to(os.path.relpath(entry / "blobs" / f"{number:040x}", link.parent))
+    images = data.load("optdigits").test_images[:9]
+    run = digits.load(entry / "snapshots" / "0123abcd")
+    np.testing.assert_array_equal(run.predict(images), digits.load(workdir).predict(images))
+    assert run.accuracy == digits.load(workdir).accuracy and len(run.records) == 2
+
+
 def test_predict_takes_one_image_or_many_bytes_or_floats(workdir):
     run = digits.load(workdir)
     images = data.load("optdigits").test_images[:7]

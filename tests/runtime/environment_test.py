@@ -1,6 +1,7 @@
 """The environment of a run: the settings of JAX, and the state of the checkout."""
 
 import importlib.metadata
+import os
 import subprocess
 
 import jax
@@ -21,6 +22,27 @@ def test_compiled_programs_are_kept_where_the_config_says_so(cached, tmp_path, m
         assert (jax.config.jax_compilation_cache_dir == str(tmp_path / "xla")) == cached
     finally:
         jax.config.update("jax_compilation_cache_dir", before)
+
+
+@pytest.mark.parametrize("command", [("digits.main", "--config=quickstart"), ("digits.evaluate",)], ids=" ".join)
+@pytest.mark.parametrize("platform", ["cuda", "gpu", "cudda"])
+@pytest.mark.skipif(jax.default_backend() != "cpu", reason="there is an accelerator here")
+def test_devices_that_are_not_here_are_one_sentence(platform, command, tmp_path, run_module):
+    done = run_module(*command, f"--workdir={tmp_path}", env={"JAX_PLATFORMS": platform})
+    assert done.returncode == 2 and done.stdout == ""
+    assert done.stderr.startswith(f"error: JAX cannot start the devices of JAX_PLATFORMS={platform} (")
+    assert done.stderr.endswith("leave the variable out to train on what is here, or set it to cpu.\n")
+    assert done.stderr.count("\n") == 1 and "set JAX_PLATFORMS=''" not in done.stderr
+
+
+@pytest.mark.parametrize("quota, expected", [(None, None), (1.5, "2")])
+def test_a_quota_bounds_the_threads_of_xla(quota, expected, monkeypatch):
+    monkeypatch.delenv("NPROC", raising=False)
+    monkeypatch.setattr(environment.cgroups, "cores", lambda: quota)
+    monkeypatch.setattr(environment.machine, "cores", lambda: 2)
+    environment.start_devices()
+    assert os.environ.get("NPROC") == expected
+    monkeypatch.delenv("NPROC", raising=False)
 
 
 def test_a_checkout_where_git_is_not_installed_has_no_commit(tmp_path, monkeypatch):

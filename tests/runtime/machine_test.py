@@ -2,12 +2,14 @@
 
 import os
 import platform
+import subprocess
 import sys
 import time
 
 import pytest
 
 from digits.runtime import machine
+from tests.conftest import ROOT
 
 
 @pytest.mark.parametrize(
@@ -61,6 +63,39 @@ def test_cache_is_in_the_users_cache_folder_by_default(tmp_path, monkeypatch, xd
     if xdg:
         monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
     assert machine.cache_dir() == (tmp_path / "xdg" if xdg else tmp_path / "home" / ".cache") / "digits"
+
+
+def test_without_a_home_the_cache_is_where_it_is_said_or_a_folder_of_this_process(tmp_path, monkeypatch):
+    for name in ("HOME", "XDG_CACHE_HOME", "DIGITS_CACHE_DIR"):
+        monkeypatch.delenv(name, raising=False)
+
+    def unknown(_):
+        raise KeyError("getpwuid(): uid not found: 4321")
+
+    monkeypatch.setattr("pwd.getpwuid", unknown)
+    folder = machine.cache_dir()
+    assert folder == machine.cache_dir() and folder.is_dir() and folder.stat().st_mode & 0o077 == 0
+    monkeypatch.setenv("DIGITS_CACHE_DIR", str(tmp_path))
+    assert machine.cache_dir() == tmp_path
+
+
+@pytest.mark.parametrize("with_cache", [True, False])
+def test_a_user_without_a_name_and_a_home_trains(with_cache, tmp_path):
+    """As in a container that is started with --user 4321."""
+    unset = ("HOME", "XDG_CACHE_HOME", "DIGITS_CACHE_DIR", "USER", "LOGNAME")
+    env = {key: value for key, value in os.environ.items() if key not in unset}
+    if with_cache:
+        env["DIGITS_CACHE_DIR"] = str(tmp_path / "cache")
+    fields = ["data.name=optdigits", "data.validation=none", "monitor=loss", "epochs=1", "tensorboard=False"]
+    arguments = ["digits", "train", "--config=dense_32_32", *(f"--config.{field}" for field in fields)]
+    arguments.append(f"--workdir={tmp_path}/run")
+    nobody = "import os, pwd, sys\ndef unknown(_): raise KeyError('uid not found')\npwd.getpwuid = unknown\n"
+    code = f"{nobody}from digits.__main__ import main\nsys.exit(main({arguments}))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, env=env, capture_output=True, text=True, timeout=200, check=False
+    )
+    assert done.returncode == 0 and "Traceback" not in done.stderr, done.stderr
+    assert (tmp_path / "run" / "report.html").exists() and (tmp_path / "cache").exists() == with_cache
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux tells it to a hundredth of a second")

@@ -99,6 +99,42 @@ def test_what_does_not_name_a_process_is_one_sentence(given, words):
         processes.join(*given)
 
 
+@pytest.mark.parametrize(
+    "environment, why",
+    [
+        ({"KUBERNETES_SERVICE_HOST": "10.0.0.1"}, "the package kubernetes, which could ask for them, is not installed"),
+        ({"SLURM_JOB_ID": "7", "SLURM_STEP_NUM_TASKS": "two"}, "invalid literal for int"),
+        (
+            {
+                "SLURM_JOB_ID": "7", "SLURM_STEP_NUM_TASKS": "2", "SLURM_NTASKS": "2", "SLURM_PROCID": "first",
+                "SLURM_STEP_NODELIST": "node[1-2]", "SLURM_LOCALID": "0",
+            },
+            "invalid literal for int",
+        ),
+    ],
+    ids=["a pod without the client", "no number of tasks", "no number of this task"],
+)  # fmt: skip
+def test_where_the_scheduler_does_not_tell_a_process_trains_alone_and_says_so(environment, why, monkeypatch, capsys):
+    monkeypatch.setattr(processes.importlib.util, "find_spec", lambda name: None)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    processes.join(None, None, None)
+    said = capsys.readouterr().out
+    assert said.startswith("This process trains alone: JAX found no other processes of the job (") and why in said
+    assert said.count("\n") == 1 and not processes.several()
+
+
+def test_a_pod_that_may_not_ask_kubernetes_trains_alone(monkeypatch, capsys):
+    def forbidden():
+        raise RuntimeError("Kubernetes API Error: 403 - Forbidden\nIt appears that ...")
+
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.0.0.1")
+    monkeypatch.setattr(processes.importlib.util, "find_spec", lambda name: object())
+    monkeypatch.setattr(processes.private, "scheduled_processes", forbidden)
+    processes.join(None, None, None)
+    assert "(Kubernetes API Error: 403 - Forbidden)." in capsys.readouterr().out
+
+
 def test_a_scheduler_that_started_one_process_starts_no_company(monkeypatch):
     for name, value in {"SLURM_JOB_ID": "7", "SLURM_NTASKS": "4", "SLURM_PROCID": "0"}.items():
         monkeypatch.setenv(name, value)

@@ -206,7 +206,7 @@ def test_an_export_that_predicts_otherwise_is_refused_and_the_earlier_one_stays(
     for offset, difference in ((2e-4, "2.0e-04"), (np.nan, "nan")):
         monkeypatch.setattr(export_formats, "probabilities", off_by(offset))
         for output in (before, tmp_path / "new.zip"):
-            with pytest.raises(errors.UserError, match=f"256 test images .* by up to {difference}, more than 1e-04"):
+            with pytest.raises(errors.UserError, match=f"256 images .* by up to {difference}, more than 1e-04"):
                 exporting.export(runs["dense"], "jax", output)
     assert [entry.name for entry in tmp_path.iterdir()] == ["before.zip"] and before.read_bytes() == content
 
@@ -273,9 +273,28 @@ def test_mistakes_give_a_sentence(runs, workdir, tmp_path):
     with pytest.raises(errors.UserError, match="--output is .*model, which cannot be written .File exists.: name"):
         exporting.export(dense, "jax", tmp_path / "sweep.json" / "model")
     elsewhere = with_values(dense.config, {"data.name": str(tmp_path / "mine.npz")})
-    with pytest.raises(errors.UserError, match=r"checked on test images .* --data_dir .*mine\.npz"):
-        exporting.export(dataclasses.replace(dense, config=elsewhere), "jax", tmp_path / "model")
+    with pytest.raises(errors.UserError, match="gone|mine.npz"):
+        exporting.export(dataclasses.replace(dense, config=elsewhere), "jax", tmp_path / "model", tmp_path / "gone")
     assert [entry.name for entry in tmp_path.iterdir()] == ["sweep.json"]
+
+
+def test_without_its_dataset_an_export_is_checked_on_made_images(exports, runs, tmp_path, monkeypatch):
+    away = {
+        name: dataclasses.replace(run, config=with_values(run.config, {"data.name": str(tmp_path / "mine.npz")}))
+        for name, run in runs.items()
+    }
+    images, made = exporting._images(away["cnn"], None)
+    assert made and images.shape == (256, 28, 28) and images.dtype == np.uint8
+    assert not images[0].any() and np.ptp(images[1:].mean(axis=(1, 2))) > 60  # From little ink to much.
+    np.testing.assert_array_equal(images, exporting._images(away["dense"], None)[0])
+    assert len(set(away["cnn"].predict(images).argmax(-1))) > 2  # They tell networks apart.
+    exported = exporting.export(away["cnn"], "jax", tmp_path / "model")
+    assert exported.made and exported.images == 256 and exported.difference < 1e-5
+    right = exporting.export_formats.FORMATS["jax"]
+    wrong = right._replace(load=lambda path: lambda images: right.load(path)(images)[:, ::-1])
+    monkeypatch.setitem(exporting.export_formats.FORMATS, "jax", wrong)
+    with pytest.raises(errors.UserError, match="was not kept: on 256 images"):
+        exporting.export(away["cnn"], "jax", tmp_path / "other")
 
 
 def test_the_command_writes_beside_the_run(workdir, run_module):

@@ -10,6 +10,7 @@ import numpy as np
 
 from digits.analysis import statistics
 from digits.analysis.figures import sheet
+from digits.analysis.figures.lettering import class_labels
 from digits.analysis.figures.style import BLUE, VERMILLION, new_figure, png, styled, text_colour
 
 _PANELS_A_ROW = 4
@@ -29,13 +30,15 @@ def confusion(matrix: Sequence[Sequence[int]], class_names: Sequence[str]) -> Fi
       class_names: K names.
     """
     counts, k = np.asarray(matrix), len(class_names)
+    class_names, legend = class_labels(class_names)
     support = counts.sum(axis=1, keepdims=True)
     percent = 100 * counts / np.maximum(support, 1)
     off_diagonal = ~np.eye(k, dtype=bool)
     shown = np.ma.masked_where((counts == 0) | ~off_diagonal, percent)
     errors, n = int(counts[off_diagonal].sum()), int(counts.sum())
     side = min(max(4.6, 0.46 * k), 16)
-    figure = new_figure(side + 1.3, side + 0.5)
+    columns = min(3, -(-len(legend) // 12)) or 1
+    figure = new_figure(side + 1.3, side + 0.5 + 0.17 * -(-len(legend) // columns))
     axes = figure.subplots()
     axes.grid(False)
     # The palest colour differs from white, so that a single error is seen.
@@ -61,6 +64,11 @@ def confusion(matrix: Sequence[Sequence[int]], class_names: Sequence[str]) -> Fi
     axes.set_title(f"{errors:,} of {n:,} images misclassified ({errors / n:.2%})")
     if errors:
         figure.colorbar(image, ax=axes, shrink=0.6, aspect=30, label="errors of this kind (% of the true class)")
+    if legend:
+        lines = [patches.Patch(alpha=0, label=line) for line in legend]
+        figure.legend(
+            handles=lines, loc="outside lower center", ncols=columns, frameon=False, fontsize=8, handlelength=0
+        )
     return figure
 
 

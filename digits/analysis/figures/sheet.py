@@ -46,7 +46,8 @@ def sheet(
         )
     whole = np.issubdtype(images.dtype, np.integer)
     ink = np.round(np.clip(images, 0, 255) if whole else np.clip(images, 0, 1) * 255).astype(np.uint8)
-    font = ImageFont.load_default(12)
+    drawn, font = _with_font(captions)
+    captions = drawn or [caption.encode("ascii", "backslashreplace").decode() for caption in captions]
     columns = min(columns or min(10, math.ceil(math.sqrt(len(ink)))), len(ink))
     height, width = (side * scale for side in ink.shape[1:3])
     lines = max((caption.count("\n") + 1 for caption in captions), default=0)
@@ -76,12 +77,29 @@ def sheet(
 
 def examples(entries: Sequence[dict[str, Any]], images: np.ndarray, class_names: Sequence[str]) -> np.ndarray:
     """Draws the "mistakes" or "doubtful" of `classification.measure`; `images`, NxHxW, are those that were measured."""
+    class_names = _labels(class_names)
     captions = [
         f"image {entry['index']}\ntrue {class_names[entry['label']]}\npredicted {class_names[entry['prediction']]}\n"
         f"p = {entry['probability']:.4f}"
         for entry in entries
     ]
     return sheet(images[[entry["index"] for entry in entries]], captions, columns=8)
+
+
+def _labels(class_names: Sequence[str]) -> list[str]:
+    """The class names, or their numbers if no font has them all."""
+    return _with_font(class_names)[0] or [str(number) for number in range(len(class_names))]
+
+
+def _with_font(texts: Sequence[str]) -> tuple[list[str] | None, Any]:
+    """The texts and a font of 12 pixels that draws them; None and another font if no font has all of their letters."""
+    if all(text.isascii() for text in texts):
+        return list(texts), ImageFont.load_default(12)
+    from digits.analysis.figures import lettering  # Imports matplotlib, which takes half a second.
+
+    texts = [lettering.without_selectors(text) for text in texts]
+    path = lettering.font_file("".join(texts))
+    return (texts, ImageFont.truetype(path, 12)) if path else (None, ImageFont.load_default(12))
 
 
 def png(picture: np.ndarray) -> bytes:

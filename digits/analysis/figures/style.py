@@ -10,6 +10,8 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 import numpy as np
 
+from digits.analysis.figures.lettering import LetteredFigure
+
 # Okabe and Ito's colours, which colour-blind people can tell apart.
 BLUE, VERMILLION, SKY, DARK = "#0072B2", "#D55E00", "#56B4E9", "#333333"
 COLOURS = (BLUE, VERMILLION, "#009E73", "#CC79A7", "#E69F00", SKY, "#000000", "#767676")
@@ -32,7 +34,7 @@ styled = matplotlib.rc_context(STYLE)
 
 def new_figure(width: float, height: float) -> Figure:
     """Makes an empty figure; its sides are in inches."""
-    return Figure(figsize=(width, height), dpi=DPI, layout="constrained")
+    return LetteredFigure(figsize=(width, height), dpi=DPI, layout="constrained")
 
 
 def enable_in_notebook() -> None:

@@ -99,7 +99,9 @@ def _path(command: list[str]) -> Path:
 
     Among these is the processor, because several machines may share a cache folder.
     """
-    identity = "\n".join([_SOURCE.read_text(), machine.instruction_sets(), jax.lib.__version__, *command])
+    identity = "\n".join(
+        [_SOURCE.read_text(encoding="utf-8"), machine.instruction_sets(), jax.lib.__version__, *command]
+    )
     return machine.cache_dir() / "native" / f"{hashlib.sha256(identity.encode()).hexdigest()[:16]}.so"
 
 

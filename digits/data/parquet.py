@@ -16,7 +16,7 @@ _ROWS_AT_ONCE = 1000
 
 
 def read_parquet(files: dict[str, list[pathlib.Path]]) -> Source:
-    """Reads Parquet files: `read_parquet({"train": [Path("train-00000-of-00001.parquet")]})`.
+    """Reads Parquet files: `read_parquet({"train": [pathlib.Path("train-00000-of-00001.parquet")]})`.
 
     A row has a picture, the bytes of an image file alone or in a struct, and a label, a whole number. Class names come
     from the notes of Hugging Face's datasets in the file.

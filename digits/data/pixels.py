@@ -93,6 +93,8 @@ def as_bytes(arrays: list[np.ndarray]) -> tuple[list[np.ndarray], list[str]]:
     """Brings images, Nx28x28 of any number type, to uint8, white on black, and says how; ValueError if it is ambiguous.
 
     All arrays, of training and test images, have one scale and one ground. An image without any contrast is counted.
+
+    arrays, notes = as_bytes([train_images, test_images])
     """
     highs = [float(array.max()) for array in arrays]
     if max(highs) > 8 * max(min(highs), 0.1):

@@ -19,7 +19,7 @@ _LONGEST = 100_000  # Characters of a line: 784 floats of 20 digits have 16,464.
 
 
 def read_rows(files: dict[str, list[pathlib.Path]]) -> Source:
-    """Reads `.csv` files, gzipped or not: `read_rows({"train": [Path("mnist_train.csv")]})`.
+    """Reads `.csv` files, gzipped or not: `read_rows({"train": [pathlib.Path("mnist_train.csv")]})`.
 
     A row has a label and 784 pixels, separated by commas, semicolons or tabs. The label is the column whose header says
     so, or else the first one. A column of row numbers, without a name or called id, is not read. A test file without

@@ -127,7 +127,7 @@ def test_pictures_lie_in_the_runs_folder_unless_it_cannot_hold_them(sweep, tmp_p
 @pytest.mark.mnist
 def test_errors_by_writer_are_of_the_splits_images(sweep, tmp_path, monkeypatch):
     dataset = data.load("mnist")
-    monkeypatch.setattr(data, "load", lambda name, data_dir: dataset)
+    monkeypatch.setattr(data, "load", lambda name, data_dir, digest=None: dataset)
     for split, validation, part, rows in (
         ("test", "last(10000)", "test", slice(None)),
         ("validation", "test", "test", slice(None)),

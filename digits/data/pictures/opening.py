@@ -1,6 +1,8 @@
 """Opens pictures of any kind as RGB or RGBA, with suspicion: sizes are checked before memory is taken."""
 
+from collections.abc import Iterator
 import io
+import itertools
 import os
 import pathlib
 import re
@@ -16,20 +18,31 @@ MOST_PIXELS = 64_000_000  # That is 256 MB when decoded; phones take 8192 x 6144
 _FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF")
 # JPEGs have up to a dozen scans. A hundred bytes can ask for one more over the whole picture, which takes 50 ms.
 _MOST_SCANS = 64
+MOST_PAGES = 20  # Pages of a TIFF, frames of a GIF, PNG or WebP.
+_PAGED = ("TIFF", "GIF", "PNG", "WEBP")  # A phone's JPEG may hold a second picture too: a preview or the depth.
+_KIND_OF_PAGE = 254  # TIFF's tag: bit 0 marks a smaller copy of another page, bit 2 a mask.
+_BITS = (1, 2, 4, 8, 10, 12, 14, 16)  # Of a camera's or scanner's greys that are stored in 16 or 32 bits.
 _JPEG_MARKER = re.compile(rb"\xff[\x02-\xcf\xd8-\xfe]")
 
 
 def open_picture(source: str | os.PathLike | bytes) -> Image.Image:
-    """Opens the first frame of an image file: `open_picture("photo.jpg")`.
+    """Opens the first page of an image file, as `open_pages` does: `open_picture("photo.jpg")`."""
+    return next(open_pages(source))
+
+
+def open_pages(source: str | os.PathLike | bytes) -> Iterator[Image.Image]:
+    """Opens an image file, page by page: `for page in open_pages("scans.tiff")`.
 
     Args:
       source: the path of the file, or its content.
 
-    Returns:
-      An image in the mode RGB or RGBA, turned upright by its EXIF data.
+    Yields:
+      Images in the mode RGB or RGBA, turned upright by their EXIF data: the pages of a TIFF without the smaller copies
+      of others, the frames of a GIF, PNG or WebP, or the one image of another file.
 
     Raises:
-      UserError: it is no image, or declares too many pixels. Sizes are checked before anything is decoded.
+      UserError: it is no image, declares too many pixels, or has more than MOST_PAGES pages. Sizes are checked before
+        anything is decoded.
     """
     if isinstance(source, bytes):
         name, file, size = "the picture", io.BytesIO(source), len(source)
@@ -41,13 +54,14 @@ def open_picture(source: str | os.PathLike | bytes) -> Image.Image:
         with warnings.catch_warnings():  # Pillow warns of oddities in a file, and of a limit that is not ours.
             warnings.simplefilter("ignore")
             with Image.open(file, formats=_FORMATS) as image:
-                if image.width * image.height > MOST_PIXELS:
-                    raise UserError(
-                        f"{name} has {image.width:,} x {image.height:,} pixels, but it may have {MOST_PIXELS:,} in all."
-                    )
                 if image.format in ("JPEG", "MPO"):
                     _check_scans(name, source if isinstance(source, bytes) else pathlib.Path(source).read_bytes())
-                return _in_colours(ImageOps.exif_transpose(image))
+                for number in _page_numbers(name, image):
+                    image.seek(number)
+                    if image.width * image.height > MOST_PIXELS:
+                        size = f"{image.width:,} x {image.height:,}"
+                        raise UserError(f"{name} has {size} pixels, but it may have {MOST_PIXELS:,} in all.")
+                    yield _in_colours(ImageOps.exif_transpose(image))
     except Image.DecompressionBombError as error:
         raise UserError(f"{name} has too many pixels: it may have {MOST_PIXELS:,} in all.") from error
     except UnidentifiedImageError as error:
@@ -84,12 +98,42 @@ def _check_scans(name: str, jpeg: bytes) -> None:
         raise UserError(f"{name} is a JPEG of {scans:,} scans, but it may have {_MOST_SCANS}.")
 
 
+def _page_numbers(name: str, image: Image.Image) -> Iterator[int]:
+    """The numbers of an image's pages, from 0: one where another page would be no picture of its own."""
+    found = 0
+    for number in itertools.count():
+        try:
+            image.seek(number)
+        except EOFError:
+            break
+        if image.format == "TIFF" and number and image.tag_v2.get(_KIND_OF_PAGE, 0) & 5:
+            continue
+        if found == MOST_PAGES:
+            raise UserError(
+                f"{name} has more than {MOST_PAGES} pages or frames: save those to be read as files of their own."
+            )
+        found += 1
+        yield number
+        if image.format not in _PAGED or not getattr(image, "is_animated", False):
+            break
+
+
+def full_scale(values: np.ndarray) -> np.ndarray:
+    """Scales numbers, none negative, to 0-255 as uint8, by the smallest usual depth of 1 to 16 bits that holds all."""
+    most = values.max(initial=0)
+    largest = next((2**bits - 1 for bits in _BITS if most < 2**bits), most)
+    return np.clip(values * (255 / max(largest, np.finfo(np.float32).tiny)), 0, 255).astype(np.uint8)
+
+
 def _in_colours(image: Image.Image) -> Image.Image:
     """Converts an image of any mode to RGB, or to RGBA if it may have transparent pixels."""
     if image.mode.startswith(("I", "F")):  # 16 or 32 bit, or floats: Pillow would clip them to 8 bit.
         values = np.nan_to_num(np.asarray(image, np.float32), posinf=0, neginf=0)
-        low, high = (0, max(65535, values.max())) if image.mode.startswith("I") else (values.min(), values.max())
-        values = (values - low) / max(high - low, np.finfo(np.float32).tiny) * 255
-        image = Image.fromarray(np.clip(values, 0, 255).astype(np.uint8))
+        if image.mode.startswith("I"):
+            image = Image.fromarray(full_scale(np.maximum(values, 0)))
+        else:
+            low, high = values.min(), values.max()
+            values = (values - low) / max(high - low, np.finfo(np.float32).tiny) * 255
+            image = Image.fromarray(np.clip(values, 0, 255).astype(np.uint8))
     transparent = image.mode.endswith(("A", "a")) or "transparency" in image.info
     return image.convert("RGBA" if transparent else "RGB")

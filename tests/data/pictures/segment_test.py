@@ -43,7 +43,7 @@ def test_a_digit_of_any_size_gets_mnists_form(digit, side):
 def test_thin_strokes_are_thickened_before_they_would_vanish(pen):
     thin = only(encoded(coloured(page(2, 700, pen, 800, 800), BLACK, WHITE))).image
     thick = only(encoded(coloured(page(2, 700, 0.1, 800, 800), BLACK, WHITE))).image
-    assert 1.8 < mnist_form._stroke(thin / 255) < 2.5
+    assert 1.8 < mnist_form.stroke_width(thin / 255) < 2.5
     assert np.corrcoef(thin.ravel(), thick.ravel())[0, 1] > 0.85
 
 

@@ -13,11 +13,11 @@ _WIDEST = 2.2  # Times its height.
 _ZEROS_WIDTHS = 0.35, 0.75  # Times the height: a frame of these proportions may be a zero.
 _MOST_BARS = 5  # Alike, side by side: more are a barcode.
 # The least ratio of width to height of digits that touch halfway up, and of others: an open 0 or 4 looks like those.
-_TOUCHING, _TOUCHING_AT_END = 1.0, 1.5
-_AT_END = 0.2  # Of the height: nearer to the top or bottom is at an end.
-_SEAM = 1.5  # Strokes that touch are cut over so many times their width at most.
+_TOUCHING, _TOUCHING_AT_END, _TWO_WIDE = 1.15, 1.3, 1.5
+_AT_END = 0.33  # Of the height: nearer to the top or bottom is at an end.
+_SEAM, _SEAM_OF_WIDE = 1.5, 4.5  # Strokes that touch are cut over so many times their width at most.
 _TALL = 0.85  # The least height of each part, of the whole.
-_NARROW, _BROAD = 0.12, 1.3  # The least and the largest ratio of width to height of each part.
+_NARROW = 0.12  # The least ratio of width to height of each part.
 
 
 def fault(mask: np.ndarray) -> str:
@@ -62,7 +62,7 @@ def parts(mask: np.ndarray, strength: np.ndarray) -> list[np.ndarray]:
     """Parts digits that touch: masks like the given one, from left to right, or only it if it may be one digit.
 
     Cuts where the least ink is cut from top to bottom. Keeps the cut if it severs hardly more than one stroke, and
-    leaves on both sides a mark that is almost as high as the whole and not too wide.
+    leaves on both sides a mark that is almost as high as the whole, and if the whole does not look like an open 0 or 4.
 
     Args:
       mask, strength: HxW, the ink of a mark in its box.
@@ -74,13 +74,15 @@ def parts(mask: np.ndarray, strength: np.ndarray) -> list[np.ndarray]:
     seam = _seam(ink)
     cut = ink[np.arange(height), seam]
     at = np.flatnonzero(cut > 0).mean() / height if cut.any() else 0.5
-    if min(at, 1 - at) < _AT_END and width < _TOUCHING_AT_END * height:
+    at_end = min(at, 1 - at) < _AT_END
+    if at_end and width < _TOUCHING_AT_END * height:
         return [mask]
     strokes = np.count_nonzero(np.diff((cut > 0).astype(int), prepend=0) > 0)
     stroke = mnist_form.stroke_width(ink)
-    if strokes > 1 or cut.sum() > _SEAM * stroke:
+    wide = width >= _TWO_WIDE * height
+    if strokes > 1 or cut.sum() > (_SEAM_OF_WIDE if wide else _SEAM) * stroke:
         return [mask]
-    if _encloses(mask, seam, round(2 * stroke)):
+    if _encloses(mask, seam, stroke) or (at_end and not wide and _is_bay(mask, seam)):
         return [mask]
     left = mask & (np.arange(width) < seam[:, None])
     found = [_largest(left), _largest(mask & ~left)]
@@ -102,14 +104,24 @@ def _parts_within(mask: np.ndarray, ink: np.ndarray) -> list[np.ndarray]:
     return whole
 
 
-def _encloses(mask: np.ndarray, seam: np.ndarray, gap: int) -> bool:
-    """Whether ink encloses paper on both sides of a seam, but for a gap of some pixels: an open 0 or 4 does."""
-    closed = ndimage.binary_dilation(np.pad(mask, gap + 1), iterations=max(1, gap // 2))
-    holes = ndimage.binary_fill_holes(closed) & ~closed
-    holes = holes[gap + 1 : -gap - 1, gap + 1 : -gap - 1]
-    labels, _ = ndimage.label(holes)
+def _encloses(mask: np.ndarray, seam: np.ndarray, reach: float) -> bool:
+    """Whether ink that is widened by some pixels encloses paper on both sides of a seam: an open 0 does."""
+    margin = int(reach) + 2
+    paper = ndimage.distance_transform_edt(~np.pad(mask, margin)) > reach
+    labels, _ = ndimage.label(paper)
+    labels = np.where(labels == labels[0, 0], 0, labels)[margin:-margin, margin:-margin]
     right = np.arange(mask.shape[1]) >= seam[:, None]
-    return bool(np.intersect1d(labels[holes & right], labels[holes & ~right]).size)
+    return bool(np.intersect1d(labels[right], labels[~right]).any())
+
+
+def _is_bay(mask: np.ndarray, seam: np.ndarray) -> bool:
+    """Whether ink lies on both sides of most of a seam and closer than half the mark's height: in a U it does."""
+    height = len(mask)
+    reach = height / 4
+    padded = np.pad(mask, int(reach) + 2)
+    closed = ndimage.distance_transform_edt(ndimage.distance_transform_edt(~padded) <= reach) > reach
+    inner = closed[int(reach) + 2 : -int(reach) - 2, int(reach) + 2 : -int(reach) - 2]
+    return bool(inner[np.arange(height), seam].mean() > 0.5)
 
 
 def _seam(ink: np.ndarray) -> np.ndarray:

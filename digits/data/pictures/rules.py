@@ -31,7 +31,8 @@ def without_rules(picture: np.ndarray) -> tuple[np.ndarray, bool]:
     """Replaces long straight lines by the paper beside them; strokes that cross them stay.
 
     Looks for three lines or more that are dark, or light on dark paper, thin, almost parallel, almost level or upright,
-    and cross half the picture; or for two that are level and cross all of it. A picture without such lines is returned as it is.
+    and cross half the picture; or for two that are level and cross all of it. A picture without such lines is returned
+    as it is.
 
     Args:
       picture: uint8 HxWx3 (RGB) or HxWx4 (RGBA).

@@ -139,9 +139,23 @@ def find(strength: np.ndarray) -> list[tuple[Box, np.ndarray]]:
     for (left, top, right, bottom), mask in found:
         if fault := marks.fault(mask):
             raise NoDigit(f"holds no digit that can be told: a mark of {right - left}x{bottom - top} pixels {fault}.")
+    if len(found) == 1 and _crosses(found[0][0], strength.shape):
+        raise NoDigit(
+            "holds no digit that can be told: its only mark runs from edge to edge; leave paper around digits."
+        )
     if marks.are_bars([mask for _, mask in found], np.array([box for box, _ in found])):
         raise NoDigit(f"holds no digit that can be told: {len(found)} bars side by side look like a barcode.")
     return [(box, ndimage.binary_dilation(mask, np.ones((3, 3)))) for box, mask in found]
+
+
+def _crosses(box: Box, shape: tuple[int, int]) -> bool:
+    """Whether a mark, such as a shadow, runs from side to side of a picture that is much wider, or higher, than it."""
+    left, top, right, bottom = box
+    height, width = shape
+    if min(shape) < 64:
+        return False
+    upright = top == 0 and bottom == height and width > 2.5 * (right - left)
+    return upright or (left == 0 and right == width and height > 2.5 * (bottom - top))
 
 
 def _are_lines(mask: np.ndarray, box: Box, shape: tuple[int, int]) -> bool:

@@ -11,6 +11,7 @@ _BROADEST = (
     0.18  # Of the longer side: strokes are narrower. Shadow and lit paper each have a clear square of this side.
 )
 _SHARP = 1.15  # The least ratio of the light on both sides of a hard edge. Uneven light falls off slowly.
+_BLUR = 1.2  # Pixels, the standard deviation.
 _DARKEST = 0.25  # The least light in a shadow: what is darker is ink or a table.
 _TINT = 1.4  # The largest ratio between the light's loss in two of the three colours; a table has a colour of its own.
 
@@ -37,12 +38,11 @@ def without_shadows(picture: np.ndarray) -> np.ndarray:
     light = _filled(closed, small)
     light = ndimage.minimum_filter(light, (3, 3, 1))  # A pixel at the edge is a mixture of both sides.
     rows, columns = (np.arange(n) * m // n for n, m in zip((height, width), light.shape))
-    light = np.maximum(light[rows[:, None], columns], colours)
-    gain = _paper(closed) / light
-    # Noise is brightened too: smoothed to about what it is elsewhere.
-    smooth = np.where(gain > _SHARP, ndimage.gaussian_filter(colours, (0.8, 0.8, 0)), colours)
+    smooth = ndimage.gaussian_filter(colours, (_BLUR, _BLUR, 0))  # Noise would be brightened too.
+    light = np.maximum(light[rows[:, None], columns], smooth)
+    shaded = (_paper(closed) > _SHARP * light).any(-1, keepdims=True)
     lit = picture.copy()
-    lit[..., :3] = np.clip(smooth * gain - 1, 0, 255).round()
+    lit[..., :3] = np.where(shaded, _paper(closed) * smooth / light, colours).round() - 1
     return lit
 
 
@@ -56,7 +56,11 @@ def _has_hard_shadow(small: np.ndarray, closed: np.ndarray, window: tuple[int, .
     opened = ndimage.grey_opening(small, window, mode="nearest")
     dark, paper = closed.min((0, 1)), _paper(closed)
     loss = dark / paper
-    if opened.mean(-1).max() < 0.9 * paper.mean() or loss.mean() < _DARKEST or loss.max() > _TINT * loss.min():
+    if (
+        opened.mean(-1).max() < 0.9 * paper.mean()
+        or not _DARKEST < loss.mean() < 1 / _SHARP
+        or loss.max() > _TINT * loss.min()
+    ):
         return False
     grey = closed.mean(-1)
     return bool((ndimage.maximum_filter(grey, 3) > _SHARP * ndimage.minimum_filter(grey, 3)).any())

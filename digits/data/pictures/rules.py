@@ -126,7 +126,7 @@ def _traced(dark: np.ndarray, is_dark: np.ndarray, rows: np.ndarray) -> np.ndarr
 
 def _remove(picture: np.ndarray, rows: np.ndarray) -> None:
     """Replaces the pixels of a line by the colours above and below it, but not those that are darker than the line."""
-    columns = np.flatnonzero((rows >= 0) & (rows < len(picture)))
+    columns = np.flatnonzero((rows > -2) & (rows < len(picture) + 1))  # Half of a line may be in the picture.
     reach = max(4, max(picture.shape[:2]) // 150)
     offsets = np.arange(-reach, reach + 1)
     places = np.rint(rows[columns]).astype(int) + offsets[:, None]

@@ -65,7 +65,7 @@ def test_the_sentence_names_the_mark():
 
 def test_digits_that_touch_are_parted():
     y, x = np.mgrid[:240, :400]
-    rings = [np.abs(np.hypot(x - left, y - 120) - 55) < 7 for left in (80, 195, 310)]
+    rings = [np.abs(np.hypot(x - left, y - 120) - 55) < 7 for left in (70, 192, 314)]
     for count in (2, 3):
         ink = np.any(rings[:count], axis=0).astype(np.float32)
         assert len(segment.read(encoded(coloured(ink, (0, 0, 0), (255, 255, 255))))) == count

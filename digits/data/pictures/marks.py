@@ -125,9 +125,10 @@ def _is_bay(mask: np.ndarray, seam: np.ndarray) -> bool:
 
 
 def _seam(ink: np.ndarray) -> np.ndarray:
-    """The path from top to bottom that cuts the least ink: its column in every row."""
+    """The path from top to bottom that cuts the least ink, through no loop: its column in every row."""
     height, width = ink.shape
-    cost = ink + 1e-4  # Straight through paper.
+    loops = ndimage.binary_fill_holes(ink > 0) & (ink == 0)
+    cost = np.where(loops, float(height), ink + 1e-4)  # Straight through paper.
     cost[:, : width // 6] = cost[:, width - width // 6 :] = np.inf
     total, came = cost[0], np.zeros((height, width), np.int8)
     for row in range(1, height):

@@ -22,13 +22,15 @@ class Reading:
 
     Attributes:
       file: the file's path, as it was given.
-      number: the digit's place among those of the file, from 1.
+      page: the page of a TIFF or the frame of a GIF, PNG or WebP that it is on, from 1.
+      number: the digit's place among those of the page, from 1.
       digit: its 28x28 image, as the network saw it, and its box in the picture.
       class_names: the name of each class.
       probabilities: float32 K, one for each class.
     """
 
     file: str
+    page: int
     number: int
     digit: segment.Digit
     class_names: Sequence[str]
@@ -43,7 +45,7 @@ class Reading:
 def read_files(
     run: loading.Run | loading.Ensemble, files: Iterable[str | os.PathLike]
 ) -> tuple[list[Reading], list[UserError]]:
-    """Reads all digits of image files, as `segment.read` finds them, with one call of the network.
+    """Reads all digits of image files, as `segment.read_pages` finds them, with one call of the network.
 
         readings, problems = read_files(digits.load("runs/simple_cnn"), ["photo.png"])
 
@@ -52,18 +54,22 @@ def read_files(
       files: paths.
 
     Returns:
-      The digits in the order of the files, and in each file in reading order; and the errors of files that could not
-      be read.
+      The digits in the order of the files and their pages, on each page in reading order; and the errors of files and
+      pages that could not be read.
     """
     found, problems = [], []
     for file in files:
         try:
-            found += [(str(file), number, digit) for number, digit in enumerate(segment.read(file), 1)]
+            for page, digits in enumerate(segment.read_pages(file), 1):
+                if isinstance(digits, UserError):
+                    problems.append(digits)
+                else:
+                    found += [(str(file), page, number, digit) for number, digit in enumerate(digits, 1)]
         except UserError as error:
             problems.append(error)
     if not found:
         return [], problems
-    probabilities_NxK = run.predict(np.stack([digit.image for _, _, digit in found]))
+    probabilities_NxK = run.predict(np.stack([digit.image for *_, digit in found]))
     return [Reading(*of, run.class_names, p) for of, p in zip(found, probabilities_NxK)], problems
 
 
@@ -104,29 +110,32 @@ def text(reading: Reading, characters: str = BLOCKS) -> str:
     beside = [""] * ((len(drawing) - len(bars)) // 2) + bars
     beside += [""] * (len(drawing) - len(beside))
     lines = [f"{left}  {right}".rstrip() for left, right in zip(drawing, beside)]
-    return "\n".join([f"{_shown(reading.file)}, digit {reading.number}: {names[best]} ({p[best]:.1%})", *lines, ""])
+    place = f"{_shown(reading.file, reading.page)}, digit {reading.number}"
+    return "\n".join([f"{place}: {names[best]} ({p[best]:.1%})", *lines, ""])
 
 
 def answers(readings: Iterable[Reading]) -> Iterator[str]:
-    """Yields what each file says, as "photo.jpg: 2 7 0 4"; a row for each line of writing."""
-    for file, group in itertools.groupby(readings, key=lambda reading: reading.file):
+    """Yields what each page says, as "photo.jpg: 2 7 0 4"; a row for each line of writing."""
+    for (file, page), group in itertools.groupby(readings, key=lambda reading: (reading.file, reading.page)):
         of_file = list(group)
         names = [reading.class_names[reading.prediction] for reading in of_file]
         between = " " if all(len(name) == 1 for name in of_file[0].class_names) else ", "
         rows = [between.join(names[i] for i in line) for line in segment.lines([one.digit.box for one in of_file])]
-        start = f"{_shown(file)}: "
+        start = f"{_shown(file, page)}: "
         yield start + ("\n" + " " * len(start)).join(rows)
 
 
-def _shown(file: str) -> str:
-    """The file's name for the terminal, which would obey control characters."""
-    return file if file.isprintable() else repr(file)
+def _shown(file: str, page: int) -> str:
+    """The file's name for the terminal, which would obey control characters, and its page if it is not the first."""
+    name = file if file.isprintable() else repr(file)
+    return name if page == 1 else f"{name}, page {page}"
 
 
 def record(reading: Reading) -> dict[str, Any]:
     """Makes a reading an object for JSON, with rows of pixels from the top, from 0 (black) to 255 (white)."""
     return {
         "file": reading.file,
+        "page": reading.page,
         "digit": reading.number,
         "box": list(reading.digit.box),
         "prediction": reading.prediction,
@@ -139,7 +148,23 @@ def record(reading: Reading) -> dict[str, Any]:
 def rows(readings: Iterable[Reading], class_names: Sequence[str]) -> Iterator[list[Any]]:
     """Yields the rows of a CSV file: a header, and a row for each reading."""
     sides = ["left", "top", "right", "bottom"]
-    yield ["file", "digit", *sides, "prediction", "class_name", *(f"probability_{name}" for name in class_names)]
+    yield [
+        "file",
+        "page",
+        "digit",
+        *sides,
+        "prediction",
+        "class_name",
+        *(f"probability_{name}" for name in class_names),
+    ]
     for reading in readings:
         name = class_names[reading.prediction]
-        yield [reading.file, reading.number, *reading.digit.box, reading.prediction, name, *reading.probabilities]
+        yield [
+            reading.file,
+            reading.page,
+            reading.number,
+            *reading.digit.box,
+            reading.prediction,
+            name,
+            *reading.probabilities,
+        ]

@@ -12,7 +12,7 @@ def made(probabilities, names="0123456789"):
     image = np.zeros((28, 28), np.uint8)
     image[2], image[5], image[8:10], image[11] = 255, 200, 128, 127
     probabilities = np.array(probabilities, np.float32)
-    return reading.Reading("my.png", 2, Digit(image, (0, 0, 9, 9)), tuple(names), probabilities)
+    return reading.Reading("my.png", 1, 2, Digit(image, (0, 0, 9, 9)), tuple(names), probabilities)
 
 
 def test_the_drawing_is_what_the_network_saw_and_the_bars_are_the_probabilities():
@@ -58,6 +58,6 @@ def test_an_answer_is_a_row_for_each_line_of_writing():
 
 def test_rows_have_a_header_and_all_probabilities():
     header, row = reading.rows([made([0.25, 0.75], "ab")], "ab")
-    assert header[:6] == ["file", "digit", "left", "top", "right", "bottom"]
-    assert header[6:] == ["prediction", "class_name", "probability_a", "probability_b"]
-    assert row == ["my.png", 2, 0, 0, 9, 9, 1, "b", 0.25, 0.75]
+    assert header[:7] == ["file", "page", "digit", "left", "top", "right", "bottom"]
+    assert header[7:] == ["prediction", "class_name", "probability_a", "probability_b"]
+    assert row == ["my.png", 1, 2, 0, 0, 9, 9, 1, "b", 0.25, 0.75]

@@ -10,7 +10,7 @@ from digits.data.pictures import ink
 BOX = 20  # Pixels of the longer side of a digit's ink.
 # Fractions of the ink's full strength: a piece of ink reaches STRONG somewhere and extends as far as WEAK.
 STRONG, WEAK = 0.5, 0.2
-# In pixels of 28x28: strokes thinner than _THIN are widened to _THICKENED. Measured by `_stroke`, MNIST's test images
+# In pixels of 28x28: strokes thinner than _THIN are widened to _THICKENED. By `stroke_width`, MNIST's test images
 # have 1.5 (1st percentile), 2.4 (median) and 4.5 (99th percentile).
 _THIN, _THICKENED = 1.25, 2.0
 
@@ -44,7 +44,7 @@ def placed(small: np.ndarray) -> np.ndarray:
     return image
 
 
-def _stroke(strength: np.ndarray) -> float:
+def stroke_width(strength: np.ndarray) -> float:
     """The width of strokes in pixels: twice the area over the perimeter, the total variation (coarea formula)."""
     padded = np.pad(strength, 1)
     slopes = np.hypot(np.diff(padded, axis=0)[:, :-1], np.diff(padded, axis=1)[:-1])
@@ -53,7 +53,7 @@ def _stroke(strength: np.ndarray) -> float:
 
 def _thickened(strength: np.ndarray) -> np.ndarray:
     """Widens strokes that would be too thin in 20x20 pixels, by the same amount everywhere; keeps others."""
-    side, width = max(strength.shape), _stroke(strength)
+    side, width = max(strength.shape), stroke_width(strength)
     if width * BOX / side >= _THIN:
         return strength
     zoom = int(np.ceil(100 / side))

@@ -1,6 +1,8 @@
 """Opens pictures of any kind as RGB or RGBA, with suspicion: sizes are checked before memory is taken."""
 
+from collections.abc import Iterator
 import io
+import itertools
 import os
 import pathlib
 import re
@@ -17,22 +19,32 @@ MOST_PIXELS = 64_000_000  # That is 256 MB when decoded; phones take 8192 x 6144
 _FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF")
 # JPEGs have up to a dozen scans. A hundred bytes can ask for one more over the whole picture, which takes 50 ms.
 _MOST_SCANS = 64
+MOST_PAGES = 20  # Pages of a TIFF, frames of a GIF, PNG or WebP.
+_PAGED = ("TIFF", "GIF", "PNG", "WEBP")  # A phone's JPEG may hold a second picture too: a preview or the depth.
+_KIND_OF_PAGE = 254  # TIFF's tag: bit 0 marks a smaller copy of another page, bit 2 a mask.
 _JPEG_MARKER = re.compile(rb"\xff[\x02-\xcf\xd8-\xfe]")
 
 
 def open_picture(source: str | os.PathLike | bytes, white: float | None = None) -> Image.Image:
-    """Opens the first frame of an image file: `open_picture("photo.jpg")`.
+    """Opens the first page of an image file, as `open_pages` does: `open_picture("photo.jpg")`."""
+    return next(open_pages(source, white))
+
+
+def open_pages(source: str | os.PathLike | bytes, white: float | None = None) -> Iterator[Image.Image]:
+    """Opens an image file, page by page: `for page in open_pages("scans.tiff")`.
 
     Args:
       source: the path of the file, or its content.
       white: the value of white in a picture of more than 8 bits; by default the largest number of as many bits as the
         picture's largest value has: 1023 for a picture of 10 bits.
 
-    Returns:
-      An image in the mode RGB or RGBA, turned upright by its EXIF data. `info` has the `white` of more than 8 bits.
+    Yields:
+      Images in the mode RGB or RGBA, turned upright by their EXIF data: the pages of a TIFF without the smaller copies
+      of others, the frames of a GIF, PNG or WebP, or the one image of another file. `info` has the `white` of more than 8 bits.
 
     Raises:
-      UserError: it is no image, or declares too many pixels. Sizes are checked before anything is decoded.
+      UserError: it is no image, declares too many pixels, or has more than MOST_PAGES pages. Sizes are checked before
+        anything is decoded.
     """
     if isinstance(source, bytes):
         name, file, size = "the picture", io.BytesIO(source), len(source)
@@ -44,13 +56,14 @@ def open_picture(source: str | os.PathLike | bytes, white: float | None = None) 
         with warnings.catch_warnings():  # Pillow warns of oddities in a file, and of a limit that is not ours.
             warnings.simplefilter("ignore")
             with Image.open(file, formats=_FORMATS) as image:
-                if image.width * image.height > MOST_PIXELS:
-                    raise UserError(
-                        f"{name} has {image.width:,} x {image.height:,} pixels, but it may have {MOST_PIXELS:,} in all."
-                    )
                 if image.format in ("JPEG", "MPO"):
                     _check_scans(name, source if isinstance(source, bytes) else pathlib.Path(source).read_bytes())
-                return _in_colours(ImageOps.exif_transpose(image), white)
+                for number in _page_numbers(name, image):
+                    image.seek(number)
+                    if image.width * image.height > MOST_PIXELS:
+                        size = f"{image.width:,} x {image.height:,}"
+                        raise UserError(f"{name} has {size} pixels, but it may have {MOST_PIXELS:,} in all.")
+                    yield _in_colours(ImageOps.exif_transpose(image), white)
     except Image.DecompressionBombError as error:
         raise UserError(f"{name} has too many pixels: it may have {MOST_PIXELS:,} in all.") from error
     except UnidentifiedImageError as error:
@@ -85,6 +98,26 @@ def _check_scans(name: str, jpeg: bytes) -> None:
         place = marker.end() + int.from_bytes(jpeg[marker.end() : marker.end() + 2])
     if scans > _MOST_SCANS:
         raise UserError(f"{name} is a JPEG of {scans:,} scans, but it may have {_MOST_SCANS}.")
+
+
+def _page_numbers(name: str, image: Image.Image) -> Iterator[int]:
+    """The numbers of an image's pages, from 0: one where another page would be no picture of its own."""
+    found = 0
+    for number in itertools.count():
+        try:
+            image.seek(number)
+        except EOFError:
+            break
+        if image.format == "TIFF" and number and image.tag_v2.get(_KIND_OF_PAGE, 0) & 5:
+            continue
+        if found == MOST_PAGES:
+            raise UserError(
+                f"{name} has more than {MOST_PAGES} pages or frames: save those to be read as files of their own."
+            )
+        found += 1
+        yield number
+        if image.format not in _PAGED or not getattr(image, "is_animated", False):
+            break
 
 
 def _in_colours(image: Image.Image, white: float | None) -> Image.Image:

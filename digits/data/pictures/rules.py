@@ -1,26 +1,38 @@
 """Removes the printed lines of ruled and squared paper from a photo, scan or drawing."""
 
+from typing import NamedTuple
+
 import numpy as np
 from PIL import Image
 from scipy import ndimage
 
 _SIDE = 800  # Pixels of the longer side of the picture in which lines are looked for.
-_LEAST_SIDE = 100  # Pixels of the shorter side: smaller pictures are no photos of paper.
+_LEAST_SIDE = 60  # Pixels of the shorter side: smaller pictures are no photos of paper.
 _STRIPS = 96  # Across the picture. In each, a line is a dark spot.
 _STEEPEST, _PARALLEL = 0.12, 0.02  # The largest slope of a line, and the largest difference of two lines' slopes.
-_WIDEST = 7  # Pixels, at _SIDE: a line is narrower.
+_WIDEST, _WIDEST_PART = 7, 0.04  # Pixels at _SIDE, and part of a smaller picture's shorter side: a line is narrower.
 _FAINTEST = 3  # Of 255 levels of grey, the least contrast of a line.
 _LEAST_LINES = 3  # Fewer may be strokes, an underline, a frame.
 _COVERED, _COVERED_ALONE = 0.5, 0.85  # The least part of the picture's side that a line covers, and one without others.
+_FROM_EDGE_TO_EDGE = 0.9  # The least part that each of two lines covers if there are no others.
 _LEAST_INSIDE = 0.03  # The least part of the picture's side that a line passes which leaves it through a corner.
 _DARKER = 1.6  # Ink is so many times as dark as a pale line that it crosses.
+
+
+class _Line(NamedTuple):
+    """A line: the part of it that is dark, whether it is at both sides of the picture, its row in every column."""
+
+    covered: float
+    ends: bool
+    rows: np.ndarray
 
 
 def without_rules(picture: np.ndarray) -> tuple[np.ndarray, bool]:
     """Replaces long straight lines by the paper beside them; strokes that cross them stay.
 
-    Looks for three lines or more that are dark, thin, almost parallel, almost level or upright, and cross half the
-    picture. A picture without such lines is returned as it is.
+    Looks for three lines or more that are dark, or light on dark paper, thin, almost parallel, almost level or upright,
+    and cross half the picture; or for two that are level and cross all of it. A picture without such lines is returned
+    as it is.
 
     Args:
       picture: uint8 HxWx3 (RGB) or HxWx4 (RGBA).
@@ -30,24 +42,38 @@ def without_rules(picture: np.ndarray) -> tuple[np.ndarray, bool]:
     """
     if min(picture.shape[:2]) < _LEAST_SIDE or (picture.shape[-1] == 4 and picture[..., 3].min() < 128):
         return picture, False
+    if np.median(picture[..., :3]) < 128:  # Dark paper has light lines.
+        cleaned, had = _without_dark_lines(_negative(picture))
+        return (_negative(cleaned), True) if had else (picture, False)
+    return _without_dark_lines(picture)
+
+
+def _negative(picture: np.ndarray) -> np.ndarray:
+    return np.concatenate([255 - picture[..., :3], picture[..., 3:]], -1)
+
+
+def _without_dark_lines(picture: np.ndarray) -> tuple[np.ndarray, bool]:
     level, upright = _find(picture), _find(picture.swapaxes(0, 1))
-    if not any(len(lines) >= _LEAST_LINES for lines in (level, upright)):
+    # Two from edge to edge are enough if they are level: two digits 1 may be as high as the picture.
+    two = len(level) == 2 and all(line.ends and line.covered >= _FROM_EDGE_TO_EDGE for line in level)
+    if not two and max(len(level), len(upright)) < _LEAST_LINES:
         return picture, False
     cleaned = picture.copy()
     for lines, view in ((level, cleaned), (upright, cleaned.swapaxes(0, 1))):
-        for covered, rows in lines:
-            if len(lines) >= _LEAST_LINES or covered > _COVERED_ALONE:
-                _remove(view, rows)
+        for line in lines:
+            if len(lines) >= _LEAST_LINES or line.covered > _COVERED_ALONE:
+                _remove(view, line.rows)
     return cleaned, True
 
 
-def _find(picture: np.ndarray) -> list[tuple[float, np.ndarray]]:
-    """Finds almost level lines: the part that is dark of each, and its row in every column of the picture."""
+def _find(picture: np.ndarray) -> list[_Line]:
+    """Finds almost level lines."""
     height, width = picture.shape[:2]
     scale = max(1.0, max(height, width) / _SIDE)
     light = Image.fromarray(np.ascontiguousarray(picture[..., :3])).convert("L").convert("F")
     strips = np.asarray(light.resize((_STRIPS, round(height / scale)), Image.Resampling.BOX))
-    dark = ndimage.grey_closing(strips, (_WIDEST, 1)) - strips
+    widest = int(np.clip(_WIDEST_PART * min(height, width), 3, _WIDEST))
+    dark = ndimage.grey_closing(strips, (widest, 1)) - strips
     dark -= np.median(dark)
     is_dark = dark > max(_FAINTEST, 5 * float(np.median(np.abs(dark))))
     near = ndimage.maximum_filter(is_dark, (3, 1))
@@ -59,14 +85,16 @@ def _find(picture: np.ndarray) -> list[tuple[float, np.ndarray]]:
         return []
     parallel = np.abs(slopes - slopes[long.max(1).argmax()]) <= _PARALLEL
     slopes, part = slopes[parallel], part[parallel]
-    most, found, last = part.max(0), [], -_WIDEST
+    most, found, last = (part + 0.01 * long[parallel]).max(0) / 1.01, [], -_WIDEST  # Of two, the one that is longer.
     for row in np.flatnonzero((most >= _COVERED) & (most == ndimage.maximum_filter1d(most, _WIDEST))):
         if row - last < _WIDEST:  # The same line, in its next row.
             continue
         last = row
         rows = _traced(dark, is_dark, row - margin + slopes[part[:, row].argmax()] * across)
         columns = np.linspace(-0.5, 0.5, width) * width / scale
-        found.append((float(most[row]), np.interp(columns, across, (rows + 0.5) * scale - 0.5)))
+        at_ends = np.clip(np.rint(rows[[0, 1, -2, -1]]), 0, len(near) - 1).astype(int)
+        ends = bool(near[at_ends, [0, 1, -2, -1]].all())
+        found.append(_Line(float(most[row]), ends, np.interp(columns, across, (rows + 0.5) * scale - 0.5)))
     return found
 
 
@@ -98,10 +126,12 @@ def _traced(dark: np.ndarray, is_dark: np.ndarray, rows: np.ndarray) -> np.ndarr
 
 def _remove(picture: np.ndarray, rows: np.ndarray) -> None:
     """Replaces the pixels of a line by the colours above and below it, but not those that are darker than the line."""
-    columns = np.flatnonzero((rows >= 0) & (rows < len(picture)))
+    columns = np.flatnonzero((rows > -2) & (rows < len(picture) + 1))  # Half of a line may be in the picture.
     reach = max(4, max(picture.shape[:2]) // 150)
     offsets = np.arange(-reach, reach + 1)
-    places = np.clip(np.rint(rows[columns]).astype(int) + offsets[:, None], 0, len(picture) - 1)
+    places = np.rint(rows[columns]).astype(int) + offsets[:, None]
+    outside = (places < 0) | (places >= len(picture))
+    places = np.clip(places, 0, len(picture) - 1)
     colours = picture[places, columns, :3].astype(np.float32)
     light = colours.mean(-1)
     darkness = light.max(0) - light
@@ -110,9 +140,10 @@ def _remove(picture: np.ndarray, rows: np.ndarray) -> None:
     if not len(line):
         return
     first, last = max(line[0] - 1, 1), min(line[-1] + 1, len(offsets) - 2)
-    above, below = colours[first - 1], colours[last + 1]
+    above = colours[np.where(outside[first - 1], last + 1, first - 1), np.arange(len(columns))]
+    below = colours[np.where(outside[last + 1], first - 1, last + 1), np.arange(len(columns))]
     if darkness.max() > 2 * profile.max():  # The line is pale: what is no darker than it is paper.
-        filled = np.where((light[first - 1] > light[last + 1])[:, None], above, below)
+        filled = np.where((above.mean(-1) > below.mean(-1))[:, None], above, below)
     else:
         part = np.arange(1, last - first + 2)[:, None, None] / (last - first + 2)
         filled = (1 - part) * above + part * below

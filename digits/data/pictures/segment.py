@@ -1,17 +1,19 @@
 """Finds the digits in a picture, left to right, and brings each to MNIST's form."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 import dataclasses
 import os
 
 import numpy as np
+from PIL import Image
 from scipy import ndimage
 from scipy.sparse.csgraph import connected_components
 
-from digits.data.pictures import ink, mnist_form, opening, rules
+from digits.data.pictures import ink, marks, mnist_form, opening, rules, shadows
 from digits.errors import UserError
 
 _WORKING_PIXELS, _WORKING_SIDE = 2_000_000, 5000  # Larger pictures are reduced to no more than these.
+_BLACK = 16  # Of 256 levels: a picture without a brighter pixel looks black, and holds numbers of fewer bits.
 _MOST_PIECES = 500
 _MOST_HOLES = 12  # An 8 has two, and a rough pen leaves a few; squared paper has hundreds.
 _MOST_LEAVING = 3  # Strokes of a tightly cut digit that end at one side of the picture.
@@ -42,17 +44,39 @@ def read(source: str | os.PathLike | bytes) -> list[Digit]:
     """Reads the digits of a picture, line by line from the top, each line from left to right: `read("photo.jpg")`.
 
     Args:
-      source: the path of an image file, or its content: PNG, JPEG, GIF or WebP (the first frame), BMP, TIFF.
+      source: the path of an image file, or its content: PNG, JPEG, GIF, WebP, BMP or TIFF, of several pages the first.
 
     Raises:
       NoDigit: it holds no digit.
       UserError: it cannot be read as an image, is too large, or holds too many pieces of ink.
     """
     name = "the picture" if isinstance(source, bytes) else str(source)
-    picture = opening.open_picture(source)
+    return _read_page(name, opening.open_picture(source))
+
+
+def read_pages(source: str | os.PathLike | bytes) -> Iterator[list[Digit] | UserError]:
+    """Yields the digits of every page of a TIFF, or frame of a GIF, PNG or WebP, or the sentence why it has none.
+
+    Raises:
+      UserError: the file cannot be read as an image; later pages may be damaged although the first was not.
+    """
+    name = "the picture" if isinstance(source, bytes) else str(source)
+    for number, picture in enumerate(opening.open_pages(source), 1):
+        try:
+            yield _read_page(f"{name}, page {number}," if number > 1 else name, picture)
+        except UserError as error:
+            yield error
+
+
+def _read_page(name: str, picture: Image.Image) -> list[Digit]:
     pixels, side = picture.width * picture.height, max(picture.size)
     factor = int(np.ceil(max(np.sqrt(pixels / _WORKING_PIXELS), side / _WORKING_SIDE)))
-    paper, ruled = rules.without_rules(np.asarray(picture.reduce(factor) if factor > 1 else picture))
+    values = np.asarray(picture.reduce(factor) if factor > 1 else picture)
+    if picture.mode == "RGB" and 0 < values.max() < _BLACK:
+        # Bytes of 0 and 1, or 10 or 12 bits of which the upper 8 were kept.
+        largest = 2 ** int(values.max()).bit_length() - 1
+        values = np.round(values * (255 / largest)).astype(np.uint8)
+    paper, ruled = rules.without_rules(shadows.without_shadows(values))
     strength = ink.find_ink(paper)
     digits = []
     try:
@@ -106,12 +130,34 @@ def find(strength: np.ndarray) -> list[tuple[Box, np.ndarray]]:
         raise NoDigit("holds no digit: nothing in it that stands out from its background has the size of one.")
     found = []
     for index in digits[sum(lines(boxes[digits]), [])]:
-        left, top, right, bottom = map(int, boxes[index])
+        left, top, right, bottom = box = tuple(map(int, boxes[index]))
         mask = np.isin(labels[top:bottom, left:right], groups[index] + 1)
-        if _are_lines(mask, (left, top, right, bottom), strength.shape):
+        if _are_lines(mask, box, strength.shape):
             raise NoDigit(_LINES)
-        found.append(((left, top, right, bottom), ndimage.binary_dilation(mask, np.ones((3, 3)))))
-    return found
+        for part in marks.parts(mask, strength[top:bottom, left:right]):
+            rows, columns = ndimage.find_objects(part.view(np.int8))[0]
+            inner = left + columns.start, top + rows.start, left + columns.stop, top + rows.stop
+            found.append((inner, part[rows, columns]))
+    for (left, top, right, bottom), mask in found:
+        if fault := marks.fault(mask):
+            raise NoDigit(f"holds no digit that can be told: a mark of {right - left}x{bottom - top} pixels {fault}.")
+    if len(found) == 1 and _crosses(found[0][0], strength.shape):
+        raise NoDigit(
+            "holds no digit that can be told: its only mark runs from edge to edge; leave paper around digits."
+        )
+    if marks.are_bars([mask for _, mask in found], np.array([box for box, _ in found])):
+        raise NoDigit(f"holds no digit that can be told: {len(found)} bars side by side look like a barcode.")
+    return [(box, ndimage.binary_dilation(mask, np.ones((3, 3)))) for box, mask in found]
+
+
+def _crosses(box: Box, shape: tuple[int, int]) -> bool:
+    """Whether a mark, such as a shadow, runs from side to side of a picture that is much wider, or higher, than it."""
+    left, top, right, bottom = box
+    height, width = shape
+    if min(shape) < 64:
+        return False
+    upright = top == 0 and bottom == height and width > 2.5 * (right - left)
+    return upright or (left == 0 and right == width and height > 2.5 * (bottom - top))
 
 
 def _are_lines(mask: np.ndarray, box: Box, shape: tuple[int, int]) -> bool:

@@ -50,6 +50,29 @@ def test_palettes_and_single_bits_are_colours():
         np.testing.assert_array_equal(np.asarray(opening.open_picture(saved(picture)))[0, :, 0], [0, 255])
 
 
+@pytest.mark.parametrize("kind", ["TIFF", "GIF", "PNG", "WEBP"])
+def test_all_pages_are_opened_up_to_a_bound(kind):
+    pages = [Image.new("RGB", (9, 8), (40 * n,) * 3) for n in range(1, 4)]
+    file = io.BytesIO()
+    pages[0].save(file, kind, save_all=True, append_images=pages[1:])
+    opened = [np.asarray(page.convert("RGB")).mean() for page in opening.open_pages(file.getvalue())]
+    np.testing.assert_allclose(opened, [40, 80, 120], atol=3)
+    many = [Image.new("RGB", (9, 8), (n, 0, 0)) for n in range(opening.MOST_PAGES + 1)]
+    file = io.BytesIO()
+    many[0].save(file, "TIFF", save_all=True, append_images=many[1:])
+    with pytest.raises(UserError, match="the picture has more than 20 pages or frames: save"):
+        list(opening.open_pages(file.getvalue()))
+
+
+def test_a_smaller_copy_in_a_tiff_is_no_page():
+    page = Image.new("RGB", (9, 8))
+    thumbnail = page.resize((3, 3))
+    thumbnail.encoderinfo = {"tiffinfo": {254: 1}}
+    file = io.BytesIO()
+    page.save(file, "TIFF", save_all=True, append_images=[thumbnail])
+    assert [page.size for page in opening.open_pages(file.getvalue())] == [(9, 8)]
+
+
 def test_a_path_that_is_no_file_gives_one_sentence(tmp_path):
     with pytest.raises(UserError, match="none.png is not there"):
         opening.open_picture(tmp_path / "none.png")

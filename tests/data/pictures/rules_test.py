@@ -104,3 +104,38 @@ def test_an_empty_page_of_a_notebook_holds_no_digit():
         picture = lined(0 * by_hand(1), squares=squares)
         with pytest.raises(segment.NoDigit, match="use blank paper"):
             segment.read(encoded(picture))
+
+
+def seven(side, ink=(0, 0, 0), paper=(255, 255, 255)):
+    """A picture with a 7 that fills most of it."""
+    return coloured(drawing.page(7, round(0.65 * side), 0.09, side, side), ink, paper)
+
+
+@pytest.mark.parametrize("side, spacing", [(64, 8), (80, 10), (200, 25), (400, 25)])
+@pytest.mark.parametrize("dark", [False, True])
+def test_thin_squares_on_light_and_dark_paper(side, spacing, dark):
+    colours = ((240, 240, 240), (25, 25, 25)) if dark else ((0, 0, 0), (255, 255, 255))
+    plain = seven(side, *colours)
+    squared, blank = plain.copy(), np.broadcast_to(np.uint8(colours[1]), plain.shape).copy()
+    for picture in (squared, blank):
+        free = np.abs(picture.astype(int) - colours[1]).max(-1) < 60
+        free[np.arange(side) % spacing > 0] &= np.arange(side) % spacing == 0
+        picture[free] = (90, 90, 110) if dark else (150, 190, 230)
+    (expected,), (found,) = segment.read(encoded(plain)), segment.read(encoded(squared))
+    assert np.abs(np.subtract(found.box, expected.box)).max() <= 2
+    with pytest.raises(segment.NoDigit):
+        segment.read(encoded(blank))
+
+
+@pytest.mark.parametrize("rows", [(20, 180), (70, 130)], ids=["around", "across"])
+@pytest.mark.parametrize("line", [(0, 0, 0), (90, 120, 200)], ids=["black", "blue"])
+def test_two_lines_from_edge_to_edge_are_rules_if_they_are_level(rows, line):
+    plain = seven(200)
+    picture = plain.copy()
+    for row in rows:
+        picture[row : row + 2][plain[row : row + 2].min(-1) > 200] = line
+    (expected,), (found,) = segment.read(encoded(plain)), segment.read(encoded(picture))
+    assert np.abs(np.subtract(found.box, expected.box)).max() <= 2
+    upright = np.full((200, 100, 3), 255, np.uint8)
+    upright[:, [30, 70]] = 0
+    assert not rules.without_rules(upright)[1]

@@ -1,5 +1,6 @@
 """Digits out of a person's picture: MNIST's form, whatever the colours, the format, the light and the place."""
 
+import io
 import struct
 import tracemalloc
 import zlib
@@ -43,7 +44,7 @@ def test_a_digit_of_any_size_gets_mnists_form(digit, side):
 def test_thin_strokes_are_thickened_before_they_would_vanish(pen):
     thin = only(encoded(coloured(page(2, 700, pen, 800, 800), BLACK, WHITE))).image
     thick = only(encoded(coloured(page(2, 700, 0.1, 800, 800), BLACK, WHITE))).image
-    assert 1.8 < mnist_form._stroke(thin / 255) < 2.5
+    assert 1.8 < mnist_form.stroke_width(thin / 255) < 2.5
     assert np.corrcoef(thin.ravel(), thick.ravel())[0, 1] > 0.85
 
 
@@ -108,6 +109,23 @@ def test_the_first_frame_counts(tmp_path):
     frames = [Image.fromarray(coloured(page(digit), BLACK, WHITE)) for digit in (3, 0)]
     frames[0].save(tmp_path / "two.gif", save_all=True, append_images=frames[1:])
     np.testing.assert_array_equal(only(tmp_path / "two.gif").image, only(encoded(np.asarray(frames[0]))).image)
+
+
+def test_every_page_is_read_or_named():
+    pages = [Image.fromarray(coloured(ink, BLACK, WHITE)) for ink in (page(3), 0 * page(3), page(0))]
+    file = io.BytesIO()
+    pages[0].save(file, "TIFF", save_all=True, append_images=pages[1:])
+    first, second, third = segment.read_pages(file.getvalue())
+    for digits, expected in ((first, pages[0]), (third, pages[2])):
+        np.testing.assert_array_equal(digits[0].image, only(encoded(np.asarray(expected))).image)
+    assert str(second).startswith("the picture, page 2, holds no digit")
+
+
+@pytest.mark.parametrize("most", [1, 3, 15])
+def test_bytes_that_hold_few_bits_are_read(most):
+    picture = coloured(page(), BLACK, WHITE)
+    few = (picture.astype(float) / 255 * most).round().astype(np.uint8)
+    assert np.abs(np.subtract(only(encoded(few)).box, only(encoded(picture)).box)).max() <= 2
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))

@@ -74,8 +74,8 @@ def _read_page(name: str, picture: Image.Image) -> list[Digit]:
     values = np.asarray(picture.reduce(factor) if factor > 1 else picture)
     if picture.mode == "RGB" and 0 < values.max() < _BLACK:
         values = opening.full_scale(values)  # Bytes of 0 and 1, or 10 or 12 bits of which the upper 8 were kept.
-    paper, ruled = rules.without_rules(shadows.without_shadows(values))
-    strength = ink.find_ink(paper)
+    paper, ruled = rules.without_rules(values)
+    strength = ink.find_ink(shadows.without_shadows(paper))
     digits = []
     try:
         for box, mask in find(strength):

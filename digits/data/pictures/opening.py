@@ -9,7 +9,7 @@ import re
 import warnings
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps, TiffImagePlugin, UnidentifiedImageError
 
 from digits.errors import UserError, reason
 
@@ -106,7 +106,7 @@ def _page_numbers(name: str, image: Image.Image) -> Iterator[int]:
             image.seek(number)
         except EOFError:
             break
-        if image.format == "TIFF" and number and image.tag_v2.get(_KIND_OF_PAGE, 0) & 5:
+        if isinstance(image, TiffImagePlugin.TiffImageFile) and number and image.tag_v2.get(_KIND_OF_PAGE, 0) & 5:
             continue
         if found == MOST_PAGES:
             raise UserError(

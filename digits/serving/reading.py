@@ -146,7 +146,10 @@ def record(reading: Reading) -> dict[str, Any]:
 
 
 def rows(readings: Iterable[Reading], class_names: Sequence[str]) -> Iterator[list[Any]]:
-    """Yields the rows of a CSV file: a header, and a row for each reading."""
+    """Yields the rows of a CSV file: a header, and a row for each reading.
+
+    csv.writer(sys.stdout).writerows(rows(readings, run.class_names))
+    """
     sides = ["left", "top", "right", "bottom"]
     yield [
         "file",

@@ -61,6 +61,8 @@ def are_bars(masks: list[np.ndarray], boxes: np.ndarray) -> bool:
 def parts(mask: np.ndarray, strength: np.ndarray) -> list[np.ndarray]:
     """Parts digits that touch: masks like the given one, from left to right, or only it if it may be one digit.
 
+    first, second = parts(mask, strength)
+
     Cuts where the least ink is cut from top to bottom. Keeps the cut if it severs hardly more than one stroke, and
     leaves on both sides a mark that is almost as high as the whole, and if the whole does not look like an open 0 or 4.
 

@@ -9,7 +9,7 @@ import re
 import warnings
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps, TiffImagePlugin, UnidentifiedImageError
 
 from digits.data import pixels
 from digits.errors import UserError, reason
@@ -40,7 +40,8 @@ def open_pages(source: str | os.PathLike | bytes, white: float | None = None) ->
 
     Yields:
       Images in the mode RGB or RGBA, turned upright by their EXIF data: the pages of a TIFF without the smaller copies
-      of others, the frames of a GIF, PNG or WebP, or the one image of another file. `info` has the `white` of more than 8 bits.
+      of others, the frames of a GIF, PNG or WebP, or the one image of another file. The `info` of one of more than 8
+      bits has its `white`.
 
     Raises:
       UserError: it is no image, declares too many pixels, or has more than MOST_PAGES pages. Sizes are checked before
@@ -108,7 +109,7 @@ def _page_numbers(name: str, image: Image.Image) -> Iterator[int]:
             image.seek(number)
         except EOFError:
             break
-        if image.format == "TIFF" and number and image.tag_v2.get(_KIND_OF_PAGE, 0) & 5:
+        if isinstance(image, TiffImagePlugin.TiffImageFile) and number and image.tag_v2.get(_KIND_OF_PAGE, 0) & 5:
             continue
         if found == MOST_PAGES:
             raise UserError(

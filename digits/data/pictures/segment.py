@@ -76,8 +76,8 @@ def _read_page(name: str, picture: Image.Image) -> list[Digit]:
         # Bytes of 0 and 1, or 10 or 12 bits of which the upper 8 were kept.
         largest = 2 ** int(values.max()).bit_length() - 1
         values = np.round(values * (255 / largest)).astype(np.uint8)
-    paper, ruled = rules.without_rules(shadows.without_shadows(values))
-    strength = ink.find_ink(paper)
+    paper, ruled = rules.without_rules(values)
+    strength = ink.find_ink(shadows.without_shadows(paper))
     digits = []
     try:
         for box, mask in find(strength):

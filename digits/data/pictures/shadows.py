@@ -11,6 +11,7 @@ _BROADEST = (
     0.18  # Of the longer side: strokes are narrower. Shadow and lit paper each have a clear square of this side.
 )
 _SHARP = 1.15  # The least ratio of the light on both sides of a hard edge. Uneven light falls off slowly.
+_DIMMER = 1.1  # The least ratio of the light on lit paper to the light at a pixel that is brightened.
 _BLUR = 1.2  # Pixels, the standard deviation.
 _DARKEST = 0.25  # The least light in a shadow: what is darker is ink or a table.
 _TINT = 1.4  # The largest ratio between the light's loss in two of the three colours; a table has a colour of its own.
@@ -18,6 +19,8 @@ _TINT = 1.4  # The largest ratio between the light's loss in two of the three co
 
 def without_shadows(picture: np.ndarray) -> np.ndarray:
     """Brightens areas in hard shadow to the brightness of the lit paper; strokes stay, in shadow, light and between.
+
+    even = without_shadows(np.asarray(open_picture("photo.jpg")))
 
     A picture without a hard shadow, and one of light ink on dark paper, is returned as it is.
 
@@ -39,8 +42,9 @@ def without_shadows(picture: np.ndarray) -> np.ndarray:
     light = ndimage.minimum_filter(light, (3, 3, 1))  # A pixel at the edge is a mixture of both sides.
     rows, columns = (np.arange(n) * m // n for n, m in zip((height, width), light.shape))
     smooth = ndimage.gaussian_filter(colours, (_BLUR, _BLUR, 0))  # Noise would be brightened too.
-    light = np.maximum(light[rows[:, None], columns], smooth)
-    shaded = (_paper(closed) > _SHARP * light).any(-1, keepdims=True)
+    light = light[rows[:, None], columns]
+    shaded = (_paper(closed) > _DIMMER * light).any(-1, keepdims=True)
+    light = np.maximum(light, smooth)  # Between shadow and light, too.
     lit = picture.copy()
     lit[..., :3] = np.where(shaded, _paper(closed) * smooth / light, colours).round() - 1
     return lit
@@ -63,6 +67,10 @@ def _has_hard_shadow(small: np.ndarray, closed: np.ndarray, window: tuple[int, .
     ):
         return False
     grey = closed.mean(-1)
+    # Where the closing fills a bold stroke only in part, the ink is darker than what it is filled with.
+    shaded = grey < paper.mean() / _SHARP
+    if not np.mean(small.mean(-1)[shaded] > 0.9 * grey[shaded]) > 0.6:
+        return False
     return bool((ndimage.maximum_filter(grey, 3) > _SHARP * ndimage.minimum_filter(grey, 3)).any())
 
 

@@ -149,7 +149,7 @@ def drawn_structure(seed: int) -> ConfigDict:
 BUILT = set()  # Structures, so that none is built twice.
 
 
-@settings(max_examples=120)
+@settings(max_examples=60)
 @hypothesis.given(st.integers(0, 3), names(DEFAULTS, 2).flatmap(odd_values))
 @hypothesis.example(0, {"model.hidden": (10**9,)})
 @hypothesis.example(0, {"model.hidden": (1,) * 10_000})
@@ -204,7 +204,7 @@ def compiled_first_step(seed: int):
     return config, lowered.compile(compiler_options={"xla_backend_optimization_level": 0})
 
 
-@settings(max_examples=400)
+@settings(max_examples=200)
 @hypothesis.given(structure_and_numbers())
 def test_a_first_step_with_any_accepted_numbers_is_finite(drawn):
     seed, numbers = drawn

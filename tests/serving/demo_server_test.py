@@ -354,12 +354,14 @@ def test_a_picture_is_dropped_or_chosen_and_a_wrong_one_is_refused_with_the_serv
 @pytest.mark.mnist
 def test_an_answer_about_what_is_cleared_is_not_shown(open_page):
     page, held = open_page(), []
+    with_mouse(page, 1, 0.1)
+    expect_reading(page, "1")
     page.route("**/read", lambda route: held.append(route))
     with page.expect_request("**/read"):
-        with_mouse(page, 1, 0.1)
+        with_mouse(page, 1, 0.6)
     page.get_by_role("button", name="Clear").click()
     answered = held[0].fetch()
-    assert len(answered.json()["digits"]) == 1
+    assert answered.json()["digits"]
     held[0].fulfill(response=answered)
     page.wait_for_timeout(200)
     assert page.locator("#reading").inner_text() == "–"

@@ -43,6 +43,11 @@ LONGEST = (
 )  # fmt: skip
 
 
+# Continuous integration leaves out these files, and tests that are marked slow: it has fifteen minutes on any machine.
+# `make test` runs them.
+SLOW = ("benchmarks", "colab", "config/properties", "faults", "parity/networks", "sweeps/cluster")
+
+
 def name_of(path):
     """A test file's name in OPTIMIZED and LONGEST."""
     return path.relative_to(ROOT / "tests").as_posix().removesuffix("_test.py")
@@ -63,6 +68,7 @@ def pytest_unconfigure(config):
         config.stash_cache.cleanup()
 
 
+@pytest.hookimpl(tryfirst=True)  # Before `-m "not slow"` chooses.
 def pytest_collection_modifyitems(items):
     place = {name: index for index, name in enumerate(LONGEST)}
     items.sort(key=lambda item: place.get(name_of(item.path), len(place)))
@@ -70,6 +76,8 @@ def pytest_collection_modifyitems(items):
     there = bool(folder) and (pathlib.Path(folder) / "train-images-idx3-ubyte.gz").exists()
     skip = pytest.mark.skip(reason="DIGITS_DATA_DIR does not name a folder with the four MNIST files")
     for item in items:
+        if name_of(item.path) in SLOW:
+            item.add_marker(pytest.mark.slow)
         if "mnist" in item.keywords and not there:
             item.add_marker(skip)
 

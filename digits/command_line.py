@@ -8,6 +8,7 @@
 import collections
 from collections.abc import Callable
 import contextlib
+import functools
 import re
 import shlex
 import sys
@@ -37,37 +38,23 @@ class _Flags(flags.FlagValues):
 # The flags of the commands that train. Other commands have flags of their own, some of the same names, and so may have
 # the program that imports digits.
 FLAGS = _Flags()
-CONFIG = flags.DEFINE_string(
-    "config", None, "The experiment: a name in configs/, FILE.py, or FILE.py:ARGUMENT.", flag_values=FLAGS
+_string, _integer, _bool = (
+    functools.partial(define, flag_values=FLAGS)
+    for define in (flags.DEFINE_string, flags.DEFINE_integer, flags.DEFINE_bool)
 )
-WORKDIR = flags.DEFINE_string(
-    "workdir",
-    None,
-    "The run's folder; a run in it goes on. Default: runs/, the config's name and the changes.",
-    flag_values=FLAGS,
+CONFIG = _string("config", None, "The experiment: a name in configs/, FILE.py, or FILE.py:ARGUMENT.")
+WORKDIR = _string(
+    "workdir", None, "The run's folder; a run in it goes on. Default: runs/, the config's name and the changes."
 )
-DATA_DIR = flags.DEFINE_string("data_dir", None, "A folder with the four IDX files of the dataset.", flag_values=FLAGS)
-COORDINATOR = flags.DEFINE_string(
-    "coordinator",
-    None,
-    "HOST:PORT of the first of several processes that train one run; schedulers are detected.",
-    flag_values=FLAGS,
+DATA_DIR = _string("data_dir", None, "A folder with the four IDX files of the dataset.")
+COORDINATOR = _string(
+    "coordinator", None, "HOST:PORT of the first of several processes that train one run; schedulers are detected."
 )
-NUM_PROCESSES = flags.DEFINE_integer(
-    "num_processes", None, "With --coordinator: how many processes.", lower_bound=1, flag_values=FLAGS
-)
-PROCESS_ID = flags.DEFINE_integer(
-    "process_id", None, "With --coordinator: which of them this is, from 0.", flag_values=FLAGS
-)
-PROFILE = flags.DEFINE_bool(
-    "profile", False, "Write a trace of the training around the end of an epoch to WORKDIR/profile.", flag_values=FLAGS
-)
-REPORT = flags.DEFINE_bool(
-    "report", True, "Write report.html and figures/ into the run's folder at its end.", flag_values=FLAGS
-)
-LIST_FIELDS = flags.DEFINE_bool(
-    "fields", False, "List the fields of the config, what they mean and accept; train nothing.", flag_values=FLAGS
-)
+NUM_PROCESSES = _integer("num_processes", None, "With --coordinator: how many processes.", lower_bound=1)
+PROCESS_ID = _integer("process_id", None, "With --coordinator: which of them this is, from 0.")
+PROFILE = _bool("profile", False, "Write a trace of the training around the end of an epoch to WORKDIR/profile.")
+REPORT = _bool("report", True, "Write report.html and figures/ into the run's folder at its end.")
+LIST_FIELDS = _bool("fields", False, "List the fields of the config, what they mean and accept; train nothing.")
 _OF_ONE_RUN = (COORDINATOR, NUM_PROCESSES, PROCESS_ID, PROFILE, REPORT, LIST_FIELDS)
 
 _FIELDS_HELP = """
@@ -312,8 +299,8 @@ def _sentence(error: flags.Error, known: flags.FlagValues, fields: bool = False)
     section, _, field = name.partition(".")
     if section in ("config", "sweep") and field:
         return f"--{name}{value} is for digits.main and digits.sweep alone, which train."
-    if fields and field and nearest(section, ["config", "sweep"]):
-        return f"there is no flag {name!r}; did you mean --{nearest(section, ['config', 'sweep'])[0]}.{field}{value}?"
+    if fields and field and (sections := nearest(section, ["config", "sweep"])):
+        return f"there is no flag {name!r}{question(f'--{one}.{field}{value}' for one in sections)}"
     near = [] if fields and fields_called(name) else nearest(name, known)
     if fields and not near:
         return f"there is no flag {name!r}{question(f'--config.{field}{value}' for field in fields_like(name))}"

@@ -28,7 +28,7 @@ class Source(NamedTuple):
       arrays: training images and labels and, where there is a test set, its images and labels. Images are Nx28x28 of
         any number type, labels N whole numbers from 0 to 255.
       class_names: a name for each label from 0; or, as a dict, for labels that may occur; None if there are none.
-      notes: sentences that the user must read: what was left out, joined or turned.
+      notes: sentences about images that were left out, joined or turned.
       validation: so many of the last training examples are the source's own validation set.
     """
 

@@ -63,6 +63,9 @@ class Row:
     configs: tuple[dict[str, Any], ...] = dataclasses.field(default=(), repr=False)
 
 
+_PLAIN = [field.name for field in dataclasses.fields(Row) if field.name != "configs"]  # Of CSV and JSON.
+
+
 def rows(folders: Iterable[str], members: bool = False) -> list[Row]:
     """Reads the runs and sweeps in some folders, newest first; with `members`, a sweep's runs behind it."""
     made = []
@@ -295,12 +298,11 @@ def as_json(given: list[Row]) -> str:
 def as_csv(given: list[Row]) -> str:
     """Writes rows as CSV, with a line of names."""
     content = io.StringIO()
-    names = [field.name for field in dataclasses.fields(Row) if field.name != "configs"]
-    writer = csv.DictWriter(content, names, lineterminator="\n")
+    writer = csv.DictWriter(content, _PLAIN, lineterminator="\n")
     writer.writeheader()
     writer.writerows(_plain(row) | {"changed": _changed(row.changed)} for row in given)
     return content.getvalue()
 
 
 def _plain(row: Row) -> dict[str, Any]:
-    return {field.name: getattr(row, field.name) for field in dataclasses.fields(Row) if field.name != "configs"}
+    return {name: getattr(row, name) for name in _PLAIN}

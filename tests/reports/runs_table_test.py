@@ -1,4 +1,4 @@
-"""The table of runs: what it says of each, damaged ones too; sorted, chosen, cut for a terminal, as CSV and as JSON."""
+"""The table of runs: its rows, of damaged runs too; sorted, chosen, cut for a terminal, as CSV and as JSON."""
 
 import csv
 import io

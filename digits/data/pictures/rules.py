@@ -142,7 +142,7 @@ def _remove(picture: np.ndarray, rows: np.ndarray) -> None:
     first, last = max(line[0] - 1, 1), min(line[-1] + 1, len(offsets) - 2)
     above = colours[np.where(outside[first - 1], last + 1, first - 1), np.arange(len(columns))]
     below = colours[np.where(outside[last + 1], first - 1, last + 1), np.arange(len(columns))]
-    if darkness.max() > 2 * profile.max():  # The line is pale: what is no darker than it is paper.
+    if darkness.max() > 2 * profile.max():  # The line is pale; pixels that are no darker are paper.
         filled = np.where((above.mean(-1) > below.mean(-1))[:, None], above, below)
     else:
         part = np.arange(1, last - first + 2)[:, None, None] / (last - first + 2)

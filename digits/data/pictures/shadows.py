@@ -13,7 +13,7 @@ _BROADEST = (
 _SHARP = 1.15  # The least ratio of the light on both sides of a hard edge. Uneven light falls off slowly.
 _DIMMER = 1.1  # The least ratio of the light on lit paper to the light at a pixel that is brightened.
 _BLUR = 1.2  # Pixels, the standard deviation.
-_DARKEST = 0.25  # The least light in a shadow: what is darker is ink or a table.
+_DARKEST = 0.25  # The least light in a shadow; darker pixels are ink or a table.
 _TINT = 1.4  # The largest ratio between the light's loss in two of the three colours; a table has a colour of its own.
 
 

@@ -262,7 +262,7 @@ def one_run(workdir: str | None, rest: list[str]) -> str:
     """The folder of the run that is named by --workdir or by the only argument; UserError if there is none."""
     given = [*([workdir] if workdir else []), *rest]
     if not given:
-        raise no_run("--workdir is missing: name a run or a sweep, such as --workdir=runs/simple_cnn.")
+        raise found.none_named("--workdir is missing: name a run or a sweep, such as --workdir=runs/simple_cnn.")
     if len(given) > 1:
         raise UserError(f"{given[1]!r} is given besides {given[0]!r}, but the command takes one run.")
     return existing(given[0])
@@ -274,14 +274,6 @@ def existing(folder: str) -> str:
         hint = question(shlex.quote(str(path)) for path in near)
         raise UserError(f"there is no folder {folder!r}{hint}")
     return folder
-
-
-def no_run(sentence: str) -> UserError:
-    """The mistake of naming no run: the sentence and, a line each, the newest runs."""
-    runs = found.find()[:5]
-    return UserError(
-        "".join([sentence, "\nThe newest are:" if runs else "", *(f"\n  {shlex.quote(str(run))}" for run in runs)])
-    )
 
 
 def refuse(error: UserError | str) -> int:

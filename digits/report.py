@@ -16,6 +16,7 @@ from absl import flags
 
 from digits import command_line
 from digits.errors import UserError
+from digits.runs import found
 
 _FLAGS = flags.FlagValues()  # Its own: the flags of digits.main have the same names.
 _WORKDIR = flags.DEFINE_string("workdir", None, "A run or sweep, before those without a flag.", flag_values=_FLAGS)
@@ -38,7 +39,7 @@ def _main(workdirs: list[str]) -> int:
     if _OUTPUT.value == "":
         raise UserError("--output is empty: name the page to write, such as --output=report.html.")
     if not workdirs:
-        raise command_line.no_run("no run is named: give the folder of one or several, such as runs/simple_cnn.")
+        raise found.none_named("no run is named: give the folder of one or several, such as runs/simple_cnn.")
     workdirs = [command_line.existing(workdir) for workdir in workdirs]
     from digits.reports import pages  # Imports JAX.
 

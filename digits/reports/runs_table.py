@@ -98,7 +98,7 @@ def _run(folder: pathlib.Path, member: SweptRun | None = None) -> Row:
             result = files.read_object(folder / "result.json", test_accuracy=_NUMBER, tested_epoch=int)
         elif (folder / "failure.json").exists():
             failure = files.read_object(folder / "failure.json", kind=str, message=str)
-        epochs, record = _record(folder / "metrics.jsonl", result.get("tested_epoch"))
+        epochs, record = files.one_record(folder / "metrics.jsonl", result.get("tested_epoch"))
         state = "finished" if result else failure.get("kind", "interrupted")
     except UserError as error:
         return _damaged(kind, folder, error)
@@ -119,26 +119,6 @@ def _run(folder: pathlib.Path, member: SweptRun | None = None) -> Row:
         message=failure.get("message", ""),
         configs=(config,),
     )
-
-
-def _record(path: pathlib.Path, epoch: int | None) -> tuple[int, dict[str, Any]]:
-    """The number of records of metrics.jsonl, and that of an epoch, or the last; UserError if this is damaged."""
-    if not path.exists() and not path.is_symlink():
-        return 0, {}
-    try:
-        lines = files.read_text(path).split("\n")[:-1]
-        if not lines and epoch is None:
-            return 0, {}
-        # Parsing one line of a thousand is a thousandth of the time.
-        wanted = lines if epoch is None else [line for line in lines if line.startswith(f'{{"epoch": {epoch},')]
-        if not wanted:
-            raise ValueError(f"epoch {epoch}, which was tested, is not in it")
-        record = files.unseal(json.loads(wanted[-1]))
-        if not all(value is None or files.is_a(value, _NUMBER) for value in record.values()):
-            raise ValueError("a record of an epoch has numbers alone")
-        return len(lines), record
-    except (OSError, ValueError, AttributeError, RecursionError) as error:
-        raise UserError(f"{path} is damaged: {error}.") from error
 
 
 def _documented(config: dict[str, Any], changed: dict[str, Any]) -> float | None:

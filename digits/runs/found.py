@@ -4,8 +4,10 @@ from collections.abc import Iterator
 import contextlib
 import os
 import pathlib
+import shlex
 
 from digits.config.suggestions import nearest
+from digits.errors import UserError
 
 # The files that tell when a run or a sweep was written last: the first of which there is one.
 _RECORDS = (("result.json", "sweep.csv"), ("metrics.jsonl", "failure.json"), ("config.json", "sweep.json"))
@@ -61,3 +63,11 @@ def _below(folder: pathlib.Path, depth: int) -> Iterator[pathlib.Path]:
             yield path
         elif depth > 1:
             yield from _below(path, depth - 1)
+
+
+def none_named(sentence: str) -> UserError:
+    """The mistake of naming no run: the sentence and, a line each, the newest runs."""
+    runs = find()[:5]
+    return UserError(
+        "".join([sentence, "\nThe newest are:" if runs else "", *(f"\n  {shlex.quote(str(run))}" for run in runs)])
+    )

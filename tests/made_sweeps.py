@@ -12,7 +12,7 @@ def make(folder, runs, chooses="val_accuracy", validation_is_test=False):
         name = ",".join(f"{field}={value}" for field, value in values.items())
         members.append({"name": name, "values": values})
         if isinstance(outcome, float):
-            finish(folder / name, outcome)
+            finish(folder / name, outcome, values)
         elif outcome:
             (folder / name).mkdir()
             content = {"kind": outcome, "message": f"It {outcome}."}
@@ -23,14 +23,15 @@ def make(folder, runs, chooses="val_accuracy", validation_is_test=False):
     return folder
 
 
-def finish(folder, accuracy):
+def finish(folder, accuracy, values):
     """A run of three epochs whose second was tested: val_loss is 1 - accuracy, the test figures are 0.1 worse."""
     folder.mkdir(exist_ok=True)
+    (folder / "config.json").write_text(json.dumps({"config": values}))
     at = {1: 0.5, 2: accuracy, 3: 0.6}
     lines = [json.dumps({"epoch": e, "val_accuracy": a, "val_loss": 1 - a}) + "\n" for e, a in at.items()]
     (folder / "metrics.jsonl").write_text("".join(lines))
-    result = {"tested_epoch": 2, "test_accuracy": accuracy - 0.1, "test_loss": 1.1 - accuracy, "seconds": 12.5}
-    (folder / "result.json").write_text(json.dumps(result))
+    result = {"epochs": 3, "tested_epoch": 2, "test_accuracy": accuracy - 0.1, "test_loss": 1.1 - accuracy}
+    (folder / "result.json").write_text(json.dumps(result | {"seconds": 12.5}))
 
 
 def rates(outcomes):

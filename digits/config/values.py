@@ -11,6 +11,7 @@ import collections
 from collections.abc import Iterable, Iterator
 import contextlib
 import json
+import os
 import re
 from typing import Any
 import zlib
@@ -194,6 +195,21 @@ def config_from_json(fields: dict) -> ConfigDict:
         return tuple(map(restore, value)) if isinstance(value, list) else value
 
     return ConfigDict(restore(fields)).lock()
+
+
+def recorded_config(fields: dict, path: os.PathLike) -> ConfigDict:
+    """The config that a run has recorded in a file; UserError, which names the file, if a value makes no sense.
+
+    A run of an earlier version may lack fields.
+    """
+    config = config_from_json(fields)
+    there = flat(fields)
+    for name, field in FIELDS.items():
+        if name in there and not field.accepted.accepts(config[name]):
+            raise UserError(
+                f"{path} is damaged: its config.{name} is {config[name]!r}, which must be {field.accepted.text}."
+            )
+    return config
 
 
 def missing_fields(config: ConfigDict) -> list[str]:

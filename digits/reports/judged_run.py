@@ -14,13 +14,13 @@ import numpy as np
 from digits import data, models
 from digits.analysis import classification, statistics
 from digits.config import numbers as config_numbers
-from digits.config.values import config_from_json
+from digits.config.values import recorded_config
 from digits.errors import UserError
 from digits.models import families, inference, summary
 from digits.runs import documented, files, loading
 from digits.runs.evaluated import data_may_have_moved
 from digits.runs.sweep_folder import VALIDATED_ON_TEST
-from digits.runs.workdir import Workdir
+from digits.runs.workdir import Workdir, incomplete
 from digits.runtime import environment
 
 _SECTIONS = ("data", "model", "augment", "documented")
@@ -106,12 +106,10 @@ class JudgedRun:
         if not path.exists():
             if self.failure:
                 raise UserError(f"{self.files.path} could not be trained: {self.failure}")
-            there = [name for name in ("result.json", "metrics.jsonl", "checkpoints") if (path.parent / name).exists()]
-            if there:
-                raise self._incomplete("config.json")
-            raise loading.no_run(path.parent)
-        about = files.read_object(path, config=dict, data=dict)
-        counted = {"digest", "train", "validation", "test"} <= set(about["data"])
+            if not any((path.parent / name).exists() for name in ("result.json", "metrics.jsonl", "checkpoints")):
+                raise loading.no_run(path.parent)
+        about = self.files.about()
+        counted = {"digest", "train", "validation", "test"} <= set(about.get("data", ()))
         if not counted or not all(isinstance(about["config"].get(name), dict) for name in _SECTIONS):
             raise UserError(f"{path} is damaged: it holds no config and data of a run.")
         return {"config_file": None, "overrides": {}} | about
@@ -119,33 +117,24 @@ class JudgedRun:
     @functools.cached_property
     def config(self) -> ConfigDict:
         """The run's config, locked."""
-        return config_from_json(self.about["config"])
+        return recorded_config(self.about["config"], self.files.path / "config.json")
 
     @functools.cached_property
     def history(self) -> list[dict[str, Any]]:
         """A dict for each epoch, with "epoch" and the keys of `workdir.METRICS`."""
-        return self.files.history()
+        return self._read[0]
 
     @functools.cached_property
     def result(self) -> dict[str, Any] | None:
         """The content of result.json; None for a run that is not finished."""
-        result = self.files.result()
-        if result is None:
-            return None
-        path = self.files.path
-        if "tested_epoch" not in result:
-            raise UserError(f"{path / 'result.json'} is damaged: it has no tested_epoch.")
-        for name in ("metrics.jsonl", "checkpoints"):
-            if not (path / name).exists():
-                raise self._incomplete(name)
-        if result["tested_epoch"] not in {line["epoch"] for line in self.history}:
-            raise UserError(f"{path / 'metrics.jsonl'} lacks epoch {result['tested_epoch']}, which was tested.")
-        return result
+        return self._read[1]
 
-    def _incomplete(self, missing: str) -> UserError:
-        return UserError(
-            f"{self.files.path} is only a part of a run, without {missing}: copy the run's whole folder again."
-        )
+    @functools.cached_property
+    def _read(self) -> tuple[list[dict[str, Any]], dict[str, Any] | None]:
+        history, result = self.files.read()
+        if result and not self.files.checkpoints.exists():
+            raise incomplete(self.files.checkpoints)
+        return history, result
 
     @property
     def tested(self) -> dict[str, Any]:
@@ -173,7 +162,7 @@ class JudgedRun:
     @property
     def notes(self) -> list[str]:
         """The sentences that must stand beside figures of the split."""
-        notes = [self.other_data] if self.other_data else []
+        notes = [*self.run.notes, *([self.other_data] if self.other_data else [])]
         if self.validated_on_test and self.split != "train":
             notes.append(VALIDATED_ON_TEST)
         return notes

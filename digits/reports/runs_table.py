@@ -20,6 +20,7 @@ from digits.config.values import config_from_json, convert, flat, to_json
 from digits.errors import UserError
 from digits.runs import documented, files, found
 from digits.runs.sweep_folder import VALIDATED_ON_TEST, Sweep, SweptRun, read_sweep
+from digits.runs.workdir import Workdir
 
 _NUMBER = (int, float)
 # The columns that a row can be sorted by, beside the fields of the config; of these the first has the least first.
@@ -91,15 +92,11 @@ def _run(folder: pathlib.Path, member: SweptRun | None = None) -> Row:
     try:
         if member and not (folder / "config.json").exists():
             return Row(kind, str(folder), "", member.state, changed=member.values, message=member.message)
-        about = files.read_object(folder / "config.json", config=dict)
+        workdir = Workdir(folder)
+        about, (records, result), failure = workdir.about(), workdir.read(), workdir.failure()
         config, changed = flat(about["config"]), member.values if member else about.get("overrides")
-        result, failure = {}, {}
-        if (folder / "result.json").exists():
-            result = files.read_object(folder / "result.json", test_accuracy=_NUMBER, tested_epoch=int)
-        elif (folder / "failure.json").exists():
-            failure = files.read_object(folder / "failure.json", kind=str, message=str)
-        epochs, record = files.one_record(folder / "metrics.jsonl", result.get("tested_epoch"))
-        state = "finished" if result else failure.get("kind", "interrupted")
+        tested = records[result["tested_epoch"] - 1] if result else records[-1] if records else {}
+        state = "finished" if result else failure["kind"] if failure else "interrupted"
     except UserError as error:
         return _damaged(kind, folder, error)
     changed = changed if isinstance(changed, dict) else {}
@@ -108,15 +105,15 @@ def _run(folder: pathlib.Path, member: SweptRun | None = None) -> Row:
         str(folder),
         _date(folder),
         "in use" if state == "interrupted" and files.in_use(folder) else state,
-        epochs=epochs,
+        epochs=len(records),
         of=config.get("epochs"),
-        val_accuracy=record.get("val_accuracy"),
-        test_accuracy=result.get("test_accuracy"),
+        val_accuracy=tested.get("val_accuracy"),
+        test_accuracy=(result or {}).get("test_accuracy"),
         documented=_documented(about["config"], changed) if result else None,
-        seconds=result.get("seconds"),
+        seconds=(result or {}).get("seconds"),
         validation_is_test=config.get("data.validation") == "test",
         changed=changed,
-        message=failure.get("message", ""),
+        message=failure["message"] if failure and not result else "",
         configs=(config,),
     )
 

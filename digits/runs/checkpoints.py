@@ -1,7 +1,8 @@
 """Saves the checkpoints of a run with Orbax, restores them, and chooses the one that the run goes on from.
 
-A checkpoint carries a digest of its arrays and a check of the JSON beside them. If its content has another digest, it
-is damaged: otherwise a few wrong bits would be trained further, or become a reported accuracy.
+A checkpoint carries a digest of its arrays and a check of the JSON beside them, which names its step and its run. If
+its content has another digest, it is damaged: otherwise a few wrong bits would be trained further, or become a reported
+accuracy. If it is intact but of another step or run, somebody put it there: it is neither used nor deleted.
 """
 
 import asyncio
@@ -27,6 +28,8 @@ from digits.runs.workdir import Workdir
 # Files of a few bytes may declare arrays of terabytes. Arrays are refused if they are larger than this and than a
 # hundred times their files.
 _MOST_BYTES = 2**30
+_MOST_BYTES_OF_DATA = 2**34  # Of a file of arrays; the other files describe them.
+_MOST_BYTES_OF_WORDS = 2**24
 # Errors of the machine: an intact file may fail with them now, and can be read the next time.
 _OF_THE_MACHINE = {errno.EACCES, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ESTALE, errno.ETIMEDOUT}
 
@@ -38,16 +41,21 @@ class Damaged(Exception):
 class Checkpoints:
     """The checkpoints of a run: the latest two, and that of the best epoch. A thread writes them beside the training.
 
-        checkpoints = Checkpoints(folder)
+        checkpoints = Checkpoints(folder, run)
         checkpoints.save(100, {"weights": weights}, {"epoch": 1})
         state, about = checkpoints.restore(100)
 
     Orbax can save in the background itself, but takes 10 to 20 ms in the foreground. Here the training waits only for a
     copy of the arrays, and for the previous save if that has not ended.
+
+    Args:
+      folder: that of the checkpoints, in the run's.
+      run: the run's identity, see `Workdir.identity`.
+      read_only: whether nothing is ever written or deleted.
     """
 
-    def __init__(self, folder: pathlib.Path, read_only: bool = False):
-        self._folder, self._read_only = folder, read_only
+    def __init__(self, folder: pathlib.Path, run: str | None, read_only: bool = False):
+        self._folder, self._run, self._read_only = folder, run, read_only
         self._thread, self._saving, self._kept = concurrent.futures.ThreadPoolExecutor(1), None, _Kept()
 
     @functools.cached_property
@@ -55,6 +63,8 @@ class Checkpoints:
         ocp = _import_orbax()
         if not self._read_only:
             self._folder.mkdir(exist_ok=True)
+        files.check_entries(self._folder, _most_bytes)
+        if not self._read_only:
             for unfinished in self._folder.glob("*.orbax-checkpoint-tmp*"):  # Of a process that was killed.
                 shutil.rmtree(unfinished, ignore_errors=True)
         # Only the first of several processes has checkpoints: Orbax must not wait for the others.
@@ -95,7 +105,7 @@ class Checkpoints:
     def _write(self, step: int, state: Any, about: dict[str, Any], best: int) -> None:
         with jax.profiler.TraceAnnotation("checkpoint"):
             args = _import_orbax().args
-            about = files.seal(about | {"digest": digest(state)})
+            about = files.seal(about | {"run": self._run, "step": step, "digest": digest(state)})
             items = args.Composite(state=args.StandardSave(state), about=args.JsonSave(about))
             try:
                 self._kept.best = best
@@ -124,12 +134,13 @@ class Checkpoints:
         Raises:
           Damaged: the content is not what was saved, or not like `like`.
           OSError, MemoryError: the machine could not read it this time.
+          UserError: it is intact, but of another step or another run.
         """
         self._wait()
         try:
             # Orbax starts an event loop, which this thread cannot if it has one already, as that of a notebook has.
             return self._thread.submit(self._restore, step, like).result()
-        except (Damaged, MemoryError):
+        except (Damaged, UserError, MemoryError):
             raise
         except Exception as error:  # Many types, for files that are missing, cut or nonsense.
             if isinstance(error, OSError) and error.errno in _OF_THE_MACHINE:
@@ -142,12 +153,18 @@ class Checkpoints:
         empty = None if like is None else jax.tree.map(lambda a: np.empty(a.shape, a.dtype), like)
         items = args.Composite(state=args.StandardRestore(empty), about=args.JsonRestore())
         restored = self._orbax.restore(step, args=items)
-        state, about = restored.state, files.unseal(restored.about)
+        state, about = restored.state, files.unseal(restored.about, required=bool(self._run))
         if like is not None and _kinds(like) != _kinds(state):
             raise Damaged("its arrays have other shapes than those of the network")
         # Checkpoints of earlier versions have no digest.
         if about.pop("digest", None) not in (None, digest(state)):
             raise Damaged("its arrays are not those that were saved")
+        saved_at, run = about.pop("step", step), about.pop("run", None)
+        if (saved_at, run) != (step, self._run):
+            origin = "another run" if run != self._run else f"step {saved_at}"
+            raise UserError(
+                f"{self._folder / str(step)} is a checkpoint of {origin}: put back the run's own, or remove it."
+            )
         return state, about
 
     def remove(self, step: int) -> None:
@@ -197,14 +214,14 @@ def latest(
     """
     if not workdir.checkpoints.is_dir():
         return None
-    recorded = [line["epoch"] for line in workdir.history()]
+    recorded = len(workdir.history())
     damaged = {}
     for step in checkpoints.steps():
         try:
             state, about = checkpoints.restore(step, like)
             if missing := set(required) - about.keys():
                 raise Damaged(f"it does not say its {min(missing)}")
-            if recorded[: about["epoch"]] != list(range(1, about["epoch"] + 1)):
+            if recorded < about["epoch"]:
                 raise Damaged(f"metrics.jsonl has no record of some of its {about['epoch']} epochs")
         except Damaged as error:
             damaged[step] = str(error)
@@ -250,10 +267,16 @@ def _kinds(tree: Any) -> list[tuple]:
     return [(array.shape, array.dtype) for array in jax.tree.leaves(tree)]
 
 
+def _most_bytes(path: pathlib.Path) -> int:
+    """The bytes that a file of a checkpoint may have: Orbax keeps the arrays in folders `d`."""
+    return _MOST_BYTES_OF_DATA if path.parent.name == "d" else _MOST_BYTES_OF_WORDS
+
+
 def _check_size(arrays: Any, folder: pathlib.Path) -> None:
     """Raises Damaged if a checkpoint declares far larger arrays than its files can hold."""
     declared = sum(math.prod(array.shape) * array.dtype.itemsize for array in jax.tree.leaves(arrays))
-    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    # Of a sparse file, only the part that is there counts.
+    size = sum(path.stat().st_blocks * 512 for path in folder.rglob("*") if path.is_file())
     if declared > max(_MOST_BYTES, 100 * size):
         raise Damaged(f"it declares arrays of {declared:,} bytes, in files of {size:,}")
 

@@ -78,7 +78,7 @@ def examples(runs: Sequence[Any], split: str = "test", data_dir: str | None = No
             "or train."
         )
     trained_on = {((run.result or {}).get("data") or {}).get("digest", dataset.digest()) for run in runs}
-    notes = []
+    notes = list(dict.fromkeys(note for run in runs for note in run.notes))
     if trained_on != {dataset.digest()}:
         notes.append(f"{config.name} is not what it was when the run was trained on it (its SHA-256 digest differs)")
     if split != "train" and any(run.config.data.validation == "test" for run in runs):

@@ -4,11 +4,13 @@
     read_object(path, epochs=int)
 
 The seal of a JSON object is the CRC-32 of its content, under the key "check": it finds a few wrong bits. A file without
-one, from an older run or written by hand, is believed. Links that lead out of a run's folder are not followed, and a
-file that is larger than any of its kind is not read.
+one, from an older run or written by hand, is believed. The records of a run are a chain: the check of each covers the
+check before it, and that of the first covers the run's identity, so that a record of another run, or one that is
+missing, repeated or out of order, is found. Links that lead out of a run's folder are not followed, and a file that is
+larger than any of its kind is not read.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 import errno
 import functools
 import json
@@ -16,6 +18,7 @@ import os
 import pathlib
 import platform
 import re
+import stat
 import time
 from typing import Any
 import zlib
@@ -27,6 +30,7 @@ from digits.runtime import atomic
 
 _CHECK = "check"
 _MOST_BYTES = 2**28  # A record is 250 bytes: a million epochs.
+_LONGEST_LINE = 2**12  # A record with nine numbers and their names has a tenth of it.
 _NO_LOCKS = (errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK)  # A file system that has no locks.
 
 
@@ -59,9 +63,11 @@ def seal(content: dict[str, Any]) -> dict[str, Any]:
     return content | {_CHECK: _crc(content)}
 
 
-def unseal(content: Any) -> Any:
-    """Removes the check from a JSON object; ValueError if the content does not fit it."""
+def unseal(content: Any, required: bool = False) -> Any:
+    """Removes the check from a JSON object; ValueError if the content does not fit it, or lacks a `required` one."""
     if not isinstance(content, dict) or _CHECK not in content:
+        if required:
+            raise ValueError("it has no check")
         return content
     content = dict(content)
     if content.pop(_CHECK) != _crc(content):
@@ -69,8 +75,8 @@ def unseal(content: Any) -> Any:
     return content
 
 
-def _crc(content: dict[str, Any]) -> str:
-    return f"{zlib.crc32(json.dumps(content, sort_keys=True).encode()):08x}"
+def _crc(content: dict[str, Any], before: str = "") -> str:
+    return f"{zlib.crc32(json.dumps(content, sort_keys=True).encode(), zlib.crc32(before.encode())):08x}"
 
 
 def write_json(path: pathlib.Path, content: dict[str, Any]) -> None:
@@ -107,9 +113,9 @@ def is_a(value: Any, types: type | tuple[type, ...]) -> bool:
 
 
 def read_text(path: pathlib.Path) -> str:
-    """Reads a regular UTF-8 file; OSError or ValueError if it is none."""
+    """Reads a regular UTF-8 file; OSError or ValueError if it is none, UserError if it is a link out of its folder."""
     if path.is_symlink() and _leads_out(path, path.parent):
-        raise ValueError("it is a link that leads out of its folder")
+        raise _link(path)
     if path.exists() and not path.is_file():  # Opening a pipe would wait for ever.
         raise ValueError("it is no file")
     if path.stat().st_size > _MOST_BYTES:
@@ -117,40 +123,109 @@ def read_text(path: pathlib.Path) -> str:
     return path.read_text(encoding="utf-8")
 
 
-def line(record: dict[str, Any]) -> str:
-    """A record of metrics.jsonl as a sealed line."""
-    return json.dumps(seal(record)) + "\n"
+def write_records(path: pathlib.Path, records: Iterable[dict[str, Any]], run: str | None) -> None:
+    """Writes all records of a run, whole or not at all, in the place of others; OSError if they cannot be written."""
+    lines, before = [], run
+    for record in records:
+        lines.append(_line(record, before))
+        before = before and _check_of(lines[-1])
+    replace(path, "".join(lines).encode())
 
 
-def read_records(path: pathlib.Path) -> dict[int, dict[str, Any]]:
-    """Reads the records of metrics.jsonl by epoch. Ignores a last line that is torn or still being written.
+def append_record(path: pathlib.Path, record: dict[str, Any], run: str | None) -> None:
+    """Adds the record of an epoch to those of a run; OSError if it cannot be written.
+
+    append_record(path, {"epoch": 3, "loss": 0.05}, run)
+
+    Args:
+      path: the metrics.jsonl; made if it is not there.
+      record: numbers by name.
+      run: the run's identity; None for a run of an earlier version, whose records are no chain.
+    """
+    with open(path, "a+b") as file:
+        file.seek(max(file.tell() - _LONGEST_LINE, 0))
+        lines = file.read().splitlines()
+        file.write(_line(record, run and (_check_of(lines[-1]) if lines else run)).encode())
+
+
+def _line(record: dict[str, Any], before: str | None) -> str:
+    """A record as a sealed line, whose check covers `before`: the check of the line before, or the run's identity."""
+    return json.dumps(record | {_CHECK: _crc(record, before or "")}) + "\n"
+
+
+def _check_of(line: str | bytes) -> str:
+    return json.loads(line)[_CHECK]
+
+
+def read_records(path: pathlib.Path, run: str | None) -> list[dict[str, Any]]:
+    """Reads the records of a run, one an epoch. Ignores a last line that is torn or still being written.
+
+    Args:
+      path: the metrics.jsonl; without one, there are no records.
+      run: see `append_record`.
 
     Raises:
-      UserError: another line is damaged or no record of an epoch.
+      UserError: another line is damaged, no record of an epoch, not of this run, or not in its place.
     """
     if not path.exists() and not path.is_symlink():
-        return {}
+        return []
+    records, before = [], run or ""
     try:
-        records = [unseal(json.loads(line)) for line in read_text(path).split("\n")[:-1]]
-        for record in records:
-            if not is_a(record["epoch"], int) or not all(v is None or is_a(v, (int, float)) for v in record.values()):
+        for number, line in enumerate(read_text(path).split("\n")[:-1], 1):
+            record = json.loads(line)
+            check = record.pop(_CHECK, None)
+            if (check or run) and check != _crc(record, before):
+                # The same record in another place has the same content, but another check.
+                raise ValueError("it is damaged, of another run, or not in its place")
+            if not all(value is None or is_a(value, (int, float)) for value in record.values()):
                 raise ValueError(f"not all of its values are numbers: {record!r:.200}")
-        return {record["epoch"]: record for record in records}
+            if not is_a(record["epoch"], int) or record["epoch"] != number:
+                raise ValueError(f"its epoch is {record['epoch']}")
+            records.append(record)
+            before = check if run else ""
     except OSError as error:
         raise UserError(f"{path} cannot be read ({error.strerror}).") from error
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        raise UserError(f"{path} is damaged: a line before the last is no record of an epoch ({error!r}).") from error
+        raise UserError(
+            f"{path} is damaged: line {len(records) + 1} is not the record of that epoch ({error})."
+        ) from error
+    return records
 
 
-def refuse_links(folder: pathlib.Path) -> None:
-    """Raises UserError if a link leads out of a folder: a copied run must read only its own files."""
-    for parent, folders, names in os.walk(folder):
+def check_entries(folder: pathlib.Path, most_bytes: Callable[[pathlib.Path], int]) -> None:
+    """Raises UserError unless a folder of a run can be read: opening a pipe, or a file without end, would hang.
+
+    Every entry below the folder must be a folder, a file of at most `most_bytes(path)` bytes, or a link to either that
+    does not lead out of the folder, as the folder itself must not lead out of its own.
+    """
+
+    def refuse(error: OSError) -> None:
+        raise UserError(f"{error.filename} cannot be read ({error.strerror}).") from error
+
+    if folder.is_symlink() and _leads_out(folder, folder.parent):
+        raise _link(folder)
+    for parent, folders, names in os.walk(folder, onerror=refuse):
         for name in (*folders, *names):
-            if os.path.islink(path := os.path.join(parent, name)) and _leads_out(pathlib.Path(path), folder):
-                raise UserError(
-                    f"{path} is a link that leads out of the run, but a run is read from its own files alone: copy the "
-                    "file or folder itself."
-                )
+            path = pathlib.Path(parent, name)
+            if path.is_symlink() and _leads_out(path, folder):
+                raise _link(path)
+        for name in names:
+            path = pathlib.Path(parent, name)
+            try:
+                status = path.stat()
+            except FileNotFoundError:  # A training run replaces its checkpoints meanwhile.
+                continue
+            if not stat.S_ISREG(status.st_mode):
+                raise UserError(f"{path} is neither a file nor a folder, but a run has nothing else: remove it.")
+            if status.st_size > (most := most_bytes(path)):
+                raise UserError(f"{path} is damaged: it has {status.st_size:,} bytes, and may have {most:,}.")
+
+
+def _link(path: pathlib.Path) -> UserError:
+    return UserError(
+        f"{path} is a link that leads out of the run, but a run is read from its own files alone: copy the file or "
+        "folder itself."
+    )
 
 
 def _leads_out(link: pathlib.Path, folder: pathlib.Path) -> bool:
@@ -243,26 +318,3 @@ def _write_holder(descriptor: int) -> None:
     started = time.strftime("%Y-%m-%d %H:%M:%S")
     os.ftruncate(descriptor, 0)
     os.write(descriptor, f"process {os.getpid()} on {platform.node()} since {started}\n".encode())
-
-
-def one_record(path: pathlib.Path, epoch: int | None) -> tuple[int, dict[str, Any]]:
-    """Counts the records of a metrics.jsonl and reads that of an epoch, or the last; UserError if this is damaged.
-
-    epochs, record = one_record(pathlib.Path("runs/simple_cnn/metrics.jsonl"), 3)
-    """
-    if not path.exists() and not path.is_symlink():
-        return 0, {}
-    try:
-        lines = read_text(path).split("\n")[:-1]
-        if not lines and epoch is None:
-            return 0, {}
-        # Parsing one line of a thousand is a thousandth of the time.
-        wanted = lines if epoch is None else [line for line in lines if line.startswith(f'{{"epoch": {epoch},')]
-        if not wanted:
-            raise ValueError(f"epoch {epoch}, which was tested, is not in it")
-        record = unseal(json.loads(wanted[-1]))
-        if not all(value is None or is_a(value, (int, float)) for value in record.values()):
-            raise ValueError("a record of an epoch has numbers alone")
-        return len(lines), record
-    except (OSError, ValueError, AttributeError, RecursionError) as error:
-        raise UserError(f"{path} is damaged: {error}.") from error

@@ -37,6 +37,7 @@ class Run:
       epoch: the epoch (from 1) after which the weights were saved.
       records: one dict an epoch, with the keys of METRICS.
       result: the content of result.json; None for a run that is not finished.
+      notes: the sentences that must stand beside figures of the run.
     """
 
     path: pathlib.Path
@@ -48,6 +49,7 @@ class Run:
     epoch: int
     records: list[dict[str, float | None]]
     result: dict[str, Any] | None
+    notes: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         changes = [f"{field}={value}" for field, value in self.changes.items() if field != "epochs"]
@@ -70,7 +72,7 @@ class Run:
             "parameters": f"{self.parameters:,}",
             "training": f"{sum(record['seconds'] for record in self.records):,.1f} s",
             "folder": str(self.path),
-        }
+        } | ({"note": "; ".join(self.notes)} if self.notes else {})
         return cards.table(rows.items()) + cards.curves(self.records)
 
     @property

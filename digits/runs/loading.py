@@ -14,13 +14,13 @@ import jax
 import jax.numpy as jnp
 
 from digits import models
-from digits.config.values import config_from_json, flat
+from digits.config.values import config_from_json, flat, recorded_config
 from digits.errors import UserError, reason, refusals
 from digits.models import families
 from digits.models.ops import native
 from digits.runs import sweep_folder
 from digits.runs.checkpoints import Checkpoints
-from digits.runs.files import is_a, read_json, refuse_links
+from digits.runs.files import is_a
 from digits.runs.loaded import Ensemble, Run
 from digits.runs.workdir import Workdir
 from digits.runtime.environment import start_devices
@@ -133,42 +133,54 @@ def _shown(path: pathlib.Path) -> str:
 def _load_run(files: Workdir, which: str) -> Run:
     if not files.checkpoints.is_dir():
         raise no_run(files.path)
-    refuse_links(files.path)
+    origin = files.about()
+    records, result = files.read()
     try:
-        checkpoints = Checkpoints(files.checkpoints, read_only=True)
+        checkpoints = Checkpoints(files.checkpoints, origin.get("run"), read_only=True)
         if not (steps := checkpoints.steps()):
             raise UserError(f"{files.checkpoints} holds no checkpoint yet.")
         state, about = _restore(checkpoints, steps[0])
-        config = config_from_json(about["config"])
-        best = about["early_stopping"]["best_epoch"]
-        if which == "best" and config.early_stopping.restore_best and best != about["epoch"]:
-            steps_per_epoch = (steps[0] - about["step_in_epoch"]) // max(about["epoch"], 1)
-            state, about = _restore(checkpoints, best * steps_per_epoch)
-            if about["epoch"] != best:
-                raise ValueError(f"the checkpoint of epoch {best} is of epoch {about['epoch']}")
+        config = recorded_config(about["config"], files.checkpoints / str(steps[0]))
+        epoch = about["epoch"]
+        if which == "best" and result:
+            epoch = result["tested_epoch"]
+        elif which == "best" and config.early_stopping.restore_best:
+            epoch = about["early_stopping"]["best_epoch"]
+        if epoch != about["epoch"]:
+            step = epoch * (steps[0] - about["step_in_epoch"]) // max(about["epoch"], 1)
+            if step not in steps:
+                which = "tested" if result else "best"
+                raise UserError(
+                    f"{files.checkpoints / str(step)} is missing, the checkpoint of the {which} epoch {epoch}: copy "
+                    "the run's whole folder again. digits.load(..., which='latest') loads other weights."
+                )
+            state, about = _restore(checkpoints, step)
         checkpoints.close()
         model = _network(about, state["train"])
-        epoch, class_names = about["epoch"], tuple(about["class_names"])
+        class_names = tuple(about["class_names"])
     except UserError:
         raise
     except Exception as error:  # Damaged, or nonsense in a checkpoint that nobody sealed.
         raise _partial(files.checkpoints, reason(error, with_type=True)) from error
-    records, result = files.history(), files.result()
-    trained = result["epochs"] if result else about["epoch"]
-    if [line["epoch"] for line in records[:trained]] != list(range(1, trained + 1)):
-        raise _partial(files.path / "metrics.jsonl", f"it has not all of the {trained} epochs")
-    name, changed = _origin(files)
+    if len(records) < about["epoch"]:
+        raise _partial(files.path / "metrics.jsonl", f"it has not all of the {about['epoch']} epochs")
+    name, changed = _origin(origin, files.path.name)
     known = flat(about["config"])
     changes = {field: config[field] if field in known else value for field, value in changed.items()}
-    return Run(files.path, name, changes, config, model, class_names, epoch, records, result)
+    notes = []
+    if origin.get("run") is None:
+        notes.append(
+            "the run is of an earlier version of digits: its files do not tell whether all of them are its own"
+        )
+    if result and result["tested_epoch"] != about["epoch"]:
+        notes.append(f"the weights are of epoch {about['epoch']}, the test figures of epoch {result['tested_epoch']}")
+    return Run(files.path, name, changes, config, model, class_names, about["epoch"], records, result, tuple(notes))
 
 
-def _origin(files: Workdir) -> tuple[str, dict[str, Any]]:
+def _origin(about: dict[str, Any], folder: str) -> tuple[str, dict[str, Any]]:
     """The name of a run's experiment, or of its folder if config.json names none, and the changes as JSON."""
-    path = files.path / "config.json"
-    about = read_json(path) if path.exists() else {}
-    file, changes = (about.get(key) if isinstance(about, dict) else None for key in ("config_file", "overrides"))
-    name = pathlib.PurePath(file).stem if isinstance(file, str) else files.path.name
+    file, changes = about.get("config_file"), about.get("overrides")
+    name = pathlib.PurePath(file).stem if isinstance(file, str) else folder
     return name, changes if isinstance(changes, dict) else {}
 
 

@@ -15,8 +15,10 @@ import pathlib
 from typing import Any
 
 from digits.analysis.statistics import AccuracySummary, LossSummary, Summary, summarize
+from digits.config.values import flat, to_json
 from digits.errors import UserError
 from digits.runs import files
+from digits.runs.workdir import Workdir
 
 FIGURES = ("val_accuracy", "val_loss", "test_accuracy", "test_loss")
 # Fields whose values repeat a point instead of making another one, and the plural of each.
@@ -143,20 +145,23 @@ def read_sweep(folder: str | os.PathLike) -> Sweep:
 
 
 def _read_member(path: pathlib.Path, name: str, values: dict[str, Any]) -> SweptRun:
-    history = files.read_records(path / "metrics.jsonl")
+    workdir = Workdir(path)
+    if (path / "config.json").exists():
+        config = flat(workdir.about()["config"])
+        for field, value in to_json(values).items():
+            if config.get(field) != value:
+                raise UserError(
+                    f"{path} is not the run that sweep.json names: its config.{field} is {config.get(field)!r}, not "
+                    f"{value!r}. Copy the sweep's whole folder again."
+                )
+    (history, result), failure = workdir.read(), workdir.failure()
     state, message, tested, seconds, figures = "unfinished", "", None, None, dict.fromkeys(FIGURES)
     # The result first: a member that failed may have been run again.
-    if (path / "result.json").exists():
-        number = (int, float)
-        result = files.read_object(path / "result.json", test_loss=number, test_accuracy=number, tested_epoch=int)
+    if result:
         state, tested, seconds = "finished", result["tested_epoch"], result.get("seconds")
-        if tested not in history:
-            raise UserError(f"{path / 'metrics.jsonl'} is damaged: epoch {tested}, which was tested, is not in it.")
-        if len(history) < (trained := result.get("epochs", 0)):
-            raise UserError(f"{path / 'metrics.jsonl'} is damaged: it has {len(history)} of {trained} epochs.")
-        figures = {key: (result if key.startswith("test_") else history[tested]).get(key) for key in FIGURES}
-    elif (path / "failure.json").exists():
-        failure = files.read_object(path / "failure.json", kind=str, message=str)
+        of_tested = history[tested - 1]
+        figures = {key: (result if key.startswith("test_") else of_tested).get(key) for key in FIGURES}
+    elif failure:
         state, message = failure["kind"], failure["message"]
     return SweptRun(name, values, state, message, len(history), tested, seconds, figures)
 

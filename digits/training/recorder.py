@@ -165,7 +165,7 @@ class Recorder:
             "classes": self._about["data"].get("classes"),
             "config_file": self._about.get("config_file"),
         }
-        self._workdir.write_result(result)
+        result = self._workdir.write_result(result)
         if config.tensorboard:
             self._show_test(result, examples, logits)
         self._close_bar()

@@ -98,7 +98,7 @@ class Saves:
 
     def __init__(self, workdir: Workdir, about: dict[str, Any], steps_per_epoch: int, put: Callable[[Any], Any]):
         self._workdir, self._about, self._steps_per_epoch, self._put = workdir, about, steps_per_epoch, put
-        self._checkpoints = Checkpoints(workdir.checkpoints) if processes.first() else None
+        self._checkpoints = Checkpoints(workdir.checkpoints, workdir.identity) if processes.first() else None
 
     def prepare(self) -> None:
         """Imports Orbax in the background."""

@@ -23,7 +23,7 @@ def make(folder, age=0, epochs=2, overrides=None, accuracy=0.99, finished=True, 
     about = {"config_file": "configs/simple_cnn.py", "overrides": overrides}
     files.write_json(folder / "config.json", {"config": config_to_json(config), **about})
     records = [{"epoch": epoch, "loss": 0.1, "val_accuracy": 0.9 + epoch / 1000} for epoch in range(1, epochs + 1)]
-    (folder / "metrics.jsonl").write_text("".join(map(files.line, records)))
+    files.write_records(folder / "metrics.jsonl", records, None)
     if finished:
         result = {
             "test_accuracy": accuracy,

@@ -43,7 +43,7 @@ def test_a_figure_that_is_no_number_comes_after_all_others(make_sweep):
 
 def test_a_member_that_failed_and_then_finished_has_finished(make_sweep):
     folder = make_sweep(rates({0.1: ["diverged"]}))
-    finish(folder / f"{RATE}=0.1,seed=0", 0.9)
+    finish(folder / f"{RATE}=0.1,seed=0", 0.9, {RATE: 0.1, "seed": 0})
     assert sweep_folder.read_sweep(folder).members[0].figures["val_accuracy"] == 0.9
 
 
@@ -58,6 +58,7 @@ def test_a_torn_last_line_is_ignored(make_sweep):
     with open(folder / f"{RATE}=0.1,seed=0" / "metrics.jsonl", "a") as file:
         file.write('{"epoch": 4, "va')
     (folder / f"{RATE}=0.1,seed=1").mkdir()
+    (folder / f"{RATE}=0.1,seed=1" / "config.json").write_text(json.dumps({"config": {RATE: 0.1, "seed": 1}}))
     (folder / f"{RATE}=0.1,seed=1" / "metrics.jsonl").write_text('{"epoch": 1}\n{"epoch": 2}')
     assert [member.trained_epochs for member in sweep_folder.read_sweep(folder).members] == [3, 1]
 
@@ -75,9 +76,10 @@ def test_a_torn_last_line_is_ignored(make_sweep):
         ),
         ("sweep.json", ("members", []), "sweep.json is damaged: it names no members"),
         ("sweep.json", ("members", [{"name": "a", "values": {}}]), "sweep.json has a member without .*'name': 'a'"),
-        ("*=0.9,*/result.json", "{}", "result.json is damaged: it has no valid 'test_loss'"),
-        ("*=0.9,*/metrics.jsonl", '{"epoch": 1}\nx\n{"epoch": 2}\n', "metrics.jsonl is damaged: a line before"),
-        ("*=0.9,*/metrics.jsonl", '{"epoch": 1}\n', "metrics.jsonl is damaged: epoch 2, which was tested"),
+        ("*=0.9,*/result.json", "{}", "result.json is damaged: it has no valid 'epochs'"),
+        ("*=0.9,*/config.json", ("config", {RATE: 0.8, "seed": 0}), "0.9,seed=0 is not the run that sweep.json names"),
+        ("*=0.9,*/metrics.jsonl", '{"epoch": 1}\nx\n{"epoch": 2}\n', "metrics.jsonl is damaged: line 2 is not"),
+        ("*=0.9,*/metrics.jsonl", '{"epoch": 1}\n', "metrics.jsonl is damaged: it has 1 of the 3 epochs"),
         ("*=0.8,*/failure.json", '"diverged"', "failure.json is damaged: it has no valid 'kind'"),
     ],
 )

@@ -48,8 +48,14 @@ def test_the_plateau_rule_lowers_the_rate_of_the_next_epoch(tiny, state):
     assert state.stopping.best_epoch == 1 and state.plateau.learning_rate == 2.5e-4
 
 
-def saves(folder):
-    return Saves(Workdir(folder), {"class_names": ["a"]}, 10, jax.device_put)
+def opened(config, folder):
+    workdir = Workdir(folder)
+    workdir.create(config, {"data": {"digest": "0" * 64}})
+    return workdir
+
+
+def saves(workdir):
+    return Saves(workdir, {"class_names": ["a"]}, 10, jax.device_put)
 
 
 def ended(state, epoch, workdir):
@@ -59,9 +65,9 @@ def ended(state, epoch, workdir):
     return state
 
 
-def test_the_latest_and_the_best_state_come_back(state, tmp_path):
-    workdir, said = Workdir(tmp_path), []
-    with_saves = saves(tmp_path)
+def test_the_latest_and_the_best_state_come_back(tiny, state, tmp_path):
+    workdir, said = opened(tiny, tmp_path), []
+    with_saves = saves(workdir)
     assert with_saves.latest(state, said.append) is None
     with_saves.save_once(state)
     assert with_saves.steps() == []  # It has not begun to train.
@@ -71,17 +77,18 @@ def test_the_latest_and_the_best_state_come_back(state, tmp_path):
         with_saves.save(ended(state, epoch, workdir))
     with_saves.save_once(state)  # It is saved already.
     assert with_saves.steps() == [30, 20, 10]
-    again = saves(tmp_path)
+    again = saves(workdir)
     latest, best = again.latest(state, said.append), again.best(state)
     assert (latest.epoch, int(latest.train.step), best.epoch, int(best.train.step)) == (3, 30, 1, 10) and not said
     for closing in (with_saves, again):
         closing.close()
 
 
-def test_a_damaged_best_checkpoint_is_named(state, tmp_path):
-    own = saves(tmp_path)
+def test_a_damaged_best_checkpoint_is_named(tiny, state, tmp_path):
+    workdir = opened(tiny, tmp_path)
+    own = saves(workdir)
     state.stopping.best_epoch = 1
-    own.save(ended(state, 1, Workdir(tmp_path)))
+    own.save(ended(state, 1, workdir))
     own.steps()
     (tmp_path / "checkpoints" / "10" / "about" / "metadata").write_text("{")
     with pytest.raises(UserError, match="10, the checkpoint of the best epoch, is damaged"):
@@ -91,7 +98,7 @@ def test_a_damaged_best_checkpoint_is_named(state, tmp_path):
 
 def test_a_process_that_is_not_the_first_saves_nothing(state, tmp_path, monkeypatch):
     monkeypatch.setattr(processes, "first", lambda: False)
-    own = saves(tmp_path)
+    own = saves(Workdir(tmp_path))
     own.prepare()
     state.epoch = 1
     own.save(state)

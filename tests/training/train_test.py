@@ -17,7 +17,7 @@ TIMES = ("seconds", "images_per_second")
 
 def final(workdir):
     """The last checkpoint's arrays (parameters, optimizer state, statistics) and the metrics without the times."""
-    saved = Checkpoints(Workdir(workdir).checkpoints, read_only=True)
+    saved = Checkpoints(Workdir(workdir).checkpoints, Workdir(workdir).identity, read_only=True)
     state, about = saved.restore(saved.steps()[0])
     saved.close()
     history = [{k: v for k, v in line.items() if k not in TIMES} for line in Workdir(workdir).history()]

@@ -15,13 +15,19 @@ from digits.data import pixels
 from digits.errors import UserError, reason
 
 MOST_PIXELS = 64_000_000  # That is 256 MB when decoded; phones take 8192 x 6144.
+# Decoding takes memory and time for every row, also for rows of one pixel. A scan of as many pixels that is twenty
+# times as long as it is wide has 36,000.
+MOST_SIDE = 40_000
+_LARGEST_TILE = 2**22  # Pixels of a TIFF's tile, which is decoded whole, however small the image is.
 # Pillow's decoders of photographs and drawings. Of its others, some start programs and many are hardly ever tested.
 _FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF")
 # JPEGs have up to a dozen scans. A hundred bytes can ask for one more over the whole picture, which takes 50 ms.
 _MOST_SCANS = 64
 MOST_PAGES = 20  # Pages of a TIFF, frames of a GIF, PNG or WebP.
 _PAGED = ("TIFF", "GIF", "PNG", "WEBP")  # A phone's JPEG may hold a second picture too: a preview or the depth.
-_KIND_OF_PAGE = 254  # TIFF's tag: bit 0 marks a smaller copy of another page, bit 2 a mask.
+# TIFF's tags. In the kind of page, bit 0 marks a smaller copy of another page, bit 2 a mask.
+_KIND_OF_PAGE, _BITS, _TILE_WIDTH, _TILE_HEIGHT = 254, 258, 322, 323
+_STRIP = 1_000_000  # Pixels of more than 8 bits that are converted at once.
 _JPEG_MARKER = re.compile(rb"\xff[\x02-\xcf\xd8-\xfe]")
 
 
@@ -44,8 +50,8 @@ def open_pages(source: str | os.PathLike | bytes, white: float | None = None) ->
       bits has its `white`.
 
     Raises:
-      UserError: it is no image, declares too many pixels, or has more than MOST_PAGES pages. Sizes are checked before
-        anything is decoded.
+      UserError: it is no image, declares too many pixels in all or on a side, or has more than MOST_PAGES pages. Sizes
+        are checked before anything is decoded.
     """
     if isinstance(source, bytes):
         name, file, size = "the picture", io.BytesIO(source), len(source)
@@ -61,10 +67,13 @@ def open_pages(source: str | os.PathLike | bytes, white: float | None = None) ->
                     _check_scans(name, source if isinstance(source, bytes) else pathlib.Path(source).read_bytes())
                 for number in _page_numbers(name, image):
                     image.seek(number)
-                    if image.width * image.height > MOST_PIXELS:
-                        size = f"{image.width:,} x {image.height:,}"
-                        raise UserError(f"{name} has {size} pixels, but it may have {MOST_PIXELS:,} in all.")
-                    yield _in_colours(ImageOps.exif_transpose(image), white)
+                    _check_size(name, image)
+                    image.load()
+                    if getattr(image, "is_animated", False):  # The next page is decoded into the same object.
+                        yield _in_colours(ImageOps.exif_transpose(image), white)
+                    else:  # A copy could take 256 MB.
+                        ImageOps.exif_transpose(image, in_place=True)
+                        yield _in_colours(image, white)
     except Image.DecompressionBombError as error:
         raise UserError(f"{name} has too many pixels: it may have {MOST_PIXELS:,} in all.") from error
     except UnidentifiedImageError as error:
@@ -87,6 +96,40 @@ def _file_size(path: pathlib.Path) -> int:
         return path.stat().st_size
     except (OSError, ValueError) as error:  # ValueError: a name with a zero byte.
         raise UserError(f"{path!s:.200} cannot be read: {reason(error)}.") from error
+
+
+def declared_pixels(content: bytes) -> int:
+    """The number of pixels that an image file declares for its first page; 0 if it is no image."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Image.open(io.BytesIO(content), formats=_FORMATS) as image:
+                return image.width * image.height
+    except Exception:  # As in `open_pages`, which tells the reason.
+        return 0
+
+
+def _check_size(name: str, image: Image.Image) -> None:
+    """Raises UserError for an image whose declared size would take too much memory or time."""
+    size, subject, most = f"{image.width:,} x {image.height:,}", "it", MOST_PIXELS
+    tags = image.tag_v2 if isinstance(image, TiffImagePlugin.TiffImageFile) else {}
+    bits = sum(tags.get(_BITS, ())) or 32  # Older versions of Pillow open PNGs of 16 bits as of 32.
+    # Decoders hold these in memory two to four times.
+    heavy = {
+        "a WebP": image.format == "WEBP",
+        "a progressive JPEG": image.format == "JPEG" and "progressive" in image.info,
+        "one in CMYK": image.mode == "CMYK",
+        f"one of {bits} bits a pixel": bits > 48 or image.mode in ("I", "F"),
+    }
+    if any(heavy.values()):
+        subject, most = next(kind for kind in heavy if heavy[kind]), MOST_PIXELS // 2
+    if image.width * image.height > most:
+        raise UserError(f"{name} has {size} pixels, but {subject} may have {most:,} in all.")
+    if max(image.size) > MOST_SIDE:
+        raise UserError(f"{name} has {size} pixels, but it may have {MOST_SIDE:,} on a side.")
+    width, height = tags.get(_TILE_WIDTH, 0), tags.get(_TILE_HEIGHT, 0)
+    if width * height > max(_LARGEST_TILE, image.width * image.height):
+        raise UserError(f"{name} is a TIFF with tiles of {width:,} x {height:,} pixels, but has only {size} pixels.")
 
 
 def _check_scans(name: str, jpeg: bytes) -> None:
@@ -125,16 +168,22 @@ def _in_colours(image: Image.Image, white: float | None) -> Image.Image:
     """Converts an image of any mode to RGB, or to RGBA if it may have transparent pixels."""
     info = {}
     if image.mode.startswith(("I", "F")):  # 16 or 32 bit, or floats: Pillow would clip them to 8 bit.
-        values = np.nan_to_num(np.asarray(image, np.float32), posinf=0, neginf=0)
+        width, height, rows = *image.size, max(1, _STRIP // image.width)
+        strips = (image.crop((0, top, width, min(top + rows, height))) for top in range(0, height, rows))
+        values = [np.nan_to_num(np.asarray(strip, np.float32), posinf=0, neginf=0) for strip in strips]
+        low, high = min(float(strip.min()) for strip in values), max(float(strip.max()) for strip in values)
         try:
-            found = pixels.scale(values) if image.mode == "F" else pixels.whole_scale(int(values.max()))
+            found = pixels.scale(*values) if image.mode == "F" else pixels.whole_scale(int(high))
         except ValueError:  # Nothing tells what the values are: the picture's own range.
-            found = pixels.Scale(float(values.min()), max(float(values.max()), float(values.min()) + 1))
+            found = pixels.Scale(low, max(high, low + 1))
         if image.mode != "F":
             info["white"] = found.white
             found = pixels.Scale(found.black, white or found.white)
-        image = Image.fromarray(found.bytes_of(values))
+        image = Image.fromarray(np.concatenate([found.bytes_of(strip) for strip in values]))
+        del values
     transparent = image.mode.endswith(("A", "a")) or "transparency" in image.info
-    image = image.convert("RGBA" if transparent else "RGB")
+    mode = "RGBA" if transparent else "RGB"
+    if image.mode != mode:
+        image = image.convert(mode)
     image.info.update(info)
     return image

@@ -280,7 +280,12 @@ BAD = {
     ),
     "white": (encoded(np.full((300, 300), 255, np.uint8)), "holds no digit"),
     "one pixel": (encoded(np.zeros((1, 1), np.uint8)), "holds no digit"),
-    "a row of many pixels": (encoded(np.full((1, 20_000_000), 255, np.uint8)), "holds no digit"),
+    "a row of many pixels": (
+        encoded(np.full((1, 20_000_000), 255, np.uint8)),
+        "has 20,000,000 x 1 pixels, but it may have 40,000 on a side",
+    ),
+    "a column of many pixels": (png(1, 64_000_000), "has 1 x 64,000,000 pixels, but it may have 40,000 on a side"),
+    "as wide as may be": (encoded(np.full((1, 40_000), 255, np.uint8)), "holds no digit"),
     "a blank photograph": (
         encoded(drawing.photographed(np.full((300, 400, 3), 220), 3)[:200, :240], "JPEG", quality=60),
         "holds no digit",

@@ -9,7 +9,7 @@ nothing of any other, and keeps no picture. Ctrl-C ends it.
 """
 
 import importlib.util
-import signal
+import os
 import sys
 
 from absl import flags
@@ -30,11 +30,8 @@ _OPEN = flags.DEFINE_bool("open", True, "Open the page in the browser.", flag_va
 
 
 def main(argv: list[str]) -> int:
-    """Runs the command line; returns the exit code: 0, 2 for a user's mistake, 130 for Ctrl-C."""
-    try:
-        return command_line.run(argv, __name__, _FLAGS, _main, files="a run")
-    except KeyboardInterrupt:
-        return 130
+    """Runs the command line; returns the exit code: 2 for a user's mistake. Ctrl-C ends the server with 0."""
+    return command_line.run(argv, __name__, _FLAGS, _main, files="a run")
 
 
 def _main(runs: list[str]) -> int:
@@ -44,11 +41,15 @@ def _main(runs: list[str]) -> int:
             print(f"the newest run: {newest}", flush=True)
             runs = [str(newest)]
     workdir = command_line.one_run(_WORKDIR.value, runs)
-    if importlib.util.find_spec("flask") is None:
-        raise UserError('The demo needs Flask, which is not installed: pip install "flask>=3.1".')
+    missing = [name for name in ("flask", "waitress") if importlib.util.find_spec(name) is None]
+    if missing:
+        raise UserError(f"The demo needs {' and '.join(missing)}: pip install {' '.join(missing)}")
+    # The matrices of a drawing are small: handing them to several threads takes four times the time.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    # C's library keeps blocks of Pillow's default size, 16 MiB, when pictures are freed; larger ones it gives back.
+    os.environ.setdefault("PILLOW_BLOCK_SIZE", "64m")
     from digits.serving import demo_server  # Imports JAX.
 
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # It ends the server; the exit code is 0.
     demo_server.serve(workdir, _HOST.value, _PORT.value, _OPEN.value)
     return 0
 

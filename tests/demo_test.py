@@ -8,6 +8,7 @@ import pytest
 from digits import demo
 
 pytest.importorskip("flask")
+pytest.importorskip("waitress")
 
 
 def refused(capsys, *args):
@@ -20,6 +21,8 @@ def refused(capsys, *args):
 
 def test_mistakes_in_the_command_are_one_sentence(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    for variable, value in {"OPENBLAS_NUM_THREADS": "1", "PILLOW_BLOCK_SIZE": "64m"}.items():
+        monkeypatch.setenv(variable, value)  # The command would leave it to later tests.
     assert "--workdir is missing" in refused(capsys)
     folder = f"--workdir={tmp_path}"
     assert "'wrkdir'" in refused(capsys, "--wrkdir=x")
@@ -30,12 +33,14 @@ def test_mistakes_in_the_command_are_one_sentence(tmp_path, capsys, monkeypatch)
     assert "is no run with checkpoints: it is empty" in refused(capsys, folder)
     with socket.create_server(("127.0.0.1", 0)) as taken:
         assert "take another" in refused(capsys, folder, f"--port={taken.getsockname()[1]}")
+    monkeypatch.setitem(sys.modules, "waitress", None)
+    assert "needs waitress: pip install waitress" in refused(capsys, folder)
     monkeypatch.setitem(sys.modules, "flask", None)
-    assert "pip install" in refused(capsys, folder)
+    assert "needs flask and waitress: pip install flask waitress" in refused(capsys, folder)
 
 
 def test_help_is_quick_to_import(run_module):
     done = run_module("digits.demo", "--help", python=("-X", "importtime"))
     assert done.returncode == 0 and "--port" in done.stdout
-    for heavy in ("jax", "flax", "flask", "numpy", "PIL.Image"):
+    for heavy in ("jax", "flax", "flask", "waitress", "numpy", "PIL.Image"):
         assert f" {heavy}\n" not in done.stderr

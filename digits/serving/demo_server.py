@@ -1,12 +1,12 @@
 """Serves the page to draw digits on, for `digits.demo` and for notebooks."""
 
 from collections.abc import Callable
+from concurrent import futures
 import contextlib
 import ipaddress
-import logging
 import os
 import pathlib
-import socket
+import signal
 import sys
 import threading
 from typing import Any
@@ -16,23 +16,27 @@ import webbrowser
 import flask
 import numpy as np
 from werkzeug.exceptions import HTTPException
-from werkzeug.serving import BaseWSGIServer, make_server
 
 from digits.analysis import statistics
 from digits.analysis.figures import sheet
-from digits.data.pictures import segment
+from digits.data.pictures import opening, segment
 from digits.errors import UserError
 from digits.runs import loading
 from digits.runtime import environment
-from digits.serving import reading
+from digits.serving import http_server, reading
 
 MOST_BYTES = 25 * 2**20  # Of a picture: the cameras of phones write smaller ones.
+_LARGE = 500_000  # Pixels: drawings have 120,000.
+_MOST_LARGE = http_server.THREADS - 2  # Pictures that are read or wait for it: drawings find threads.
 _BATCH = 8  # Images are padded to a multiple of this, so that the network is compiled for one number of images.
 _REFUSALS = {
+    400: "The request is no HTTP that can be read.",
     404: "There is nothing here: the page is at /.",
     405: "Only GET / and POST /read are answered.",
     413: f"The picture is too large: it may have {MOST_BYTES // 2**20} MiB.",
+    431: "The request's headers are too long.",
     500: "The server made a mistake: its terminal says which.",
+    503: "Other large pictures are being read: send this one again in a few seconds.",
 }
 
 
@@ -111,11 +115,24 @@ def _capitalized(error: UserError) -> str:
 
 def _answerer(run: loading.Run | loading.Ensemble) -> Callable[[bytes], dict[str, Any]]:
     """Makes and compiles the function behind POST /read; it raises UserError if the picture cannot be read."""
-    one_at_a_time = threading.Lock()  # Each request has a thread, and reading a large picture takes half a gigabyte.
+    # Reading a large picture takes seconds and half a gigabyte. Drawings do not wait for it. It always has the same
+    # thread, because C's library keeps freed memory for the thread that had it.
+    drawings, large = futures.ThreadPoolExecutor(2), futures.ThreadPoolExecutor(1)
+    places, network = threading.BoundedSemaphore(_MOST_LARGE), threading.Lock()
+
+    def find(content: bytes) -> list[segment.Digit]:
+        if opening.declared_pixels(content) <= _LARGE:
+            return drawings.submit(segment.read, content).result()
+        if not places.acquire(blocking=False):
+            flask.abort(503)
+        try:
+            return large.submit(segment.read, content).result()
+        finally:
+            places.release()
 
     def answer(content: bytes) -> dict[str, Any]:
-        with one_at_a_time:
-            found = segment.read(content)
+        found = find(content)
+        with network:
             images_Nx28x28 = np.stack([digit.image for digit in found])
             padded = np.pad(images_Nx28x28, ((0, -len(found) % _BATCH), (0, 0), (0, 0)))
             probabilities_NxK = run.predict(padded, _BATCH)[: len(found)]
@@ -160,21 +177,6 @@ def _facts(run: loading.Run | loading.Ensemble, name: str) -> list[str]:
     return [*facts, f"seed {seeds[0]}"]
 
 
-def _listen(host: str, port: int) -> socket.socket:
-    """Opens a listening socket; UserError if the address is wrong or taken."""
-    try:
-        if not host:  # An empty name would mean every address.
-            raise socket.gaierror
-        family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-    except (socket.gaierror, UnicodeError) as error:
-        raise UserError(f"--host is {host!r}, which is no address: 127.0.0.1 is this machine's own.") from error
-    try:
-        return socket.create_server(address[:2], family=family)
-    except OSError as error:
-        reason = os.strerror(error.errno)
-        raise UserError(f"--port is {port}, which cannot be had at {host} ({reason}): take another, or 0.") from error
-
-
 def show(run: loading.Run | loading.Ensemble, height: int = 900) -> Any:
     """Shows the page in a notebook, `height` pixels high. The kernel serves it until the kernel ends.
 
@@ -189,9 +191,12 @@ def show(run: loading.Run | loading.Ensemble, height: int = 900) -> Any:
     ancestors = "http://localhost:* http://127.0.0.1:*"
     if colab:  # Its page is on Google's hosts, and it passes requests on with an address of its own as the Host.
         ancestors = "https://*.google.com https://*.googleusercontent.com"
-    server = _server(make_app(run, loopback=not colab, ancestors=ancestors), _listen("127.0.0.1", 0))
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    port = server.port
+    listening = http_server.listen("127.0.0.1", 0)
+    server = http_server.Server(
+        make_app(run, loopback=not colab, ancestors=ancestors), listening, MOST_BYTES, _REFUSALS
+    )
+    threading.Thread(target=server.run, daemon=True).start()
+    port = listening.getsockname()[1]
     if colab:
         from google.colab import output
 
@@ -201,25 +206,18 @@ def show(run: loading.Run | loading.Ensemble, height: int = 900) -> Any:
     return IFrame(f"http://127.0.0.1:{port}/", "100%", height)
 
 
-def _server(app: flask.Flask, listening: socket.socket) -> BaseWSGIServer:
-    """Makes the server of the page at a listening socket; it logs errors only."""
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)  # Otherwise drawing prints a line for every request.
-    host, port = listening.getsockname()[:2]
-    return make_server(host, port, app, threaded=True, fd=listening.fileno())
-
-
 def serve(folder: str, host: str, port: int, open_browser: bool) -> None:
     """Serves the page for a run or a sweep until Ctrl-C, and prints its address.
 
     Raises:
       UserError: the address is wrong or taken, or the folder holds nothing to load.
     """
-    with contextlib.closing(_listen(host, port)) as listening:  # First, because loading takes seconds.
+    with contextlib.closing(http_server.listen(host, port)) as listening:  # First, because loading takes seconds.
         run = loading.load(folder)
         environment.prepare_jax(reading.members(run)[0].config)
         host, port = listening.getsockname()[:2]
         name = pathlib.Path(folder).expanduser().absolute().name
-        server = _server(make_app(run, name, loopback=_is_loopback(host)), listening)
+        server = http_server.Server(make_app(run, name, loopback=_is_loopback(host)), listening, MOST_BYTES, _REFUSALS)
         reachable = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
         address = f"http://{f'[{reachable}]' if ':' in reachable else reachable}:{port}/"
         if warning := reading.other_form(run):
@@ -228,4 +226,6 @@ def serve(folder: str, host: str, port: int, open_browser: bool) -> None:
         # On a Linux without a screen, a text browser would take over the terminal.
         if open_browser and (sys.platform != "linux" or {"DISPLAY", "WAYLAND_DISPLAY"} & set(os.environ)):
             webbrowser.open(address)
-        server.serve_forever()
+        # Ends at once, although clients are connected and a thread may read a picture for seconds.
+        signal.signal(signal.SIGINT, lambda *_: os._exit(0))
+        server.run()

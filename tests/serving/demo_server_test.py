@@ -7,6 +7,7 @@ import json
 import pathlib
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -168,6 +169,28 @@ def test_the_network_is_asked_by_one_request_at_a_time(run):
     assert [post.result() for post in posts] == [200] * 4 and slow.most == 1
 
 
+def test_a_drawing_does_not_wait_for_a_large_picture_and_few_of_those_wait(run, monkeypatch):
+    monkeypatch.setattr(demo_server, "_MOST_LARGE", 1)
+    client, read = demo_server.make_app(run).test_client, segment.read
+    large, reading, finish = drawing.encoded(np.full((1000, 1000), 255, np.uint8)), threading.Event(), threading.Event()
+
+    def slowly(content):
+        if content == large:
+            reading.set()
+            finish.wait(20)
+        return read(content)
+
+    monkeypatch.setattr(segment, "read", slowly)
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        held = pool.submit(client().post, "/read", data=large)
+        assert reading.wait(20)
+        assert len(client().post("/read", data=drawn(3)).json["digits"]) == 1
+        refused = client().post("/read", data=large)
+        finish.set()
+    assert refused.status_code == 503 and "send this one again" in refused.json["error"]
+    assert held.result().status_code == client().post("/read", data=large).status_code == 200
+
+
 # From here on in a browser, with a network that reads strokes.
 
 
@@ -186,11 +209,14 @@ def address(tmp_path_factory):
         lines = server.stdout.readline() + server.stdout.readline()
         try:
             assert lines.startswith("strokes, test accuracy 0.9"), server.communicate()
-            yield re.search(r"http://127\.0\.0\.1:\d+/", lines)[0]
+            yield (url := re.search(r"http://127\.0\.0\.1:\d+/", lines)[0])
+            port = int(url.rstrip("/").rpartition(":")[2])
+            clients = [socket.create_connection(("127.0.0.1", port)) for _ in range(20)]  # The end waits for none.
+            clients[0].sendall(b"POST /read HTTP/1.1\r\nContent-Length: 9\r\n\r\n")
         finally:
             server.send_signal(signal.SIGINT)
             try:
-                rest, errors = server.communicate(timeout=20)
+                rest, errors = server.communicate(timeout=5)
             finally:
                 server.kill()  # Otherwise the end of this block would wait for it for ever.
     assert (server.returncode, rest, errors) == (0, "", "")

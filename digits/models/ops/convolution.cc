@@ -149,6 +149,13 @@ struct Plan {
 };
 
 // ---------------------------------------------------------------- threads
+// The compiler decides for each copy of the code which products and sums it contracts, and so how they are rounded. All
+// threads must run the same copy: otherwise the bits would depend on which of them has computed what.
+template <typename F>
+NOINLINE void call(const F& f, int64_t task) {
+  f(task);
+}
+
 // Runs f(0), ..., f(tasks - 1) on the caller's thread and on those of the pool that are free.
 template <typename F>
 void parallel(ffi::ThreadPool& pool, int64_t tasks, const F& f) {
@@ -160,7 +167,7 @@ void parallel(ffi::ThreadPool& pool, int64_t tasks, const F& f) {
   auto state = std::make_shared<State>();
   const F* body = &f;
   auto work = [state, body, tasks] {
-    for (int64_t i; (i = state->next.fetch_add(1)) < tasks;) (*body)(i);
+    for (int64_t i; (i = state->next.fetch_add(1)) < tasks;) call(*body, i);
   };
   int64_t helpers = std::min<int64_t>(pool.num_threads(), tasks) - 1;
   for (int64_t i = 0; i < helpers; ++i) {
@@ -490,7 +497,7 @@ struct Algorithm {
     if (N * p.taps() * p.channels * p.opad() > kSerialNumbers)
       parallel(pool, tasks, block);
     else
-      for (int64_t task = 0; task < tasks; ++task) block(task);
+      for (int64_t task = 0; task < tasks; ++task) call(block, task);
   }
 
   // y: pooled outputs; winner (if pooled): which pixel of the window they are of; 4 where all are negative.

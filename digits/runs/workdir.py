@@ -62,6 +62,11 @@ class Workdir:
                 f"{self.path} holds a run of another config ({changes}): give another --workdir, or {same}."
             )
 
+    def refuse_swept(self) -> None:
+        """Raises Busy if the run is one of a sweep that another process is training: it is on its way to this one."""
+        if (self.path.parent / "sweep.json").is_file():
+            files.refuse_used(self.path.parent)
+
     def create(self, config: ConfigDict, about: dict[str, Any]) -> None:
         """Makes the folder and its config.json, and locks it until `release` against other processes.
 

@@ -198,9 +198,14 @@ class Lock:
         except filelock.Timeout as error:
             raise _busy(self._folder) from error
         except OSError as error:
-            if error.errno not in _NO_LOCKS:
+            if error.errno in _NO_LOCKS:
+                _say_unguarded()
+            elif os.path.lexists(path := self._folder / ".lock"):  # A folder, a link, or the file of another user.
+                raise UserError(
+                    f"{path} cannot be locked ({error.strerror}): remove it, or give another --workdir."
+                ) from error
+            else:
                 raise
-            _say_unguarded()
 
     def release(self) -> None:
         """Releases the lock, if this object holds it."""

@@ -25,9 +25,10 @@ __all__ = ["analysis", "data", "load", "models", "train"]
 _FUNCTIONS = {"load": "digits.runs.loading", "train": "digits.training.session"}
 
 if sys.argv[:1] == ["-m"]:  # `python -m digits.main` begins here.
-    from digits.runtime.signals import end_at_once
+    from digits.runtime import signals, streams
 
-    end_at_once()
+    streams.open_missing()
+    signals.end_at_once()
 
 
 def __getattr__(name: str) -> Any:

@@ -18,7 +18,7 @@ import sys
 
 from digits import command_line
 from digits.config.suggestions import nearest, question
-from digits.runtime.signals import end_at_once
+from digits.runtime import signals, streams
 
 _MODULES = {"train": "main", "runs": "runs.__main__"}
 COMMANDS = tuple(line.split()[1] for line in __doc__.splitlines() if line.startswith("digits "))
@@ -27,7 +27,8 @@ COMMANDS = tuple(line.split()[1] for line in __doc__.splitlines() if line.starts
 def main(argv: list[str] | None = None) -> int:
     """Runs `digits COMMAND ARGUMENTS`; returns the exit code of the command, or 2 for a mistyped one."""
     if argv is None:
-        end_at_once()
+        streams.open_missing()
+        signals.end_at_once()
     _, *words = sys.argv if argv is None else argv
     if words[:1] == ["help"]:
         words = [*words[1:2], "--help"]

@@ -23,7 +23,7 @@ from digits.config.suggestions import fields_called, fields_like, nearest, quest
 from digits.config.values import convert, field_type
 from digits.errors import UserError, refusals
 from digits.runs import found
-from digits.runtime import characters, paths, pipes
+from digits.runtime import characters, paths, streams
 from digits.runtime.signals import Interrupted
 
 
@@ -52,10 +52,13 @@ COORDINATOR = _string(
 )
 NUM_PROCESSES = _integer("num_processes", None, "With --coordinator: how many processes.", lower_bound=1)
 PROCESS_ID = _integer("process_id", None, "With --coordinator: which of them this is, from 0.")
+INITIALIZATION_TIMEOUT = _integer(
+    "initialization_timeout", 60, "Of several processes: seconds in which all must have started.", lower_bound=1
+)
 PROFILE = _bool("profile", False, "Write a trace of the training around the end of an epoch to WORKDIR/profile.")
 REPORT = _bool("report", True, "Write report.html and figures/ into the run's folder at its end.")
 LIST_FIELDS = _bool("fields", False, "List the fields of the config, what they mean and accept; train nothing.")
-_OF_ONE_RUN = (COORDINATOR, NUM_PROCESSES, PROCESS_ID, PROFILE, REPORT, LIST_FIELDS)
+_OF_ONE_RUN = (COORDINATOR, NUM_PROCESSES, PROCESS_ID, INITIALIZATION_TIMEOUT, PROFILE, REPORT, LIST_FIELDS)
 
 _FIELDS_HELP = """
 
@@ -67,7 +70,14 @@ Fields of the config, some of them; `python -m digits.main --config=NAME --field
 """
 
 
-def run(argv: list[str], module: str, own: flags.FlagValues, body: Callable[[list[str]], int], files: str = "") -> int:
+def run(
+    argv: list[str],
+    module: str,
+    own: flags.FlagValues,
+    body: Callable[[list[str]], int],
+    files: str = "",
+    prints: bool = False,
+) -> int:
     """Runs a command that trains nothing.
 
         sys.exit(run(sys.argv, __name__, own_flags, lambda arguments: 0))
@@ -78,6 +88,7 @@ def run(argv: list[str], module: str, own: flags.FlagValues, body: Callable[[lis
       own: the command's flags.
       body: does the work with the arguments that are no flags, and returns the exit code.
       files: describes these arguments; by default there must be none.
+      prints: whether its output is its result, so that it fails where that cannot be written.
 
     Returns:
       The exit code: that of `body`, 0 for --help, or 2 for a user's mistake.
@@ -97,7 +108,7 @@ def run(argv: list[str], module: str, own: flags.FlagValues, body: Callable[[lis
             raise UserError(f"{rest[0]!r} is no flag: flags start with --.")
         return body(rest)
 
-    return _exit_code(argv, help_text, parse_and_run)
+    return _exit_code(argv, help_text, parse_and_run, prints)
 
 
 def train(argv: list[str], help_text: Callable[[], str], body: Callable[[Given], int], sweeps: bool = True) -> int:
@@ -114,35 +125,44 @@ def train(argv: list[str], help_text: Callable[[], str], body: Callable[[Given],
             raise UserError(f"{this}; to sweep: python -m digits.sweep {shlex.join(argv[1:])}")
         return body(given)
 
-    with contextlib.redirect_stdout(pipes.Unread(sys.stdout)):  # The run matters, also when nobody reads on.
-        return _exit_code(argv, help_text, read_and_train)
+    return _exit_code(argv, help_text, read_and_train, prints=False)
 
 
-def _exit_code(argv: list[str], help_text: Callable[[], str], work: Callable[[], int]) -> int:
-    """Prints the help if the arguments ask for it. Otherwise does the work, or prints why it was refused or stopped."""
-    characters.replace_missing()
+def _exit_code(argv: list[str], help_text: Callable[[], str], work: Callable[[], int], prints: bool) -> int:
+    """Prints the help if the arguments ask for it. Otherwise does the work."""
     if {"--help", "-h", "--helpshort", "--helpfull", "-help"} & set(argv):
         return show(help_text())
     if "--version" in argv:
         return show_version()
-    try:
-        with pipes.ending_quietly(), refusals():
-            return work()
-    except UserError as error:
-        return refuse(error)
-    except Interrupted as interrupted:
-        print(interrupted, flush=True)
-        return interrupted.exit_code
-    except KeyboardInterrupt:  # Only where Python handles Ctrl-C, see runtime/signals.py.
-        return 130
+    return _done(work, prints)
+
+
+def _done(work: Callable[[], int], prints: bool) -> int:
+    """Does the work, or prints why it was refused or stopped; returns the exit code."""
+    characters.replace_missing()
+    with streams.guarded(needed=prints):
+        try:
+            with refusals():
+                code = work()
+                sys.stdout.flush()
+                return code
+        except UserError as error:
+            return refuse(error)
+        except Interrupted as interrupted:
+            print(interrupted, flush=True)
+            return interrupted.exit_code
+        except KeyboardInterrupt:  # Only where Python handles Ctrl-C, see runtime/signals.py.
+            return 130
 
 
 def show(text: str) -> int:
-    """Prints a text; returns the exit code 0."""
-    characters.replace_missing()
-    with pipes.ending_quietly():
+    """Prints a text; returns the exit code: 0, or 2 if it cannot be written."""
+
+    def printed() -> int:
         print(text)
-    return 0
+        return 0
+
+    return _done(printed, prints=True)
 
 
 def show_version() -> int:
@@ -278,7 +298,8 @@ def existing(folder: str) -> str:
 
 def refuse(error: UserError | str) -> int:
     """Prints a user's mistake; returns the exit code for it."""
-    print(f"error: {error}", file=sys.stderr)
+    with contextlib.redirect_stderr(streams.Output(sys.stderr)):
+        print(f"error: {error}", file=sys.stderr)
     return 2
 
 

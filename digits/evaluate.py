@@ -38,7 +38,7 @@ _JSON = flags.DEFINE_bool("json", False, "Print JSON, with all digits, instead o
 
 def main(argv: list[str]) -> int:
     """Runs the command line; returns the exit code: 0, or 2 for a user's mistake."""
-    return command_line.run(argv, __name__, _FLAGS, _main, files="a run")
+    return command_line.run(argv, __name__, _FLAGS, _main, files="a run", prints=True)
 
 
 def _main(runs: list[str]) -> int:

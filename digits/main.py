@@ -41,7 +41,10 @@ def _train(given: Given) -> int:
         from digits.runtime import processes
         from digits.training import terminal, train
 
-    processes.join(command_line.COORDINATOR.value, command_line.NUM_PROCESSES.value, command_line.PROCESS_ID.value)
+    processes.join(
+        command_line.COORDINATOR.value, command_line.NUM_PROCESSES.value, command_line.PROCESS_ID.value,
+        command_line.INITIALIZATION_TIMEOUT.value,
+    )  # fmt: skip
     with processes.failing_at_once(), refusals():
         train.train_and_evaluate(
             given.config, folder, origin=given.origin, start=start, profile=command_line.PROFILE.value

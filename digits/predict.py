@@ -32,7 +32,7 @@ _FLAGS.set_gnu_getopt()  # Files may stand before flags.
 
 def main(argv: list[str]) -> int:
     """Runs the command line; returns the exit code: 0, 1 if a file could not be read, 2 for another mistake."""
-    return command_line.run(argv, __name__, _FLAGS, _main, files="pictures")
+    return command_line.run(argv, __name__, _FLAGS, _main, files="pictures", prints=True)
 
 
 def _main(files: list[str]) -> int:

@@ -12,6 +12,7 @@ import pytest
 from digits import main
 from digits.runs.checkpoints import Checkpoints
 from digits.runs.workdir import Workdir
+from digits.runtime import signals
 from digits.training import terminal
 
 QUICK = ("--config=configs/quickstart.py", "--config.epochs=2", "--config.tensorboard=False")
@@ -194,7 +195,7 @@ def test_a_second_signal_ends_with_a_sentence_and_leaves_the_last_saved_state_wh
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=60)
     assert process.returncode == 130 and "saved" not in out
-    assert err == "stopped without saving; the same command goes on from what was saved before\n"
+    assert err == f"{signals._ENDED}\n"
     saved = Checkpoints(tmp_path / "run" / "checkpoints", Workdir(tmp_path / "run").identity, read_only=True)
     assert saved.restore(saved.steps()[0])[1]["epoch"] >= 1
     saved.close()

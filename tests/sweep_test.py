@@ -64,7 +64,7 @@ def test_a_diverging_point_is_reported_and_the_others_have_results(diverging):
     assert "Traceback" not in done.stdout + done.stderr
     # Nothing is left behind but what is told.
     assert {path.name for path in folder.iterdir() if path.is_file()} == {
-        "sweep.json", "sweep.csv", "members.csv", "sweep.md",
+        ".lock", "sweep.json", "sweep.csv", "members.csv", "sweep.md",
     }  # fmt: skip
     assert (folder / "figures" / "sweep.png").stat().st_size > 10_000
 

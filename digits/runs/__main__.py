@@ -31,7 +31,7 @@ _JSON = flags.DEFINE_bool("json", False, "Print JSON, with all digits.", flag_va
 
 def main(argv: list[str]) -> int:
     """Runs the command line; returns the exit code: 0, or 2 for a user's mistake."""
-    return command_line.run(argv, __name__, _FLAGS, _main, files="folders")
+    return command_line.run(argv, __name__, _FLAGS, _main, files="folders", prints=True)
 
 
 def _main(folders: list[str]) -> int:

@@ -30,6 +30,7 @@ from digits.runs.workdir import Workdir
 _MOST_BYTES = 2**30
 _MOST_BYTES_OF_DATA = 2**34  # Of a file of arrays; the other files describe them.
 _MOST_BYTES_OF_WORDS = 2**24
+_LATEST = 2  # So many of the latest checkpoints are kept. One is to go back to.
 # Errors of the machine: an intact file may fail with them now, and can be read the next time.
 _OF_THE_MACHINE = {errno.EACCES, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ESTALE, errno.ETIMEDOUT}
 
@@ -168,9 +169,15 @@ class Checkpoints:
         return state, about
 
     def remove(self, step: int) -> None:
-        """Deletes a damaged checkpoint, so that the run can save there again."""
+        """Deletes a checkpoint, such as a damaged one, so that the run can save there again."""
         shutil.rmtree(self._folder / str(step))
         self._orbax.reload()
+
+    def remove_replaced(self, best: int) -> None:
+        """Deletes what a kill between a save and the deletions after it has left; `best` as for `save`."""
+        for step in self.steps()[_LATEST:]:
+            if step != best:
+                self.remove(step)
 
     def close(self) -> None:
         """Waits until everything is on disk."""
@@ -190,7 +197,7 @@ class _Kept:
     best: int = 0
 
     def should_preserve(self, checkpoints: Sequence[Any], *, context: Any) -> list[bool]:
-        latest = [checkpoint.step for checkpoint in checkpoints][-2:]  # One is to go back to.
+        latest = [checkpoint.step for checkpoint in checkpoints][-_LATEST:]
         return [checkpoint.step in (*latest, self.best) for checkpoint in checkpoints]
 
 

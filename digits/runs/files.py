@@ -31,6 +31,7 @@ from digits.runtime import atomic
 _CHECK = "check"
 _MOST_BYTES = 2**28  # A record is 250 bytes: a million epochs.
 _LONGEST_LINE = 2**12  # A record with nine numbers and their names has a tenth of it.
+_SECONDS_OF_A_LOOK = 0.2  # `in_use` takes the lock for a moment. A process that trains keeps it for longer.
 _NO_LOCKS = (errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK)  # A file system that has no locks.
 
 
@@ -258,7 +259,7 @@ class Lock:
         # The file stays in the folder and names the holder of the lock.
         self._lock = filelock.FileLock(
             folder / ".lock",
-            blocking=False,
+            timeout=_SECONDS_OF_A_LOOK,
             thread_local=False,
             fallback_to_soft=False,
             preserve_lock_file=True,
@@ -270,18 +271,16 @@ class Lock:
         try:
             self._lock.acquire()
         except filelock.Timeout as error:
-            try:
-                holder = read_text(self._folder / ".lock").strip()
-            except (OSError, ValueError):
-                holder = ""
-            raise Busy(
-                f"{self._folder} is being trained by {holder or 'another process'}: wait until that has ended, or give "
-                "another --workdir."
-            ) from error
+            raise _busy(self._folder) from error
         except OSError as error:
-            if error.errno not in _NO_LOCKS:
+            if error.errno in _NO_LOCKS:
+                _say_unguarded()
+            elif os.path.lexists(path := self._folder / ".lock"):  # A folder, a link, or the file of another user.
+                raise UserError(
+                    f"{path} cannot be locked ({error.strerror}): remove it, or give another --workdir."
+                ) from error
+            else:
                 raise
-            _say_unguarded()
 
     def release(self) -> None:
         """Releases the lock, if this object holds it."""
@@ -304,13 +303,30 @@ def in_use(folder: pathlib.Path) -> bool:
         return False
     try:
         filelock.FileLock(
-            path, blocking=False, fallback_to_soft=False, preserve_lock_file=True
+            path, timeout=_SECONDS_OF_A_LOOK, fallback_to_soft=False, preserve_lock_file=True
         ).acquire().lock.release()
     except filelock.Timeout:
         return True
     except OSError:  # A file system without locks, or a folder of another user.
         return False
     return False
+
+
+def refuse_used(folder: pathlib.Path) -> None:
+    """Raises Busy, which names the process, if one is training in the folder."""
+    if in_use(folder):
+        raise _busy(folder)
+
+
+def _busy(folder: pathlib.Path) -> Busy:
+    try:
+        holder = read_text(folder / ".lock").strip()
+    except (OSError, ValueError):
+        holder = ""
+    return Busy(
+        f"{folder} is being trained by {holder or 'another process'}: wait until that has ended, or give another "
+        "--workdir."
+    )
 
 
 def _write_holder(descriptor: int) -> None:

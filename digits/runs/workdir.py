@@ -77,6 +77,11 @@ class Workdir:
         """The run's identity; None for a run of an earlier version, whose files carry none."""
         return self.about().get("run")
 
+    def refuse_swept(self) -> None:
+        """Raises Busy if the run is one of a sweep that another process is training: it is on its way to this one."""
+        if (self.path.parent / "sweep.json").is_file():
+            files.refuse_used(self.path.parent)
+
     def create(self, config: ConfigDict, about: dict[str, Any]) -> str | None:
         """Makes the folder and its config.json, and locks it until `release` against other processes.
 

@@ -4,6 +4,10 @@ A new version may change any of it without a word. tests/runtime/private_test.py
 """
 
 from collections.abc import Callable
+import contextlib
+import ctypes
+import functools
+import os
 from typing import Any
 
 import jax
@@ -11,6 +15,9 @@ import jax
 # XLA's option for the small products of dense networks on a CPU: Eigen's are 1.5 times as fast a step as YNNPACK's.
 # Another XLA may not know it, and then refuses to compile with it.
 EIGEN_PRODUCTS = {"xla_cpu_experimental_ynn_fusion_type": ""}
+
+# C++ calls it: it must live as long as the process.
+_terminate: Any = None
 
 
 def scheduled_processes() -> int:
@@ -27,6 +34,32 @@ def scheduled_processes() -> int:
     if count > 1:
         first.get_process_id()
     return count
+
+
+def distributed_state() -> Any:
+    """JAX's own record of the processes: `coordinator_address`, `process_id`, `num_processes`."""
+    return jax._src.distributed.global_state
+
+
+def call_when_a_process_is_lost(function: Callable[[], None]) -> None:
+    """Has JAX call a function, which must end this process, where it would abort it: another process is gone.
+
+    JAX has a callback for it that cannot be written in Python: jaxlib 0.10 fails to convert its argument, throws
+    std::bad_cast in a thread of its own, and C++ calls the terminate handler. This is what is set here.
+    """
+    global _terminate
+    jaxlib = jax._src.distributed._jax
+    with contextlib.suppress(OSError, AttributeError):  # Another C++ library: JAX aborts, with a C++ stack.
+        _terminate = ctypes.CFUNCTYPE(None)(function)
+        set_terminate = ctypes.CDLL("libstdc++.so.6")._ZSt13set_terminatePFvvE
+        set_terminate.argtypes, set_terminate.restype = [ctypes.c_void_p], ctypes.c_void_p
+        set_terminate(ctypes.cast(_terminate, ctypes.c_void_p))
+        connect = functools.partial(
+            jaxlib.get_distributed_runtime_client, missed_heartbeat_callback=lambda *_: function()
+        )
+        jaxlib.get_distributed_runtime_client = connect
+        if os.environ.get("TF_CPP_MIN_LOG_LEVEL") == "1":  # JAX's default; another one is the user's choice.
+            jax._src.lib.utils.absl_set_min_log_level(3)  # No errors of C++: `function` says it in a sentence.
 
 
 def redirect_ray_logs(ray: Any, tell: Callable[[list[str]], None]) -> None:

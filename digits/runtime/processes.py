@@ -5,13 +5,16 @@ Each process reads its own copy of the data and computes the part of every batch
 collectives in the same order: a process that finds a signal or a damaged file tells the others before it acts.
 """
 
+import atexit
 from collections.abc import Callable, Iterator
 import contextlib
 import importlib.util
 import json
 import os
 import re
+import socket
 import sys
+import threading
 import traceback
 from typing import Any
 
@@ -23,16 +26,24 @@ from digits.errors import UserError, reason
 from digits.runtime import private
 from digits.runtime.signals import Interrupted
 
+# How the libraries of collectives, and JAX's coordination of processes, report that another process is gone.
+_LOST = ("Gloo", "NCCL", "CoordinationService", "coordination service", "Connection reset", "Connection closed")
+_SECONDS_TO_ANSWER = 5
+_ending = threading.Lock()  # Several threads may find at once that the process must end: one says why.
 
-def join(coordinator: str | None, count: int | None, index: int | None) -> None:
+
+def join(coordinator: str | None, count: int | None, index: int | None, timeout: int = 60) -> None:
     """Connects this process with the others of its run; does nothing if it is the only one.
 
     Must be called before JAX does anything else: `join("10.0.0.1:1234", count=2, index=0)`.
+
+    Ends the process, with a sentence, if the others do not come within the time, or if one of them is gone later.
 
     Args:
       coordinator: HOST:PORT of the first process; None where SLURM, a TPU pod or Kubernetes tells.
       count: number of processes.
       index: number of this process, from 0.
+      timeout: seconds to wait for the others.
 
     Raises:
       UserError: only some of the arguments are given, or the others cannot be reached.
@@ -55,12 +66,73 @@ def join(coordinator: str | None, count: int | None, index: int | None) -> None:
         )
     if coordinator is not None and not re.fullmatch(r".+:\d+", coordinator):
         raise UserError(f"--coordinator is {coordinator!r}, but it must be HOST:PORT of the first process.")
+    private.call_when_a_process_is_lost(lambda: _end(_gone(), 1))
+    # JAX itself would abort the process, with a C++ stack.
+    late = threading.Timer(timeout, lambda: _end(_late(timeout), 2))
+    late.daemon = True
+    late.start()
     try:
-        jax.distributed.initialize(coordinator, count, index)
+        jax.distributed.initialize(coordinator, count, index, initialization_timeout=2 * timeout + 60)
     except Exception as error:  # JAX, gRPC and the schedulers' clients raise many types.
         raise UserError(
             f"The processes of {coordinator or 'this job'} found no way to each other: {reason(error)}."
         ) from error
+    finally:
+        late.cancel()
+    atexit.register(_leave)
+
+
+def _late(timeout: int) -> str:
+    """Says who did not come within the time."""
+    coordinator, this, count = _place()
+    if this and not _answers(coordinator):
+        who = f"Process {this} found no process 0 at {coordinator}"
+    else:
+        who = f"Process {this} waited for the others at {coordinator}, but not all of the {count} processes came"
+    return f"{who} within {timeout} s: start all within --initialization_timeout={timeout}, or give them more seconds."
+
+
+def _gone() -> str:
+    """Says which other process is gone, if that can be known, and how the run goes on."""
+    coordinator, this, count = _place()
+    others = {0} if this and not _answers(coordinator) else set(range(count)) - {this}
+    who = f"Process {min(others)}" if len(others) == 1 else "Another process"
+    return (
+        f"{who} of this run has ended or was killed, and process {this} ends with it. The last checkpoint is whole: "
+        "start all processes again to go on."
+    )
+
+
+def _place() -> tuple[str, int, int]:
+    """The address of the first process, the number of this one, and the number of all."""
+    state = private.distributed_state()
+    return state.coordinator_address or "the address of this job", state.process_id, state.num_processes
+
+
+def _answers(coordinator: str) -> bool:
+    """Whether the first process is there."""
+    host, _, port = coordinator.rpartition(":")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_SECONDS_TO_ANSWER).close()
+    except (OSError, ValueError):
+        return False
+    return True
+
+
+def _end(message: str, code: int) -> None:
+    """Ends the process at once: it may wait in a collective, and in C++ for the others."""
+    _ending.acquire()
+    with contextlib.suppress(OSError):
+        sys.stdout.flush()
+    with contextlib.suppress(OSError):
+        os.write(2, f"error: {message}\n".encode(errors="backslashreplace"))
+    os._exit(code)
+
+
+def _leave() -> None:
+    """Takes leave of the other processes; of a run that has ended, one that is gone is missed by nobody."""
+    with contextlib.suppress(Exception):
+        jax.distributed.shutdown()
 
 
 def _scheduled() -> bool:
@@ -97,12 +169,12 @@ def failing_at_once() -> Iterator[None]:
     except Interrupted:
         raise  # All processes stop together.
     except BaseException as error:
-        if not isinstance(error, UserError):
-            traceback.print_exc()
-            error = "Another process of this run may have ended, or this one failed: start all of them again to go on."
-        print(f"error: {error}", file=sys.stderr, flush=True)
-        sys.stdout.flush()
-        os._exit(2 if isinstance(error, UserError) else 1)
+        if isinstance(error, UserError):
+            _end(str(error), 2)
+        if isinstance(error, Exception) and any(words in str(error) for words in _LOST):
+            _end(_gone(), 1)
+        traceback.print_exc()
+        _end("This process has failed, and ends those that train with it: start all of them again to go on.", 1)
 
 
 def gather(*numbers: int) -> np.ndarray:

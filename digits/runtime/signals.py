@@ -10,10 +10,11 @@ import sys
 import threading
 
 _ACKNOWLEDGED = {
-    signal.SIGINT: "stopping after this step and saving; Ctrl-C again to stop without saving",
+    signal.SIGINT: "stopping after this step and saving",
     signal.SIGTERM: "SIGTERM: stopping after this step and saving",
 }
-_ENDED = "stopped without saving; the same command goes on from what was saved before"
+_AGAIN = {signal.SIGINT: "; Ctrl-C again to stop without saving"}  # A command.
+_ENDED = "stopped without saving: the last checkpoint, if there is one, is whole, and the same command goes on"
 
 
 def end_at_once() -> None:
@@ -34,8 +35,8 @@ class Listener:
     """A context that keeps the first SIGINT or SIGTERM in `heard`.
 
     A second one ends a command of digits, with exit code 128 + signal. A notebook or another program, which handles
-    SIGINT, gets a KeyboardInterrupt. Python delivers signals to the main thread alone; in another thread a listener
-    hears nothing.
+    SIGINT and lives on, must wait for the save: a second one would only tear the training from the threads that write.
+    Python delivers signals to the main thread alone; in another thread a listener hears nothing.
 
         with Listener() as listener:
             while not listener.heard:
@@ -68,8 +69,6 @@ class Listener:
             signal.signal(number, handler)
 
     def _hear(self, number, _frame) -> None:
-        if self.heard and not self._ends:
-            raise KeyboardInterrupt
         self.heard = self.heard or number
 
     def _answer(self, read: int) -> None:
@@ -77,10 +76,10 @@ class Listener:
         first = True
         with open(read, "rb", buffering=0) as signals:
             while number := signals.read(1):
-                if number[0] not in _ACKNOWLEDGED:
+                if not (text := _ACKNOWLEDGED.get(number[0])):
                     continue
                 if first:
-                    _tell(_ACKNOWLEDGED[signal.Signals(number[0])])
+                    _tell(text + (_AGAIN.get(number[0], "") if self._ends else ""))
                 elif self._ends:
                     _tell(_ENDED)
                     os._exit(128 + number[0])  # What is saved is whole after any kill; compilers need not be awaited.

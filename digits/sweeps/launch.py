@@ -13,7 +13,7 @@ from digits.reports import tables
 from digits.runs import sweep_folder
 from digits.runs.workdir import Workdir
 from digits.sweeps import cluster, population
-from digits.sweeps.plan import Plan, near, opening_line, write_plan
+from digits.sweeps.plan import Plan, near, opened, opening_line
 from digits.sweeps.progress import Runs, fitted, width
 from digits.training import program, terminal, train
 from digits.training.startup import Start
@@ -93,30 +93,32 @@ def run(plan: Plan, starts: dict[str, Start], data_dir: str | None, command: lis
     examples, programs = check(plan, datasets)
     notes = [f"note: {name}: {note}" for name, dataset in datasets.items() for note in dataset.notes]
     del datasets  # The trainings release them one after the other.
-    write_plan(plan)
-    members = [
-        population.Member(config, plan.workdir / name, plan.origin | {"overrides": plan.origin["overrides"] | values})
-        for name, config, values in zip(plan.names, plan.configs, plan.values, strict=True)
-    ]
-    say = terminal.say
-    say(_wrapped(tables.headline(sweep_folder.read_sweep(plan.workdir))))
-    say(opening_line(plan, programs, sum(member.files.result() is not None for member in members)))
-    for note in notes:
-        say(note)
-    progress = Runs(members, examples)
-    text = shlex.join(command)
-    try:
-        if launcher.name == "ray":
-            for start in starts.values():
-                start.arrived()  # From now on this process only waits.
-            cluster.train_members(members, data_dir, progress, launcher.cpus, launcher.gpus, text)
-        else:
-            for name, start in starts.items():
-                of_name = [member for member in members if member.config.data.name == name]
-                population.train_members(of_name, start=start, watcher=progress, command=text)
-    finally:
-        progress.close()
-        sweep = tables.write_sweep(plan.workdir)
+    with opened(plan):
+        members = [
+            population.Member(
+                config, plan.workdir / name, plan.origin | {"overrides": plan.origin["overrides"] | values}
+            )
+            for name, config, values in zip(plan.names, plan.configs, plan.values, strict=True)
+        ]
+        say = terminal.say
+        say(_wrapped(tables.headline(sweep_folder.read_sweep(plan.workdir))))
+        say(opening_line(plan, programs, sum(member.files.result() is not None for member in members)))
+        for note in notes:
+            say(note)
+        progress = Runs(members, examples)
+        text = shlex.join(command)
+        try:
+            if launcher.name == "ray":
+                for start in starts.values():
+                    start.arrived()  # From now on this process only waits.
+                cluster.train_members(members, data_dir, progress, launcher.cpus, launcher.gpus, text)
+            else:
+                for name, start in starts.items():
+                    of_name = [member for member in members if member.config.data.name == name]
+                    population.train_members(of_name, start=start, watcher=progress, command=text)
+        finally:
+            progress.close()
+            sweep = tables.write_sweep(plan.workdir)
     say("\n" + "\n".join(tables.text(sweep, width())))
     failed = [member for member in sweep.members if member.state != "finished"]
     if failed:

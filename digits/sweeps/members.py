@@ -84,5 +84,6 @@ class Company:
                 if member.ended:
                     continue
                 if not isinstance(error, Busy):  # Another process trains the run, which has not failed.
-                    member.files.write_failure(**failure)
+                    with contextlib.suppress(OSError):  # Its folder may be the failure: gone, full, or no folder.
+                        member.files.write_failure(**failure)
                 self.watcher.finished(member, None, failure)

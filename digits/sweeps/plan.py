@@ -3,9 +3,12 @@
 Makes a plan of a command line that `command_line.train` has read, and writes it to the sweep's folder:
 
     plan = read(given, None, sample=None, sample_seed=0, metric="accuracy")
-    write_plan(plan)
+    with opened(plan):
+        ...
 """
 
+from collections.abc import Iterator
+import contextlib
 import dataclasses
 import functools
 import inspect
@@ -105,10 +108,15 @@ def _listed(given: Given) -> list[dict[str, Any]] | None:
     return listed
 
 
-def write_plan(plan: Plan) -> None:
-    """Writes sweep.json; UserError if the folder holds another sweep, or cannot be written.
+@contextlib.contextmanager
+def opened(plan: Plan) -> Iterator[None]:
+    """Writes sweep.json, and locks the folder against other processes that would train the sweep, or a run of it.
 
-    write_plan(plan)
+        with opened(plan):
+            train(plan)
+
+    Raises:
+      UserError: the folder holds another sweep, or cannot be written, or another process trains in it.
     """
     path = plan.workdir / "sweep.json"
     fields = list(dict.fromkeys(field for values in plan.values for field in values))
@@ -133,12 +141,21 @@ def write_plan(plan: Plan) -> None:
     # Hidden files do not count: a kill while sweep.json is written leaves a temporary one.
     elif plan.workdir.is_dir() and any(not entry.name.startswith(".") for entry in plan.workdir.iterdir()):
         raise UserError(f"--workdir is {plan.workdir}, which holds files but no sweep: name a new or empty folder.")
+    lock = files.Lock(plan.workdir)
     try:
         plan.workdir.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
         files.remove_temporaries(plan.workdir, ["sweep.json"])
         files.write_json(path, content)
     except OSError as error:
+        lock.release()
         raise UserError(f"--workdir is {plan.workdir}, which cannot be written ({error.strerror}).") from error
+    try:
+        for name in plan.names:
+            files.refuse_used(plan.workdir / name)  # By digits.main, which has taken one of the sweep's runs.
+        yield
+    finally:
+        lock.release()
 
 
 def opening_line(plan: Plan, programs: int, finished: int) -> str:

@@ -111,7 +111,11 @@ class Saves:
         Gives `say` a sentence for each damaged checkpoint that it deletes. Raises UserError if none is intact.
         """
         required = {**self._about, **state.about()}
-        return self._found(state, lambda: latest(self._checkpoints, self._workdir, state.arrays(), required, say))
+        found = self._found(state, lambda: latest(self._checkpoints, self._workdir, state.arrays(), required, say))
+        if found and self._checkpoints:
+            with self._workdir.writing():
+                self._checkpoints.remove_replaced(found.stopping.best_epoch * self._steps_per_epoch)
+        return found
 
     def best(self, state: RunState) -> RunState:
         """The state at the end of the best epoch; UserError if its checkpoint is damaged."""

@@ -12,7 +12,7 @@ from digits.config.values import convert, with_values
 from digits.errors import UserError, refusals
 from digits.runs.loaded import Run
 from digits.runs.loading import load
-from digits.runtime import characters
+from digits.runtime import characters, streams
 from digits.runtime.signals import Interrupted
 from digits.training.train import train_and_evaluate
 
@@ -49,6 +49,7 @@ def train(
       UserError: the experiment, a change, the data or the folder do not allow it; nothing was written.
       KeyboardInterrupt: the training was interrupted; the run was saved, and the same call goes on.
     """
+    streams.open_missing()
     characters.replace_missing()
     if changes is not None and not isinstance(changes, Mapping):
         raise UserError(f'changes are {changes!r}, but must be a dict, such as {{"model.kernel_size": 5}}.')
@@ -64,7 +65,7 @@ def train(
         raise UserError("workdir is missing: a config that is not given by its name needs one.")
     folder = pathlib.Path(workdir or experiment_files.default_workdir(origin))
     try:
-        with refusals():
+        with streams.guarded(needed=False), refusals():
             train_and_evaluate(with_values(config, overrides), folder, data_dir, origin)
     except Interrupted as interrupted:
         first, *_ = str(interrupted).split("\n")

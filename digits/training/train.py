@@ -78,6 +78,7 @@ def train_and_evaluate(
             terminal.say(terminal.fit(f"This run is finished: {terminal.shown(files.path)}. Its result:"))
             terminal.say(terminal.closing_lines(config, result, files, (origin or {}).get("overrides", ())))
         return result
+    processes.from_first(files.refuse_swept)
     prepare_jax(config)
     start = start or Start(config.data.name, data_dir)
     outputs = Outputs(terminal=True, start=start, profiled=profile)

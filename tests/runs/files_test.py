@@ -179,6 +179,12 @@ def test_a_lock_names_its_holder_and_is_free_again(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == [".lock"]
 
 
+def test_what_cannot_be_locked_is_one_sentence(tmp_path):
+    (tmp_path / ".lock").mkdir()
+    with pytest.raises(UserError, match=r"\.lock cannot be locked \(Is a directory\): remove it, or give another"):
+        files.Lock(tmp_path).acquire()
+
+
 @pytest.mark.parametrize("code", [errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS])
 def test_without_locks_training_goes_on_and_a_line_says_what_is_missing(code, tmp_path, monkeypatch, capsys):
     def flock(descriptor, operation):

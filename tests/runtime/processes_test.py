@@ -23,11 +23,15 @@ FIELDS = {
 }  # fmt: skip
 
 
-def start(workdir, *flags, count=2):
-    """So many processes of one run on this machine."""
+def free_address():
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{free.getsockname()[1]}"
+        return f"127.0.0.1:{free.getsockname()[1]}"
+
+
+def start(workdir, *flags, count=2):
+    """So many processes of one run on this machine."""
+    address = free_address()
     fields = [f"--config.{name}={value}" for name, value in FIELDS.items()]
     return [
         subprocess.Popen(
@@ -55,7 +59,9 @@ def test_two_processes_train_what_one_does_also_after_one_was_killed(tmp_path):
         time.sleep(0.01)
     killed[1].send_signal(signal.SIGKILL)
     said = killed[0].communicate(timeout=100)[0]
-    assert killed[0].returncode != 0 and files.result() is None, said
+    assert killed[0].returncode == 1 and files.result() is None, said
+    assert said.splitlines()[-1].startswith("error: Process 1 of this run has ended or was killed, and process 0 ends")
+    assert "Traceback" not in said
     again = start(files.path)
     said = [one.communicate(timeout=250)[0] for one in again]
     assert [one.returncode for one in again] == [0, 0], said
@@ -67,6 +73,46 @@ def test_two_processes_train_what_one_does_also_after_one_was_killed(tmp_path):
         for name in ("loss", "accuracy", "val_loss", "val_accuracy", "learning_rate"):
             assert together[name] == pytest.approx(alone[name], rel=1e-4), name
     assert files.result()["test_loss"] == pytest.approx(one.result()["test_loss"], rel=1e-4)
+
+
+JOINS = """
+import sys, time
+from digits.runtime import processes
+processes.join(sys.argv[1], 2, int(sys.argv[2]), timeout=int(sys.argv[3]))
+print("joined", flush=True)
+time.sleep(100)
+"""
+
+
+def joining(address, index, timeout):
+    command = [sys.executable, "-c", JOINS, address, str(index), str(timeout)]
+    return subprocess.Popen(command, cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+def test_who_does_not_come_and_whose_first_process_is_lost_is_one_sentence():
+    """Where no collective is under way, JAX finds out in a thread of C++, and would abort."""
+    alone = {index: joining(free_address(), index, 1) for index in (0, 1)}
+    both = [joining(address := free_address(), 0, 100), joining(address, 1, 100)]
+    assert [one.stdout.readline() for one in both] == ["joined\n", "joined\n"]
+    both[0].send_signal(signal.SIGKILL)
+    for one, code, words in (
+        (alone[0], 2, "error: Process 0 waited for the others at 127.0.0.1:"),
+        (alone[1], 2, "error: Process 1 found no process 0 at 127.0.0.1:"),
+        (both[1], 1, "error: Process 0 of this run has ended or was killed, and process 1 ends with it. The last"),
+    ):
+        said = one.communicate(timeout=100)[1]
+        assert one.returncode == code and said.startswith(words) and said.count("\n") == 1, said
+    both[0].communicate()
+
+
+@pytest.mark.parametrize(
+    "this, count, answers, lost",
+    [(0, 2, True, "Process 1"), (1, 2, True, "Process 0"), (1, 3, False, "Process 0"), (1, 3, True, "Another process")],
+)
+def test_the_lost_process_is_named_if_it_can_be_known(this, count, answers, lost, monkeypatch):
+    monkeypatch.setattr(processes, "_place", lambda: ("10.0.0.1:1", this, count))
+    monkeypatch.setattr(processes, "_answers", lambda coordinator: answers)
+    assert processes._gone().startswith(f"{lost} of this run has ended or was killed, and process {this} ends with it.")
 
 
 def test_a_signal_to_one_stops_both_and_what_the_first_refuses_all_refuse(tmp_path):

@@ -35,3 +35,11 @@ def test_an_error_is_the_failure_of_the_members_that_have_not_ended(tiny, tmp_pa
     assert one.files.failure() == ({"kind": kind, "message": message} if written else None)
     assert other.files.failure()["message"] == "before"
     assert one.ended is (kind == "diverged") and other.ended
+
+
+def test_a_member_whose_folder_takes_no_file_fails_alone(tiny, tmp_path):
+    watcher, member = Noting(), Member(tiny, tmp_path / "one")
+    (tmp_path / "one").symlink_to(tmp_path / "one")
+    with Company(watcher, Listener(), Start("optdigits", None)).failing(member):
+        raise UserError("It cannot be written.")
+    assert watcher.ended == [("one", "error", "It cannot be written.")]

@@ -1,12 +1,15 @@
 """Plans of sweeps: points from the command line and from sweep(), sweep.json, and the lines that open a sweep."""
 
 import json
+import os
 
 import pytest
 
 from digits import command_line
-from digits.errors import UserError
+from digits.errors import Busy, UserError
+from digits.runs import files
 from digits.sweeps import plan
+from digits.training import train
 
 STUDY = """
 from configs import base
@@ -65,23 +68,47 @@ def test_where_nothing_is_swept_a_sentence_says_how():
 def test_the_plan_is_written_and_another_one_is_refused_in_its_folder(tmp_path):
     folder = f"--workdir={tmp_path / 'sweep'}"
     made = planned("--sweep.seed=0:2", "--config.model.hidden=8", folder, metric="loss")
-    plan.write_plan(made)
+    with plan.opened(made):
+        pass
     written = json.loads((tmp_path / "sweep" / "sweep.json").read_text())
     assert written["chooses"] == "val_loss" and written["validation_is_test"] is False and written["fields"] == ["seed"]
     assert written["members"] == [{"name": f"seed={s}", "values": {"seed": s}} for s in (0, 1)]
     assert written["config_file"] == "configs/quickstart.py" and written["overrides"] == {"model.hidden": [8]}
-    plan.write_plan(made)
+    with plan.opened(made):
+        pass
     with pytest.raises(UserError, match="holds a sweep with other overrides"):
-        plan.write_plan(planned("--sweep.seed=0:2", folder))
+        plan.opened(planned("--sweep.seed=0:2", folder)).__enter__()
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "mine.txt").write_text("")
     with pytest.raises(UserError, match="holds files but no sweep"):
-        plan.write_plan(planned("--sweep.seed=0:2", f"--workdir={tmp_path / 'other'}"))
+        plan.opened(planned("--sweep.seed=0:2", f"--workdir={tmp_path / 'other'}")).__enter__()
+    assert [path.name for path in (tmp_path / "other").iterdir()] == ["mine.txt"]
+
+
+def test_one_process_trains_a_sweep_and_its_runs_at_a_time(tmp_path):
+    made = planned("--sweep.seed=0:2", "--config.model.hidden=8", f"--workdir={tmp_path / 'sweep'}")
+    being = f"is being trained by process {os.getpid()} on .* since "
+    with plan.opened(made):
+        with pytest.raises(Busy, match=f"sweep {being}"):
+            plan.opened(made).__enter__()
+        with pytest.raises(Busy, match=f"sweep {being}"):  # digits.main, in the folder of a run that has not begun.
+            train.train_and_evaluate(made.configs[1], tmp_path / "sweep" / "seed=1")
+    assert not (tmp_path / "sweep" / "seed=1").exists()
+    run = files.Lock(tmp_path / "sweep" / "seed=1")
+    (tmp_path / "sweep" / "seed=1").mkdir()
+    run.acquire()
+    with pytest.raises(Busy, match=f"seed=1 {being}"):
+        plan.opened(made).__enter__()
+    run.release()
+    with plan.opened(made):
+        pass
 
 
 @pytest.mark.parametrize("validation, chooses", [("test", "test_accuracy"), ("none", "test_accuracy")])
 def test_where_there_is_no_validation_set_the_test_set_chooses(validation, chooses, tmp_path):
-    plan.write_plan(planned("--sweep.seed=0:2", f"--config.data.validation={validation}", f"--workdir={tmp_path}/s"))
+    made = planned("--sweep.seed=0:2", f"--config.data.validation={validation}", f"--workdir={tmp_path}/s")
+    with plan.opened(made):
+        pass
     written = json.loads((tmp_path / "s" / "sweep.json").read_text())
     assert written["chooses"] == chooses and written["validation_is_test"] is (validation == "test")
 

@@ -4,6 +4,7 @@ A new version may change any of it without a word. tests/runtime/private_test.py
 """
 
 from collections.abc import Callable
+import contextlib
 from typing import Any
 
 import jax
@@ -27,6 +28,21 @@ def scheduled_processes() -> int:
     if count > 1:
         first.get_process_id()
     return count
+
+
+def keep_programs(folder: str, cache: Any) -> None:
+    """Has JAX keep compiled programs in `cache`, wherever it would keep them in the files of `folder`.
+
+    A JAX that has no such place keeps its own files there.
+    """
+    ours = jax._src.compilation_cache
+    if files := getattr(ours, "get_file_cache", None):
+        ours.get_file_cache = lambda path: (cache, path) if path == folder else files(path)
+
+
+def random_seed_offset(offset: int) -> contextlib.AbstractContextManager[None]:
+    """A context in which JAX adds `offset` to every seed, in place of JAX_RANDOM_SEED_OFFSET."""
+    return jax._src.config.random_seed_offset(offset)
 
 
 def redirect_ray_logs(ray: Any, tell: Callable[[list[str]], None]) -> None:

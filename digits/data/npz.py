@@ -4,7 +4,7 @@ import contextlib
 import math
 import pathlib
 import re
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 import zipfile
 import zlib
 
@@ -81,6 +81,18 @@ def read_npz(*paths: pathlib.Path) -> Source:
     unread = [array.name for array in arrays if array.member.filename not in used]
     notes = (f"arrays that were not read: {', '.join(unread[:10])}",) if unread else ()
     return joined(parts, where, None if names is None else tuple(map(str, names)), notes)
+
+
+def read_arrays(file: BinaryIO, *names: str) -> dict[str, np.ndarray]:
+    """Reads those of the named arrays that an open `.npz` has, after a look at their headers.
+
+    Raises one of NPZ_ERRORS if the archive or an array is damaged.
+    """
+    with zipfile.ZipFile(file) as archive:
+        members = {info.filename: info for info in archive.infolist()}
+        found = {name: members[f"{name}.npy"] for name in names if f"{name}.npy" in members}
+        headers = {name: _npy_header(archive, member) for name, member in found.items()}
+        return {name: _Array(archive, found[name], name, None, *header).read() for name, header in headers.items()}
 
 
 def _arrays(path: pathlib.Path, archive: zipfile.ZipFile) -> list[_Array]:

@@ -6,7 +6,6 @@ Imports optdigits.py and tfds.py where they are used. They need scikit-learn and
 import and which a training from IDX files does not need.
 """
 
-import contextlib
 import dataclasses
 import os
 import pathlib
@@ -19,11 +18,11 @@ from digits.data import classes, pixels
 from digits.data.dataset import ARRAYS, Dataset
 from digits.data.files import read_path
 from digits.data.idx import read_idx
-from digits.data.npz import NPZ_ERRORS
-from digits.data.source import Source
+from digits.data.npz import NPZ_ERRORS, read_arrays
+from digits.data.source import LARGEST, Source
 from digits.data.splits import split_indices
 from digits.errors import UserError, require
-from digits.runtime import atomic, machine, paths
+from digits.runtime import cached, machine, paths
 
 # SHA-256 over training images, training labels, test images and test labels, as `Dataset.digest` computes it.
 MNIST_DIGEST = "06b0d1f124c4e5fa796686ade41a9b778edacc8622f2195a352ef479ad44fc16"
@@ -117,8 +116,8 @@ def _named(name: str, data_dir: str | None) -> Dataset:
             )
         # Other sets have no known digest: another folder may hold another set under the same name tomorrow.
         return _keep(dataset) if name == "mnist" and not _cache_file(name).exists() else dataset
-    if cached := _cached(name):
-        return cached
+    if kept := _cached(name):
+        return kept
     if name == "optdigits":
         from digits.data import optdigits
 
@@ -200,26 +199,24 @@ def _cache_file(name: str) -> pathlib.Path:
 
 
 def _cached(name: str) -> Dataset | None:
-    """Reads the dataset from the cache; None if there is none, or its digest is wrong."""
+    """Reads the dataset from the cache; None if there is none, or it is damaged or another one."""
     try:
-        with np.load(_cache_file(name), allow_pickle=False) as file:
-            arrays = {key: file[key] for key in ARRAYS}
-            # Caches of earlier versions have no notes, and EMNIST's images transposed.
-            notes = file["notes"] if "notes" in file or name.startswith("emnist") else ()
-            words = {"class_names": tuple(map(str, file["class_names"])), "notes": tuple(map(str, notes))}
-            dataset, digest = Dataset(name, **arrays, **words), str(file["digest"])
+        with cached.opened(_cache_file(name), len(ARRAYS) * LARGEST) as file:
+            found = read_arrays(file, *ARRAYS, "class_names", "notes", "digest")
+        # Caches of earlier versions have no notes, and EMNIST's images transposed.
+        notes = found["notes"] if "notes" in found or name.startswith("emnist") else ()
+        words = {"class_names": tuple(map(str, found["class_names"])), "notes": tuple(map(str, notes))}
+        dataset = Dataset(name, **{key: found[key] for key in ARRAYS}, **words)
     except (KeyError, *NPZ_ERRORS):
         return None
-    return dataset if dataset.digest() == digest == _DIGESTS.get(name, digest) else None
+    return dataset if dataset.digest() == str(found["digest"]) == _DIGESTS.get(name, dataset.digest()) else None
 
 
 def _keep(dataset: Dataset) -> Dataset:
-    """Writes the dataset to the cache and returns it. A cache that cannot be written is no error."""
+    """Writes the dataset to the cache and returns it. If the cache cannot be written, says so."""
     path = _cache_file(dataset.name)
     arrays = dict(zip(ARRAYS, dataset.arrays, strict=True))
-    with contextlib.suppress(OSError):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with atomic.writing(path) as file:
-            notes = {"notes": dataset.notes} if dataset.notes else {}
-            np.savez(file, digest=dataset.digest(), class_names=dataset.class_names, **notes, **arrays)
+    notes = {"notes": dataset.notes} if dataset.notes else {}
+    about = {"digest": dataset.digest(), "class_names": dataset.class_names, **notes}
+    cached.write(path, lambda file: np.savez(file, **about, **arrays))
     return dataset

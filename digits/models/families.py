@@ -19,7 +19,7 @@ from digits.data import SIDE
 from digits.errors import UserError, require
 from digits.models import layers
 from digits.models.layers import BatchNorm, ConvBlock, Dropout, Flatten, Linear, MaxPool
-from digits.models.ops import native
+from digits.models.ops import convolution, native
 from digits.runtime.devices import Shard
 
 IMAGE_SHAPE = (SIDE, SIDE, 1)
@@ -147,6 +147,11 @@ def check(config: ConfigDict) -> None:
     for field in ("kernel_size", "pool", "block_dropout"):
         each(config[field], len(config.blocks), f"model.{field}", "model.blocks")
     require(config.input_dropout == 0, "model.input_dropout", config.input_dropout, "0 in the cnn family")
+
+
+def implementation(config: ConfigDict) -> str | None:
+    """How the convolutions of a `config.model` are computed here: "native", "dot" or "stock"; None if it has none."""
+    return convolution.choose(config.convolution) if config.family == "cnn" else None
 
 
 def check_size(model: Network) -> None:

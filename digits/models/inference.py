@@ -14,6 +14,7 @@ from digits.data import transforms
 from digits.models import families
 from digits.models.families import Network
 from digits.runtime.devices import Devices
+from digits.runtime.environment import settings
 
 
 def make_predict(graphdef: nnx.GraphDef, normalization: str) -> Callable[[dict, dict, jax.Array], jax.Array]:
@@ -31,6 +32,7 @@ def _logits(graphdef: nnx.GraphDef, normalization: str, params: dict, stats: dic
     return make_predict(graphdef, normalization)(params, stats, images)
 
 
+@settings()
 def logits(model: Network, normalization: str, images: np.ndarray, batch_size: int = 1000) -> np.ndarray:
     """Computes logits, NxK, of images of Nx28x28 with pixels of 0 to 255.
 

@@ -211,7 +211,8 @@ class JudgedRun:
         examples = self.examples
         graphdef, params, stats = families.parts(self.run.model)
         evaluate = self._shared.evaluation(self.config, len(self.run.class_names), graphdef)
-        metrics = evaluate(params, stats, *examples, config_numbers.of(self.config).layers)
+        with environment.settings():
+            metrics = evaluate(params, stats, *examples, config_numbers.of(self.config).layers)
         n = len(examples.labels)
         return with_interval(metrics["loss"], round(metrics["accuracy"] * n), n)
 

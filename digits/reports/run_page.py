@@ -16,6 +16,7 @@ from digits.models import summary
 from digits.reports.judged_run import JudgedRun
 from digits.runs.sweep_folder import VALIDATED_ON_TEST
 from digits.runs.workdir import resuming_command
+from digits.runtime.environment import settings
 
 _SAMPLES = 60  # Training images that are shown, at most.
 
@@ -70,7 +71,8 @@ def _pictures(run: JudgedRun) -> dict[str, bytes]:
     if _augmentation(run):
         dataset = run.dataset
         some = dataset.train_images[first_of_each(dataset.train_labels, len(run.class_names))[:10]]
-        pictures["augmentation"] = sheet.png(augmentation(some, run.config.augment))
+        with settings():
+            pictures["augmentation"] = sheet.png(augmentation(some, run.config.augment))
     return pictures
 
 

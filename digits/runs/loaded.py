@@ -138,6 +138,7 @@ class Run:
 
         return softmax(self.logits(images, batch_size), axis=-1)
 
+    @environment.settings()
     def evaluate(self, split: str = "test", data_dir: str | None = None) -> Evaluation:
         """Evaluates the run, with the figures of `python -m digits.evaluate`.
 

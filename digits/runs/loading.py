@@ -23,9 +23,10 @@ from digits.runs.checkpoints import Checkpoints
 from digits.runs.files import is_a
 from digits.runs.loaded import Ensemble, Run
 from digits.runs.workdir import Workdir
-from digits.runtime.environment import start_devices
+from digits.runtime.environment import settings, start_devices
 
 
+@settings()
 def load(workdir: str | os.PathLike | Sequence[str | os.PathLike], which: str = "best") -> Run | Ensemble:
     """Opens a run, a sweep or several runs, on any machine: `digits.load("runs/simple_cnn").predict(images)`.
 

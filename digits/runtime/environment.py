@@ -1,5 +1,7 @@
 """The environment of a run: device, versions, commit; and the settings of JAX."""
 
+from collections.abc import Iterator
+import contextlib
 import hashlib
 import importlib.metadata
 import os
@@ -12,7 +14,11 @@ import jax
 from ml_collections import ConfigDict
 
 from digits.errors import UserError, reason
-from digits.runtime import cgroups, machine, memory
+from digits.runtime import cached, cgroups, machine, memory, private
+
+# On one core XLA has two threads as on two cores, at no cost: it splits sums by their number, which decides their bits.
+_FEWEST_THREADS = 2
+_ours: set[str] = set()  # The folders in which `prepare_jax` has JAX keep programs.
 
 
 def start_devices() -> None:
@@ -21,9 +27,9 @@ def start_devices() -> None:
     Raises:
       UserError: the devices that JAX_PLATFORMS names are not here, or have no memory left.
     """
-    if cgroups.cores() is not None:
+    if cgroups.cores() is not None or machine.cores() < _FEWEST_THREADS:
         # Of this variable XLA takes the number of its threads. It counts all of a machine's cores otherwise.
-        os.environ.setdefault("NPROC", str(machine.cores()))
+        os.environ.setdefault("NPROC", str(max(machine.cores(), _FEWEST_THREADS)))
     try:
         jax.devices()
     except Exception as error:  # Each kind of device has errors of its own.
@@ -39,12 +45,46 @@ def prepare_jax(config: ConfigDict) -> None:
     """Sets JAX up for the whole process: keeps compiled programs in the cache folder, if `config.compilation_cache`."""
     start_devices()
     if config.compilation_cache:
-        jax.config.update("jax_compilation_cache_dir", str(machine.cache_dir() / "xla"))
+        _keep_programs(machine.cache_dir() / "xla")
+
+
+def _keep_programs(folder: pathlib.Path) -> None:
+    """Has JAX keep compiled programs in a folder, unless the user has given JAX a folder for them."""
+    if str(folder) not in _ours:
+        private.keep_programs(str(folder), cached.Programs(folder))
+        _ours.add(str(folder))
+    if jax.config.jax_compilation_cache_dir in (None, *_ours):  # type: ignore[attr-defined]
+        jax.config.update("jax_compilation_cache_dir", str(folder))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
 
 
+@contextlib.contextmanager
+def settings() -> Iterator[None]:
+    """Gives this thread the settings of JAX on which results depend, or without which no program can be made.
+
+        @settings()
+        def train(): ...
+
+    The same seed then gives the same numbers, whatever the environment or a notebook has set. Everything outside of
+    the context, and other threads, keep the user's own settings.
+    """
+    with contextlib.ExitStack() as entered:
+        for setting in (
+            jax.enable_x64(False),
+            jax.default_prng_impl("threefry2x32"),
+            jax.threefry_partitionable(True),
+            private.random_seed_offset(0),
+            jax.numpy_dtype_promotion("standard"),
+            jax.numpy_rank_promotion("allow"),
+            jax.transfer_guard("allow"),
+            jax.disable_jit(False),
+        ):
+            entered.enter_context(setting)
+        yield
+
+
 def describe() -> dict[str, Any]:
-    """Describes where this process runs: device, peak memory in bytes, versions of libraries, state of the checkout.
+    """Describes where this process runs: device, processor, peak memory in bytes, versions, state of the checkout.
 
     Has `device_peak_memory_bytes` only where a device has its own memory and reports its peak.
     """
@@ -54,7 +94,27 @@ def describe() -> dict[str, Any]:
     peaks = [(d.memory_stats() or {}).get("peak_bytes_in_use") for d in jax.local_devices()]
     if any(peaks):
         used["device_peak_memory_bytes"] = max(filter(None, peaks))
-    return {"device": device(), **used, "versions": versions, **checkout()}
+    return {
+        "device": device(),
+        "processor": machine.processor(),
+        "cores": machine.cores(),
+        **used,
+        "versions": versions,
+        **checkout(),
+    }
+
+
+def arithmetic() -> dict[str, Any]:
+    """The facts about devices and libraries on which the last bits of a run's results depend, beside its config."""
+    devices = jax.devices()
+    cpu = devices[0].platform == "cpu"
+    return {
+        "processor": machine.processor() if cpu else devices[0].device_kind,
+        "threads": int(os.environ.get("NPROC") or machine.cores()) if cpu else None,
+        "devices": len(devices),
+        "processes": jax.process_count(),
+        "jaxlib": importlib.metadata.version("jaxlib"),
+    }
 
 
 def device() -> str:

@@ -62,6 +62,21 @@ def call_when_a_process_is_lost(function: Callable[[], None]) -> None:
             jax._src.lib.utils.absl_set_min_log_level(3)  # No errors of C++: `function` says it in a sentence.
 
 
+def keep_programs(folder: str, cache: Any) -> None:
+    """Has JAX keep compiled programs in `cache`, wherever it would keep them in the files of `folder`.
+
+    A JAX that has no such place keeps its own files there.
+    """
+    ours = jax._src.compilation_cache
+    if files := getattr(ours, "get_file_cache", None):
+        ours.get_file_cache = lambda path: (cache, path) if path == folder else files(path)
+
+
+def random_seed_offset(offset: int) -> contextlib.AbstractContextManager[None]:
+    """A context in which JAX adds `offset` to every seed, in place of JAX_RANDOM_SEED_OFFSET."""
+    return jax._src.config.random_seed_offset(offset)
+
+
 def redirect_ray_logs(ray: Any, tell: Callable[[list[str]], None]) -> None:
     """Has Ray give the lines of its workers' logs to `tell`. It prints pages of them, also without `log_to_driver`."""
 

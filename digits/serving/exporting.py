@@ -15,7 +15,7 @@ from digits import data
 from digits.config.values import config_to_json
 from digits.errors import UserError
 from digits.runs import loading
-from digits.runtime import paths
+from digits.runtime import environment, paths
 from digits.serving import export_formats
 
 TOLERANCE = 1e-4  # Of a probability. Runtimes round differently: some 1e-6 for these networks.
@@ -74,7 +74,7 @@ def export(
         raise UserError(f"--output is {path}, which exists and is no earlier export to {format}: name another.")
     images, made = _images(run, data_dir)
     # Accelerators round to TF32 or bfloat16 by default. In float32 the file gives the same numbers everywhere.
-    with _scratch(path) as scratch, jax.default_matmul_precision("highest"):
+    with _scratch(path) as scratch, environment.settings(), jax.default_matmul_precision("highest"):
         written = pathlib.Path(scratch) / path.name
         with _without_paths():
             kind.write(run, written, metadata(run, format))

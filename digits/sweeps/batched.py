@@ -16,12 +16,14 @@ from ml_collections import ConfigDict
 import numpy as np
 
 from digits import data
+from digits.models import families
 from digits.runtime import memory
 from digits.runtime.memory import out_of_memory_named
 from digits.runtime.signals import Interrupted
 from digits.sweeps.members import SECONDS_BETWEEN_LOOKS, Company, Member
 from digits.training.loop import Loop
 from digits.training.program import Program, Shared
+from digits.training.recorder import Outputs
 from digits.training.run import Run, prepare
 from digits.training.step import compile_steps
 
@@ -60,8 +62,8 @@ def _train_part(program: "BatchedProgram", members: Sequence[Member], shared: Sh
         lanes = []
         for member in members:
             with company.failing(member), contextlib.suppress(Interrupted):
-                prepared = prepare(member.config, member.files, shared, member.origin)
-                run = runs.enter_context(Run(prepared, alone=False))
+                prepared = prepare(member.config, member.files, shared, member.origin, program.convolution)
+                run = runs.enter_context(Run(prepared, Outputs(warn=company.warn), alone=False))
                 if run.state.step_in_epoch:
                     # It ran alone and was interrupted within an epoch, which it ends alone: members begin together.
                     prepared.program.compile(prepared.examples)
@@ -118,6 +120,7 @@ class BatchedProgram:
             # A vmapped stock convolution becomes a grouped one, whose gradient is slow on accelerators. On a CPU the
             # compiled convolutions compute the members one after another, with the arithmetic of single runs.
             config.model.convolution = "dot"
+        self.convolution = families.implementation(config.model)
         self.config, self.devices = config, jax.local_devices()
         self.program: Program = shared.program(config, shared.examples(config))
         self.dataset, self.indices = shared.dataset(), {}

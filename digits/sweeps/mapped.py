@@ -12,7 +12,7 @@ import threading
 
 import jax
 
-from digits.runtime import memory
+from digits.runtime import environment, memory
 from digits.runtime.signals import Interrupted
 from digits.sweeps.members import SECONDS_BETWEEN_LOOKS, Company, Member
 from digits.training.loop import Loop
@@ -34,7 +34,7 @@ def train(members: Sequence[Member], workers: int, shared: Shared, company: Comp
     by_device = [shared, *(Shared(shared.dataset) for _ in devices[1:count])]
 
     def work(device: jax.Device, own: Shared) -> None:
-        with jax.default_device(device):
+        with environment.settings(), jax.default_device(device):
             while not company.listener.heard:
                 try:
                     member = waiting.popleft()
@@ -57,7 +57,7 @@ def _train_one(member: Member, device: jax.Device, shared: Shared, room: "_Room"
     member.files.forget_failure()
     start = Start(member.config.data.name, None)  # The member's own clock.
     images = functools.partial(company.images, member)
-    outputs = Outputs(images=images, moves=company.watcher.moves, start=start)
+    outputs = Outputs(images=images, moves=company.watcher.moves, warn=company.warn, start=start)
     prepared = prepare(member.config, member.files, shared, member.origin)
     prepared.program.compile(prepared.examples)
     with room.taken(memory.needed(prepared.program.compiled), device), Run(prepared, outputs) as run:

@@ -65,6 +65,13 @@ class Company:
     watcher: Watcher
     listener: Listener
     start: Start
+    _warned: set[str] = dataclasses.field(default_factory=set)
+
+    def warn(self, text: str) -> None:
+        """Says a sentence about some of the runs, once."""
+        if text not in self._warned:
+            self._warned.add(text)
+            self.watcher.say(text)
 
     def images(self, member: Member, count: int) -> None:
         """Reports images that a member was trained on."""

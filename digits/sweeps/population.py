@@ -20,7 +20,7 @@ from ml_collections import ConfigDict
 
 from digits.config import numbers as config_numbers
 from digits.runtime import machine
-from digits.runtime.environment import prepare_jax
+from digits.runtime.environment import prepare_jax, settings
 from digits.runtime.signals import Interrupted, Listener
 from digits.sweeps import batched, mapped
 from digits.sweeps.members import Company, Member, Watcher
@@ -57,6 +57,7 @@ def groups(members: Sequence[Member]) -> list[list[Member]]:
     return list(by_structure.values())
 
 
+@settings()
 def train_members(
     members: Sequence[Member],
     data_dir: str | None = None,

@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from digits.runtime import processes
+from digits.runtime import environment, processes
 from digits.runtime.memory import out_of_memory_named
 from digits.runtime.signals import Listener
 from digits.training.run import Run
@@ -63,8 +63,8 @@ class Loop:
             run.stop(pace.heard)
 
     def _order_after_next(self) -> jax.Array:
-        """The order of the epoch after the one under way. The thread that makes it has no default device yet."""
-        with jax.default_device(self._device):
+        """The order of the epoch after the one under way. The thread that makes it has no settings of JAX yet."""
+        with environment.settings(), jax.default_device(self._device):
             return self._run.order(2)
 
     def _call(self) -> int:

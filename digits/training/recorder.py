@@ -11,6 +11,7 @@ from tqdm import tqdm
 from digits import data
 from digits.analysis import classification
 from digits.models import Network, summary
+from digits.runs import files
 from digits.runs.workdir import METRICS, Workdir
 from digits.runtime import environment, processes
 from digits.training import startup, terminal
@@ -28,6 +29,7 @@ class Outputs(NamedTuple):
       terminal: whether to print lines and show a bar.
       images: is called with the number of images after each call of the program.
       moves: whether `images` is to be called several times a second.
+      warn: is called with a sentence that the user of a run that prints nothing should see.
       start: the clock of the first step.
       profiled: whether to write a trace to WORKDIR/profile.
     """
@@ -35,6 +37,7 @@ class Outputs(NamedTuple):
     terminal: bool = False
     images: Callable[[int], None] | None = None
     moves: bool = False
+    warn: Callable[[str], None] | None = None
     start: Start | None = None
     profiled: bool = False
 
@@ -64,6 +67,10 @@ class Recorder:
         if self._speaks:
             terminal.say(text)
 
+    def warn(self, text: str) -> None:
+        """Prints a line, or gives it to those who print for this run."""
+        self._outputs.warn(text) if self._outputs.warn else self.say(text)
+
     @property
     def moves(self) -> bool:
         """Whether somebody wants to hear of the run several times a second."""
@@ -81,10 +88,21 @@ class Recorder:
         if restored:
             where = f"after epoch {state.epoch}, step {state.step_in_epoch}"
             self.say(terminal.fit(f"going on with {terminal.shown(self._workdir.path)} {where}"))
+            if self._writes and (sentence := self._other_arithmetic()):
+                self.warn(terminal.fit(sentence))
         if self._writes:
             self._workdir.truncate(state.epoch)  # Also of a first epoch whose checkpoint was never finished.
             for line in self._workdir.history():
                 self._say_row(line, best=line["epoch"] == state.stopping.best_epoch)
+
+    def _other_arithmetic(self) -> str:
+        """A sentence if the run began with other devices, libraries or convolutions; "" otherwise."""
+        # Runs of earlier versions have no record of them.
+        before: Any = files.read_json(self._workdir.path / "config.json").get("arithmetic")
+        before, now = before if isinstance(before, dict) else {}, self._about["arithmetic"]
+        changed = [name for name in now if before.get(name, now[name]) != now[name]]
+        changes = [f"{name} was {before[name]!s:.99}, is {now[name]}" for name in changed]
+        return f"its last digits are not those of a run that never stopped: {'; '.join(changes)}" if changes else ""
 
     def _say_row(self, line: dict[str, Any], best: bool) -> None:
         """Prints the row of an epoch, the first one below the heading."""
@@ -161,6 +179,7 @@ class Recorder:
             "images_per_second": float(np.median([line["images_per_second"] for line in history])),
             **self._first_step,
             **environment.describe(),
+            "convolution": self._about["arithmetic"]["convolution"],
             "data": {name: self._about["data"][name] for name in ("digest", "train", "validation", "test")},
             "classes": self._about["data"].get("classes"),
             "config_file": self._about.get("config_file"),

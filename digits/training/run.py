@@ -12,8 +12,9 @@ import numpy as np
 
 from digits.config.values import config_to_json
 from digits.errors import Diverged
+from digits.models import families
 from digits.runs.workdir import Workdir, resuming_command
-from digits.runtime import processes
+from digits.runtime import environment, processes
 from digits.runtime.signals import Interrupted
 from digits.training.program import Examples, Program, Shared, check_batch
 from digits.training.recorder import Outputs, Recorder
@@ -32,7 +33,13 @@ class Prepared:
     about: dict[str, Any]
 
 
-def prepare(config: ConfigDict, workdir: Workdir, shared: Shared, origin: dict[str, Any] | None = None) -> Prepared:
+def prepare(
+    config: ConfigDict,
+    workdir: Workdir,
+    shared: Shared,
+    origin: dict[str, Any] | None = None,
+    convolution: str | None = None,
+) -> Prepared:
     """Splits the data of a run and makes its program; writes nothing.
 
     Args:
@@ -40,6 +47,7 @@ def prepare(config: ConfigDict, workdir: Workdir, shared: Shared, origin: dict[s
       workdir: the run's folder.
       shared: the dataset and the programs of the runs on the same devices.
       origin: JSON about where the config came from; see `workdir.resuming_command`.
+      convolution: how the convolutions are computed, if not as the config says.
 
     Raises:
       UserError: the config does not fit the data, or another process has other data.
@@ -47,7 +55,8 @@ def prepare(config: ConfigDict, workdir: Workdir, shared: Shared, origin: dict[s
     examples = processes.together(lambda: shared.examples(config))
     processes.check_same("The images", examples.about["digest"])
     check_batch(config, examples.about["train"])
-    about = {**(origin or {}), "data": examples.about}
+    arithmetic = {"convolution": convolution or families.implementation(config.model), **environment.arithmetic()}
+    about = {**(origin or {}), "data": examples.about, "arithmetic": arithmetic}
     return Prepared(config, workdir, examples, shared.program(config, examples), about)
 
 

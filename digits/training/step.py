@@ -38,7 +38,7 @@ class TrainState(struct.PyTreeNode):
 
 def stream(seed: int | jax.Array, purpose: str, index: int | jax.Array = 0) -> jax.Array:
     """The random key of a purpose ("params", "shuffle", "augment", "dropout") at an epoch or step."""
-    key = jax.random.fold_in(jax.random.key(seed), zlib.crc32(purpose.encode()))
+    key = jax.random.fold_in(jax.random.key(seed, impl="threefry2x32"), zlib.crc32(purpose.encode()))
     return jax.random.fold_in(key, index)
 
 

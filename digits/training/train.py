@@ -13,7 +13,7 @@ from digits.models import families
 from digits.runs.workdir import Workdir
 from digits.runtime import processes
 from digits.runtime.devices import Devices
-from digits.runtime.environment import prepare_jax
+from digits.runtime.environment import prepare_jax, settings
 from digits.runtime.signals import Listener
 from digits.training import terminal
 from digits.training.loop import Loop
@@ -43,6 +43,7 @@ def check(config: ConfigDict) -> None:
             require(not used, "monitor", config.monitor, f"{accepted}, because {user} follows it")
 
 
+@settings()
 def train_and_evaluate(
     config: ConfigDict,
     workdir: str | os.PathLike,

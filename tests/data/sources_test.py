@@ -13,6 +13,7 @@ import pytest
 from digits import data
 from digits.data import optdigits, sources
 from digits.errors import UserError
+from digits.runtime import cached
 from tests.conftest import ROOT
 from tests.made_datasets import assert_same_arrays, flip_method, small_sets, write_idx, write_npy
 
@@ -153,9 +154,9 @@ def test_optdigits_is_the_same_every_time_and_kept(tmp_path, monkeypatch):
     again = data.load("optdigits")
     assert again.digest() == first.digest()
     monkeypatch.setattr(optdigits, "read_optdigits", lambda: pytest.fail("was not read from the cache"))
-    cached = data.load("optdigits")
-    assert_same_arrays(cached, first.arrays)
-    assert cached.name == "optdigits" and cached.class_names == first.class_names
+    kept = data.load("optdigits")
+    assert_same_arrays(kept, first.arrays)
+    assert kept.name == "optdigits" and kept.class_names == first.class_names
 
 
 def test_optdigits_does_not_depend_on_data_dir(tmp_path, monkeypatch):
@@ -181,6 +182,8 @@ CACHE_DAMAGES = {
     "other digest": lambda path: change_array(path, "digest", np.array("0" * 64)),
     "unknown compression": flip_method,
     "a single array": write_npy,
+    "a pipe": lambda path: (path.unlink(), os.mkfifo(path)),
+    "huge": lambda path: os.truncate(path, 2**40),
 }
 
 
@@ -202,11 +205,13 @@ def test_cache_of_another_set_under_the_name_mnist_is_ignored(tmp_path, no_tfds)
         data.load("mnist")
 
 
-def test_cache_that_cannot_be_written_is_no_error(tmp_path, monkeypatch):
+def test_cache_that_cannot_be_written_is_a_sentence(tmp_path, monkeypatch, capsys):
     (tmp_path / "file").write_text("")
+    monkeypatch.setattr(cached, "_told", set())
     for place in (tmp_path / "file", tmp_path / "file" / "below"):
         monkeypatch.setenv("DIGITS_CACHE_DIR", str(place))
         assert len(data.load("optdigits").train_labels) == 1437
+    assert capsys.readouterr().err.count("optdigits.npz cannot be written") == 2  # Places.
 
 
 def test_writing_the_cache_leaves_nothing_else(tmp_path):

@@ -7,7 +7,12 @@ import subprocess
 import jax
 import pytest
 
+import digits
+from digits.config.values import with_values
 from digits.runtime import environment
+from digits.sweeps import population
+from digits.sweeps.members import Member
+from digits.training import train
 from tests.conftest import tiny_config
 
 
@@ -35,11 +40,11 @@ def test_devices_that_are_not_here_are_one_sentence(platform, command, tmp_path,
     assert done.stderr.count("\n") == 1 and "set JAX_PLATFORMS=''" not in done.stderr
 
 
-@pytest.mark.parametrize("quota, expected", [(None, None), (1.5, "2")])
-def test_a_quota_bounds_the_threads_of_xla(quota, expected, monkeypatch):
+@pytest.mark.parametrize("quota, cores, expected", [(None, 2, None), (1.5, 2, "2"), (None, 1, "2"), (1.0, 1, "2")])
+def test_a_quota_bounds_the_threads_of_xla_which_are_two_on_one_core(quota, cores, expected, monkeypatch):
     monkeypatch.delenv("NPROC", raising=False)
     monkeypatch.setattr(environment.cgroups, "cores", lambda: quota)
-    monkeypatch.setattr(environment.machine, "cores", lambda: 2)
+    monkeypatch.setattr(environment.machine, "cores", lambda: cores)
     environment.start_devices()
     assert os.environ.get("NPROC") == expected
     monkeypatch.delenv("NPROC", raising=False)
@@ -79,3 +84,42 @@ def test_a_changed_checkout_is_told_from_its_commit(tmp_path, monkeypatch):
         found.append(environment.checkout())
     assert all(one["commit"] == clean["commit"] and one["dirty"] is True for one in found)
     assert len({one["diff_sha256"] for one in found}) == 3 and environment.checkout() == found[-1]
+
+
+# Each, alone, gave other numbers for the same seed, or a traceback.
+OTHERS = {
+    "jax_enable_x64": True,
+    "jax_threefry_partitionable": False,
+    "jax_default_prng_impl": "rbg",
+    "jax_random_seed_offset": 5,
+    "jax_numpy_dtype_promotion": "strict",
+    "jax_numpy_rank_promotion": "raise",
+    "jax_transfer_guard": "disallow",
+    "jax_disable_jit": True,
+}
+
+
+def test_results_do_not_depend_on_the_users_settings_of_jax(tmp_path):
+    """Of training in the main thread and in a sweep's, of loading, predicting and evaluating."""
+    expected = results(tmp_path / "without")
+    before = {name: getattr(jax.config, name) for name in OTHERS}
+    try:
+        for name, value in OTHERS.items():
+            jax.config.update(name, value)
+        assert results(tmp_path / "with") == expected
+        assert {name: getattr(jax.config, name) for name in OTHERS} == OTHERS
+    finally:
+        for name, value in before.items():
+            jax.config.update(name, value)
+
+
+def results(folder):
+    """The losses of a run and of a member, and what the loaded run computes."""
+    config = with_values(tiny_config(), {"epochs": 2, "model.hidden": (4,)})
+    result = train.train_and_evaluate(config, folder / "run")
+    (member,) = population.train_members([Member(config, folder / "member")])
+    assert member["test_loss"] == result["test_loss"]
+    run = digits.load(folder / "run")
+    evaluated = run.evaluate()
+    assert evaluated.loss == result["test_loss"]
+    return result["test_loss"], run.predict(evaluated.examples.images[:20]).tolist()

@@ -1,9 +1,12 @@
 """Tests of the recorder: its lines and files, written by the first of several processes alone."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
 from digits import models
+from digits.runs import files
 from digits.runs.workdir import Workdir
 from digits.runtime import processes
 from digits.training.program import Examples
@@ -13,6 +16,7 @@ from digits.training.step import TrainMetrics
 LINE = {"epoch": 1, "loss": 0.5, "accuracy": 0.75, "val_loss": None, "val_accuracy": None}
 LINE |= {"learning_rate": 1e-3, "seconds": 2.0, "images_per_second": 10.0}
 ABOUT = {"data": {"digest": "0" * 64, "train": 20, "validation": 0, "test": 10}, "config_file": "configs/x.py"}
+ABOUT["arithmetic"] = {"convolution": "dot", "threads": 2, "processor": "a"}
 
 
 def report(config, folder, images):
@@ -61,7 +65,7 @@ def test_a_member_of_a_population_says_nothing_by_itself(tiny, tmp_path, capsys,
 
 def test_a_run_says_and_records_the_images_of_each_class(tiny, tmp_path, capsys):
     counts = {"train": {"a": 12, "b": 8}, "test": {"a": 10, "b": 0}}
-    about = {"data": {**ABOUT["data"], "classes": counts, "notes": ["the pixels were turned"]}}
+    about = ABOUT | {"data": {**ABOUT["data"], "classes": counts, "notes": ["the pixels were turned"]}}
     tiny.data.validation = "none"
     recorder = Recorder(tiny, Workdir(tmp_path), about, Outputs(True))
     recorder.begun(models.outline(tiny.model, 2), steps_per_epoch=5)
@@ -73,4 +77,25 @@ def test_a_run_says_and_records_the_images_of_each_class(tiny, tmp_path, capsys)
     Workdir(tmp_path).append(LINE)
     examples = Examples((), None, (None, None), ("a", "b"), about["data"])
     result = recorder.result({"test_loss": 0.25, "test_accuracy": 0.5, "epochs": 1}, examples, None)
-    assert result["classes"] == counts and result["data"] == ABOUT["data"]
+    assert result["classes"] == counts and result["data"] == ABOUT["data"] and result["convolution"] == "dot"
+
+
+@pytest.mark.parametrize(
+    "began, told",
+    [
+        ({"arithmetic": {**ABOUT["arithmetic"], "gone": 1}}, None),
+        ({}, None),  # Of an earlier version.
+        ({"arithmetic": "nonsense"}, None),
+        ({"arithmetic": {**ABOUT["arithmetic"], "convolution": "native"}}, "convolution was native, is dot"),
+        ({"arithmetic": {**ABOUT["arithmetic"], "threads": 4}}, "threads was 4, is 2"),
+    ],
+)
+def test_a_run_that_goes_on_with_other_arithmetic_says_so(began, told, tiny, tmp_path):
+    files.write_json(tmp_path / "config.json", began)
+    warned = []
+    recorder = Recorder(tiny, Workdir(tmp_path), ABOUT, Outputs(warn=warned.append))
+    state = SimpleNamespace(epoch=0, step_in_epoch=0, stopping=SimpleNamespace(best_epoch=0))
+    recorder.went_on(state, restored=False)
+    assert not warned
+    recorder.went_on(state, restored=True)
+    assert len(warned) == bool(told) and (not told or told in " ".join(warned[0].split()))

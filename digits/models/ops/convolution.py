@@ -9,6 +9,7 @@ are those of the stock operations up to rounding.
 
 from collections.abc import Callable
 import functools
+import sys
 
 import jax
 from jax import lax
@@ -27,8 +28,22 @@ def choose(implementation: str, dtype: jnp.dtype = jnp.float32) -> str:
     if implementation == "auto":
         if jax.default_backend() != "cpu":
             return "stock"
-        implementation = "native" if native.available() else "dot"
+        implementation = "native"
+        if dtype == jnp.float32 and (problem := native.problem()):
+            _say_slow(problem)
+            return "dot"
     return "dot" if implementation == "native" and dtype != jnp.float32 else implementation
+
+
+@functools.cache
+def _say_slow(problem: str) -> None:
+    """Says it once, and not for each layer."""
+    print(
+        "The convolutions are computed as matrix products, which takes four to eight times as long and gives other "
+        f"last digits ({problem}): install g++ or clang++, or name a C++ compiler in CXX.",
+        file=sys.stderr,
+        flush=True,
+    )
 
 
 def conv_block(

@@ -2,8 +2,8 @@
 
 XLA's CPU backend has no convolution gradients that are fast inside a compiled loop, and its matrix products reach half
 of the processor's peak on the shapes of these networks. The first use builds the libraries, which takes some seconds,
-and keeps them in the user's cache folder. If it cannot, `problem` returns the reason, and convolution.py takes another
-implementation. The compiler is CXX of the environment, or the first of g++, clang++ and c++.
+and keeps them in the user's cache folder with their digests. If it cannot build them, `problem` returns the reason, and
+convolution.py takes another implementation. The compiler is CXX of the environment, or the first of g++, clang++, c++.
 
 Kernels of 2, 3, 5 and 7 pixels are applied by minimal filtering (Winograd 1980; Lavin and Gray 2015, arXiv:1509.09308)
 along the rows of the image alone: F(4,2), F(4,3), F(4,5) and F(2,7) need 1.6, 2, 2.5 and 1.75 times fewer
@@ -31,7 +31,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from digits.runtime import machine
+from digits.errors import reason
+from digits.runtime import cached, machine
 
 _SOURCE = Path(__file__).with_name("convolution.cc")
 _FLAGS = ("-std=c++17", "-O3", "-fPIC", "-shared", "-w")
@@ -79,19 +80,15 @@ def _loaded() -> tuple[ctypes.CDLL, ...] | str:
         return "no C++ compiler was found"
     try:
         commands = [[*compiler, *_FLAGS, *_machine_flags(), f"-D{part}"] for part in _PARTS]
-        paths = [_path(command) for command in commands]
-        if not all(path.exists() for path in paths):
-            print("compiling the convolutions for this processor, once ...", file=sys.stderr, flush=True)
-            _build(commands, paths)
-        libraries = tuple(ctypes.CDLL(str(path)) for path in paths)
+        libraries = _libraries(commands, [_path(command) for command in commands])
         for library, names in zip(libraries, _PARTS.values(), strict=True):
             for name in names:
                 jax.ffi.register_ffi_target(name, jax.ffi.pycapsule(getattr(library, name)), platform="cpu")
-        return libraries
+        return tuple(libraries)
     except subprocess.CalledProcessError as error:
         return f"{shlex.join(compiler)} failed: {error.stderr.decode(errors='replace').strip()[:300]}"
     except (OSError, subprocess.TimeoutExpired, AttributeError) as error:
-        return str(error)
+        return reason(error)
 
 
 def _path(command: list[str]) -> Path:
@@ -105,27 +102,52 @@ def _path(command: list[str]) -> Path:
     return machine.cache_dir() / "native" / f"{hashlib.sha256(identity.encode()).hexdigest()[:16]}.so"
 
 
-def _build(commands: list[list[str]], paths: list[Path]) -> None:
-    """Builds the missing libraries in parallel. Of several processes that lack them, one builds and the others wait."""
-    folder = paths[0].parent
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = filelock.FileLock(folder / ".lock", fallback_to_soft=False)  # The system releases it when the process ends.
-    with contextlib.suppress(OSError):  # A file system without locks: each process builds for itself.
+def _libraries(commands: list[list[str]], paths: list[Path]) -> list[ctypes.CDLL]:
+    """Loads the libraries from the cache; builds those that are missing or damaged there.
+
+    Of several processes that lack them, one builds and the others wait.
+    """
+    kept = [cached.read(path) for path in paths]
+    if None not in kept:
+        return [_open(content) for content in kept]
+    print("compiling the convolutions for this processor, once ...", file=sys.stderr, flush=True)
+    # The system releases it when the process ends.
+    lock = filelock.FileLock(paths[0].parent / ".lock", fallback_to_soft=False)
+    with contextlib.suppress(OSError):  # Neither a lock nor a cache: each process builds for itself.
+        paths[0].parent.mkdir(parents=True, exist_ok=True)
         lock.acquire()
     try:
-        missing = [pair for pair in zip(commands, paths, strict=True) if not pair[1].exists()]
         with concurrent.futures.ThreadPoolExecutor() as pool:
-            list(pool.map(_compile, *zip(*missing)))
+            return list(pool.map(_kept_or_built, commands, paths))
     finally:
         lock.release()
 
 
-def _compile(command: list[str], path: Path) -> None:
-    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+def _kept_or_built(command: list[str], path: Path) -> ctypes.CDLL:
+    if (kept := cached.read(path)) is not None:
+        return _open(kept)
+    with tempfile.TemporaryDirectory(prefix="digits-") as folder:
         built = Path(folder) / path.name
         command = [*command, f"-I{jax.ffi.include_dir()}", str(_SOURCE), "-o", str(built)]
         subprocess.run(command, check=True, capture_output=True, timeout=_SECONDS_TO_BUILD)
-        os.replace(built, path)  # Whole or absent, also if two processes build because there are no locks.
+        content = built.read_bytes()
+    library = _open(content)
+    cached.keep(path, content)
+    return library
+
+
+def _open(content: bytes) -> ctypes.CDLL:
+    """Loads a library from a copy of its own: a file that is cut while it is in use ends the process."""
+    if hasattr(os, "memfd_create"):
+        # Stays open: to the loader, two libraries of the same name would be one.
+        descriptor = os.memfd_create("convolution")
+        with open(descriptor, "wb", closefd=False) as file:
+            file.write(content)
+        return ctypes.CDLL(f"/proc/self/fd/{descriptor}")
+    with tempfile.TemporaryDirectory(prefix="digits-") as folder:
+        copy = Path(folder) / "convolution.so"
+        copy.write_bytes(content)
+        return ctypes.CDLL(str(copy))
 
 
 class Settings(NamedTuple):

@@ -17,7 +17,8 @@ from configs import base
 from digits import errors
 from digits.models import families
 from digits.models.ops import convolution, native
-from digits.runtime import machine
+from digits.runtime import cached, machine
+from tests.runtime import cached_test
 
 ROOT = Path(__file__).parents[3]
 needs_compiler = pytest.mark.skipif(not native.available(), reason=f"no compiled convolutions: {native.problem()}")
@@ -224,17 +225,64 @@ for (x, width), size in [(((3, 13, 12, 1), 5), 3), (((2, 12, 15, 5), 33), 2), ((
 """
 
 
-def test_of_several_that_lack_the_libraries_one_builds_them(tmp_path):
-    """With a compiler that notes every call and takes its time."""
-    compiler = tmp_path / "compiler"
-    compiler.write_text(f'#!/bin/sh\necho "$1" >> {tmp_path}/calls\nsleep 0.3\neval touch \\${{$#}}\n')
-    compiler.chmod(0o755)
-    paths = [tmp_path / "native" / name for name in ("one.so", "two.so")]
-    commands = [[str(compiler), path.stem] for path in paths]
+@pytest.fixture
+def compiler(tmp_path):
+    """A compiler that notes every call, takes its time, and gives a library that is here already."""
+    library = next(path for path in (machine.cache_dir() / "native").glob("*.so") if cached.read(path))
+    (tmp_path / "library").write_bytes(cached.read(library))
+    path = tmp_path / "compiler"
+    path.write_text(f'#!/bin/sh\necho "$1" >> {tmp_path}/calls\nsleep 0.1\neval cp {tmp_path}/library \\${{$#}}\n')
+    path.chmod(0o755)
+
+    def load(names=("one", "two")):
+        paths = [tmp_path / "cache" / "native" / f"{name}.so" for name in names]
+        before = len(calls())
+        libraries = native._libraries([[str(path), name] for name in names], paths)
+        return libraries, sorted(calls()[before:])
+
+    def calls():
+        return (tmp_path / "calls").read_text().split() if (tmp_path / "calls").exists() else []
+
+    return load
+
+
+@needs_compiler
+def test_of_several_that_lack_the_libraries_one_builds_them(compiler, tmp_path):
     with concurrent.futures.ThreadPoolExecutor() as pool:
-        list(pool.map(lambda _: native._build(commands, paths), range(3)))
-    assert sorted((tmp_path / "calls").read_text().split()) == ["one", "two"]
-    assert sorted((tmp_path / "native").iterdir()) == [tmp_path / "native" / ".lock", *paths]
+        built = [name for _, names in pool.map(lambda _: compiler(), range(3)) for name in names]
+    assert sorted((tmp_path / "calls").read_text().split()) == ["one", "two"] and built
+    assert {path.name for path in (tmp_path / "cache" / "native").iterdir()} == {".lock", "one.so", "two.so"}
+
+
+@needs_compiler
+@pytest.mark.parametrize("damage", ["cut", "a bit of the content", "empty", "a pipe"])
+def test_a_damaged_library_is_built_anew(damage, compiler, tmp_path):
+    assert compiler()[1] == ["one", "two"]
+    cached_test.DAMAGES[damage](tmp_path / "cache" / "native" / "two.so")
+    libraries, calls = compiler()
+    assert calls == ["two"] and len({library._handle for library in libraries}) == 2
+    assert compiler()[1] == []
+
+
+@needs_compiler
+def test_without_a_cache_folder_the_libraries_are_built_at_every_start(compiler, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(cached, "_told", set())
+    (tmp_path / "cache").write_text("")
+    for _ in range(2):
+        libraries, calls = compiler()
+        assert len(libraries) == 2 and calls == ["one", "two"]
+    assert capsys.readouterr().err.count("cannot be written") == 1
+
+
+def test_matrix_products_in_their_place_are_a_sentence(monkeypatch, capsys):
+    monkeypatch.setattr(native, "_loaded", lambda: "no C++ compiler was found")
+    convolution._say_slow.cache_clear()
+    if jax.default_backend() == "cpu":
+        assert convolution.choose("dot") == convolution.choose("auto", jnp.float64) == "dot"
+        assert capsys.readouterr().err == ""
+        assert convolution.choose("auto") == convolution.choose("auto") == "dot"
+        told = capsys.readouterr().err
+        assert told.count("\n") == 1 and "(no C++ compiler was found)" in told and "CXX" in told
 
 
 @needs_compiler

@@ -8,7 +8,6 @@ one, from an older run or written by hand, is believed. Links that lead out of a
 file that is larger than any of its kind is not read.
 """
 
-from collections.abc import Iterable
 import errno
 import functools
 import json
@@ -44,14 +43,7 @@ def write(path: pathlib.Path, content: bytes) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         replace(path, content)
     except OSError as error:
-        raise UserError(f"{path} cannot be written ({error.strerror}).") from error
-
-
-def remove_temporaries(folder: pathlib.Path, names: Iterable[str]) -> None:
-    """Removes the temporary files that a killed `replace` left. No other process may be writing these files."""
-    for name in names:
-        for path in folder.glob(f".{name}.[0-9]*"):
-            path.unlink(missing_ok=True)
+        raise UserError(f"{path} cannot be written ({error.strerror or error}).") from error
 
 
 def seal(content: dict[str, Any]) -> dict[str, Any]:

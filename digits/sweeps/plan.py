@@ -135,7 +135,6 @@ def write_plan(plan: Plan) -> None:
         raise UserError(f"--workdir is {plan.workdir}, which holds files but no sweep: name a new or empty folder.")
     try:
         plan.workdir.mkdir(parents=True, exist_ok=True)
-        files.remove_temporaries(plan.workdir, ["sweep.json"])
         files.write_json(path, content)
     except OSError as error:
         raise UserError(f"--workdir is {plan.workdir}, which cannot be written ({error.strerror}).") from error

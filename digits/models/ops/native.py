@@ -23,7 +23,6 @@ import shlex
 import shutil
 import subprocess
 import sys
-import tempfile
 from typing import NamedTuple
 
 import filelock
@@ -31,7 +30,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from digits.runtime import machine
+from digits.runtime import atomic, machine
 
 _SOURCE = Path(__file__).with_name("convolution.cc")
 _FLAGS = ("-std=c++17", "-O3", "-fPIC", "-shared", "-w")
@@ -121,8 +120,8 @@ def _build(commands: list[list[str]], paths: list[Path]) -> None:
 
 
 def _compile(command: list[str], path: Path) -> None:
-    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-        built = Path(folder) / path.name
+    with atomic.scratch(path) as folder:
+        built = folder / path.name
         command = [*command, f"-I{jax.ffi.include_dir()}", str(_SOURCE), "-o", str(built)]
         subprocess.run(command, check=True, capture_output=True, timeout=_SECONDS_TO_BUILD)
         os.replace(built, path)  # Whole or absent, also if two processes build because there are no locks.

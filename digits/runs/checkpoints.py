@@ -58,7 +58,7 @@ class Checkpoints:
         ocp = _import_orbax()
         if not self._read_only:
             self._folder.mkdir(exist_ok=True)
-            self._remove_rests()
+        self._remove_rests()
         # Only the first of several processes has checkpoints: Orbax must not wait for the others.
         this = jax.process_index()
         alone = ocp.options.MultiprocessingOptions(
@@ -110,7 +110,7 @@ class Checkpoints:
 
     def _remove_rests(self) -> None:
         """Removes checkpoints that were not saved to their ends, or not deleted to their ends."""
-        for rest in self._folder.glob(_RESTS):
+        for rest in () if self._read_only else self._folder.glob(_RESTS):
             shutil.rmtree(rest, ignore_errors=True)
 
     def _wait(self) -> None:
@@ -170,6 +170,7 @@ class Checkpoints:
         self._thread.shutdown()
         if "_orbax" in vars(self):
             self._orbax.close()
+            self._remove_rests()  # Those that could not be removed before.
         self._wait()
 
 

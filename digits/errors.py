@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 import contextlib
 import errno
+import os
+import re
 from typing import Any
 
 
@@ -27,7 +29,10 @@ class OutOfMemory(UserError):
 
 
 # The errors of the system that concern a path that a user has named, or the disk it lies on.
-_OF_PATHS = {errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.ENOTDIR, errno.ELOOP, errno.EROFS, errno.ENOSPC}
+_OF_PATHS = {
+    errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.ENOTDIR, errno.ELOOP, errno.EROFS, errno.ENOSPC, errno.EDQUOT,
+    errno.EIO,
+}  # fmt: skip
 _NO_HOME = "Could not determine home directory"  # pathlib's words for "~" without HOME, or of an unknown user.
 # How XLA, cuDNN and cuBLAS report a device without memory for them. The libraries need some before the first step.
 _NO_MEMORY = (
@@ -72,12 +77,13 @@ def reason(error: BaseException, with_type: bool = False) -> str:
 
         raise UserError(f"{path} cannot be read: {reason(error)}.") from error
 
-    An OSError gives the system's words without the path. With its type, any error gives all its words: "KeyError: 'x'".
-    An error without a message gives its type.
+    An OSError gives the system's words without the path, and so does an error of TensorStore about a file. With its
+    type, any error gives all its words: "KeyError: 'x'". An error without a message gives its type.
     """
     kind, text = type(error).__name__, str(error)
     if not with_type:
-        text = getattr(error, "strerror", None) or text
+        code = re.search(r"\[os_error_code='(\d+)'", text)  # TensorStore's own words fill a page.
+        text = os.strerror(int(code[1])) if code else getattr(error, "strerror", None) or text
     line = text.strip().split("\n")[0][:300].strip().rstrip(".")
     return f"{kind}: {line}" if with_type and line else line or kind
 

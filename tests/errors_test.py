@@ -1,5 +1,6 @@
 """The sentences for a user's mistakes."""
 
+import os
 import pathlib
 
 import pytest
@@ -49,6 +50,7 @@ def test_a_full_gpu_is_a_mistake_with_ways_out_and_another_error_of_it_is_not(me
         (KeyError(), "KeyError", "KeyError"),
         (FileNotFoundError(2, "None", "x.npz"), "None", "FileNotFoundError: [Errno 2] None: 'x.npz'"),
         (OSError("it is no file"), "it is no file", "OSError: it is no file"),
+        (ValueError("X: no [os_error_code='28' a]"), os.strerror(28), "ValueError: X: no [os_error_code='28' a]"),
         (RuntimeError("x" * 400), "x" * 300, "RuntimeError: " + "x" * 300),
     ],
 )

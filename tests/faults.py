@@ -1,6 +1,8 @@
 """Kills and damage at random places; a few of each are tests (tests/faults_test.py), more of them by hand:
 
-python -m tests.faults --kills=50 --damages=100 --seed=0
+python -m tests.faults --kills=50 --damages=100 --errors=50 --stops=50 --seed=0
+
+--errors makes writes fail, and --stops kills at writes, of each command that writes (tests/faulty_disk.py).
 """
 
 import argparse
@@ -22,7 +24,7 @@ from digits.training import startup, train
 from digits.training.loop import Loop
 from digits.training.program import Shared
 from digits.training.run import Run, prepare
-from tests import conftest
+from tests import conftest, faulty_disk
 from tests.training.train_test import assert_same_bits
 
 EPOCHS = 6
@@ -170,8 +172,9 @@ def damages(folder: pathlib.Path, count: int, rng: np.random.Generator) -> dict[
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for name, default in (("kills", 0), ("damages", 0), ("seed", 0)):
+    for name, default in (("kills", 0), ("damages", 0), ("errors", 0), ("stops", 0), ("seed", 0)):
         parser.add_argument(f"--{name}", type=int, default=default)
+    parser.add_argument("--commands", default=",".join(faulty_disk.COMMANDS))
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         if given.kills:
@@ -180,6 +183,12 @@ def main():
         if given.damages:
             found = damages(pathlib.Path(folder) / "damages", given.damages, np.random.default_rng(given.seed))
             print(f"{given.damages} damages: {found}")
+        for name, kills in (("errors", False), ("stops", True)):
+            for command in given.commands.split(",") if (count := getattr(given, name)) else ():
+                found = faulty_disk.tries(
+                    pathlib.Path(folder), command, count, np.random.default_rng(given.seed), kills
+                )
+                print(f"{count} {name} of digits.{command}: {found}", flush=True)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """No kill, damage, full or vanished disk and no second process loses work of a run or corrupts its result."""
 
 import errno
+import gc
 import json
 import os
 import pathlib
@@ -8,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 
 import numpy as np
 import pytest
@@ -199,6 +201,50 @@ def test_a_full_disk_is_one_sentence_and_the_last_checkpoint_loads(disk, whole):
     (disk / "full").unlink()
     train.train_and_evaluate(config, disk / "run")
     assert digits.load(disk / "run").epoch == faults.EPOCHS
+
+
+def test_a_disk_that_fills_during_a_save_is_one_error_and_leaves_nothing(disk, capfd, caplog, monkeypatch):
+    """Whichever write fails: Orbax writes arrays at once and in several threads, and each would print a traceback."""
+    unraised, rng = [], np.random.default_rng(0)
+    monkeypatch.setattr(sys, "unraisablehook", unraised.append)
+    state = {f"array_{index}": rng.random((60, 100)) for index in range(20)}  # 1 MB.
+    for kilobytes in (0, 8, 40, 200, 800):
+        (disk / "filler").write_bytes(bytes((2048 - 8 - kilobytes) * 1024))
+        saved = Checkpoints(disk / "checkpoints")
+        saved.save(1, state, {"epoch": 1})
+        with pytest.raises(OSError, match="^No space left on device$"):
+            saved.steps()
+        assert not [thread for thread in threading.enumerate() if type(thread).__module__.startswith("orbax.")]
+        saved.close()
+        assert not list((disk / "checkpoints").iterdir())
+        (disk / "filler").unlink()
+    gc.collect()
+    assert capfd.readouterr() == ("", "") and not caplog.records and not unraised
+
+
+def test_a_checkpoint_that_a_kill_left_half_saved_or_half_deleted_is_removed(copy):
+    """An interrupted deletion has renamed the checkpoint already; it is never taken for a damaged one."""
+    saved = Checkpoints(copy / "checkpoints")
+    steps = saved.steps()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Checkpoints, "_remove_rests", lambda self: None)
+        saved.remove(steps[-1])
+    saved.close()
+    (rest,) = (path for path in (copy / "checkpoints").iterdir() if not path.name.isdigit())
+    assert (rest / str(steps[-1]) / "about").is_dir()
+    (copy / "checkpoints" / "7.orbax-checkpoint-tmp" / "state").mkdir(parents=True)
+    again = Checkpoints(copy / "checkpoints")
+    assert again.steps() == steps[:-1] and not faults.strays(copy)
+    again.close()
+
+
+def test_a_command_survives_writes_that_fail_and_kills_at_writes(tmp_path):
+    """One of each. A library that is loaded before all others makes the disk: in a process of its own."""
+    here = {**os.environ, "TMPDIR": str(tmp_path)}
+    command = [sys.executable, "-m", "tests.faults", "--errors=1", "--stops=1", "--commands=main", f"--seed={SEED}"]
+    done = subprocess.run(command, cwd=ROOT, env=here, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("digits.main") == 2
 
 
 def test_a_read_only_disk_is_one_sentence(disk):

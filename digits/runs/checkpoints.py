@@ -16,6 +16,7 @@ import logging
 import math
 import pathlib
 import shutil
+import threading
 from typing import Any
 
 import jax
@@ -33,6 +34,8 @@ _MOST_BYTES_OF_WORDS = 2**24
 _LATEST = 2  # So many of the latest checkpoints are kept. One is to go back to.
 # Errors of the machine: an intact file may fail with them now, and can be read the next time.
 _OF_THE_MACHINE = {errno.EACCES, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ESTALE, errno.ETIMEDOUT}
+# A checkpoint has another name until everything is saved, and from the instant at which it is to be deleted.
+_RESTS, _DELETED = "*.orbax-checkpoint-tmp*", "deleted.orbax-checkpoint-tmp"
 
 
 class Damaged(Exception):
@@ -65,16 +68,14 @@ class Checkpoints:
         if not self._read_only:
             self._folder.mkdir(exist_ok=True)
         files.check_entries(self._folder, _most_bytes)
-        if not self._read_only:
-            for unfinished in self._folder.glob("*.orbax-checkpoint-tmp*"):  # Of a process that was killed.
-                shutil.rmtree(unfinished, ignore_errors=True)
+        self._remove_rests()
         # Only the first of several processes has checkpoints: Orbax must not wait for the others.
         this = jax.process_index()
         alone = ocp.options.MultiprocessingOptions(
             primary_host=this, active_processes={this}, barrier_sync_key_prefix="digits"
         )
         options = ocp.CheckpointManagerOptions(
-            preservation_policy=self._kept, create=False, read_only=self._read_only,
+            preservation_policy=self._kept, create=False, read_only=self._read_only, todelete_subdir=_DELETED,
             enable_async_checkpointing=False, multiprocessing_options=alone,
         )  # fmt: skip
         # Named handlers, so that Orbax tells the declared shapes of the arrays before it reads them.
@@ -112,7 +113,15 @@ class Checkpoints:
                 self._kept.best = best
                 self._orbax.save(step, args=items)
             except Exception as error:  # A dozen types, for a full disk as for a missing one.
+                _await_orbax()
                 raise OSError(reason(error)) from error
+            finally:
+                self._remove_rests()
+
+    def _remove_rests(self) -> None:
+        """Removes checkpoints that were not saved to their ends, or not deleted to their ends."""
+        for rest in () if self._read_only else self._folder.glob(_RESTS):
+            shutil.rmtree(rest, ignore_errors=True)
 
     def _wait(self) -> None:
         """Waits until everything is on disk; raises the error of the thread."""
@@ -170,8 +179,8 @@ class Checkpoints:
 
     def remove(self, step: int) -> None:
         """Deletes a checkpoint, such as a damaged one, so that the run can save there again."""
-        shutil.rmtree(self._folder / str(step))
-        self._orbax.reload()
+        self._orbax.delete(step)
+        self._remove_rests()
 
     def remove_replaced(self, best: int) -> None:
         """Deletes what a kill between a save and the deletions after it has left; `best` as for `save`."""
@@ -184,6 +193,7 @@ class Checkpoints:
         self._thread.shutdown()
         if "_orbax" in vars(self):
             self._orbax.close()
+            self._remove_rests()  # Those that could not be removed before.
         self._wait()
 
 
@@ -293,31 +303,43 @@ def _import_orbax():
     """Imports Orbax, which takes a second: only where a checkpoint is written or read."""
     import orbax.checkpoint as ocp
 
-    # Orbax warns of its own defaults and reports every step of a save.
-    logging.getLogger("absl").setLevel(logging.ERROR)
+    # Orbax warns of its own defaults, reports every step of a save, and prints the errors of its threads, which it also
+    # raises.
+    logging.getLogger("absl").setLevel(logging.CRITICAL)
 
-    class Reader(ocp.type_handlers.NumpyHandler):
-        """Reads all arrays to their ends before it raises the first error.
+    class Arrays(ocp.type_handlers.NumpyHandler):
+        """Reads and writes all arrays to their ends before it raises the first error.
 
-        Orbax's own handler raises at once. The other reads then end in a closed event loop and print a traceback each.
+        Orbax's own handler raises at once. The other arrays then end in a closed event loop and print a traceback each.
         """
 
         async def deserialize(self, infos, args=None):
             read, args = super().deserialize, args or [ocp.RestoreArgs()] * len(infos)
-            return await _all([read([info], [arg]) for info, arg in zip(infos, args)])
+            return [array for (array,) in await _all([read([info], [arg]) for info, arg in zip(infos, args)])]
 
         async def metadata(self, infos):
             read = super().metadata
-            return await _all([read([info]) for info in infos])
+            return [array for (array,) in await _all([read([info]) for info in infos])]
 
-    ocp.type_handlers.register_type_handler(np.ndarray, Reader(), override=True)
+        async def _background_serialize(self, values, infos, args=None):
+            write = super()._background_serialize
+            await _all([write([value], [info], [arg]) for value, info, arg in zip(values, infos, args)])
+
+    ocp.type_handlers.register_type_handler(np.ndarray, Arrays(), override=True)
     return ocp
 
 
-async def _all(reads: Sequence[Awaitable[Sequence[Any]]]) -> list[Any]:
-    """Waits for reads of one array each, for all of them even if one fails; then raises the first error."""
-    found: list[Any] = await asyncio.gather(*reads, return_exceptions=True)
+async def _all(calls: Sequence[Awaitable[Any]]) -> list[Any]:
+    """Waits for calls of one array each, for all of them even if one fails; then raises the first error."""
+    found = await asyncio.gather(*calls, return_exceptions=True)
     for error in found:
         if isinstance(error, BaseException):
             raise error
-    return [array for (array,) in found]
+    return found
+
+
+def _await_orbax() -> None:
+    """Waits for Orbax's threads. If one fails to write its part of a checkpoint, the others still write theirs."""
+    for thread in threading.enumerate():
+        if type(thread).__module__.startswith("orbax."):
+            threading.Thread.join(thread)  # Its own `join` raises its error.

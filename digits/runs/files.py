@@ -49,14 +49,7 @@ def write(path: pathlib.Path, content: bytes) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         replace(path, content)
     except OSError as error:
-        raise UserError(f"{path} cannot be written ({error.strerror}).") from error
-
-
-def remove_temporaries(folder: pathlib.Path, names: Iterable[str]) -> None:
-    """Removes the temporary files that a killed `replace` left. No other process may be writing these files."""
-    for name in names:
-        for path in folder.glob(f".{name}.[0-9]*"):
-            path.unlink(missing_ok=True)
+        raise UserError(f"{path} cannot be written ({error.strerror or error}).") from error
 
 
 def seal(content: dict[str, Any]) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 Importing this module imports tensorboard, which takes 0.1 to 0.4 s and may be absent.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 import os
 import pathlib
 import socket
@@ -11,7 +11,7 @@ import time
 
 from ml_collections import ConfigDict
 import numpy as np
-from tensorboard.compat.proto.event_pb2 import Event
+from tensorboard.compat.proto.event_pb2 import Event, SessionLog
 from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.plugins.custom_scalar import layout_pb2
 from tensorboard.plugins.custom_scalar import metadata as custom_scalars
@@ -34,22 +34,26 @@ _CHARTS = {"loss": ("loss", "val_loss"), "accuracy": ("accuracy", "val_accuracy"
 class Events:
     """Writes a file of events with tensorboard's own writer, which needs no TensorFlow.
 
-        events = Events(workdir / "tensorboard", config)
+        events = Events(workdir / "tensorboard", config, [])
         events.metrics(1, {"loss": 0.3, "val_loss": None})
         events.close()
 
     The folder is in that of the run, whose name the run has in the HPARAMS tab. The file begins with the fields of the
-    config, by which that tab compares runs, and with the charts of the CUSTOM SCALARS tab. A call takes less than a
-    millisecond.
+    config, by which that tab compares runs, with the charts of the CUSTOM SCALARS tab, and with the epochs that are
+    recorded already. It replaces the files of the run's earlier starts: a kill may have torn them, and they may show
+    epochs that are trained again. A call takes less than a millisecond.
     """
 
-    def __init__(self, folder: pathlib.Path, config: ConfigDict):
+    def __init__(self, folder: pathlib.Path, config: ConfigDict, history: Iterable[dict[str, float | None]]):
         folder.mkdir(parents=True, exist_ok=True)
+        earlier = list(folder.glob("events.out.tfevents.*"))
         # TensorBoard takes files with "tfevents" in their names, in the order of the names.
         name = f"events.out.tfevents.{time.time():.6f}.{socket.gethostname()}.{os.getpid()}"
         # Without a buffer, a disk that is full shows in a write, and not again when the file is closed.
         self._writer = RecordWriter(open(folder / name, "wb", buffering=0))
         self._add(file_version="brain.Event:2")
+        # A TensorBoard that is running forgets the events of the earlier files.
+        self._add(session_log=SessionLog(status=SessionLog.START))
         hyperparameters = {
             field: value if isinstance(value, (bool, int, float, str)) else str(value)
             for field, value in flat(config.to_dict()).items()
@@ -57,11 +61,15 @@ class Events:
         }
         self._add(summary=hparams_pb(hyperparameters, trial_id=folder.absolute().parent.name))
         self._add(summary=_charts())
+        for record in history:
+            self.metrics(record["epoch"], record)
+        for path in earlier:
+            path.unlink()
 
     def metrics(self, epoch: int, values: dict[str, float | None]) -> None:
         """Writes the metrics of an epoch, but those that are None."""
         for name, value in values.items():
-            if value is not None:
+            if value is not None and name != "epoch":
                 self._add(step=epoch, summary=scalar_pb(name, value))
 
     def picture(self, epoch: int, name: str, image: np.ndarray) -> None:

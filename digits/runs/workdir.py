@@ -20,7 +20,7 @@ from ml_collections import ConfigDict
 from digits.config.values import config_to_json, flat
 from digits.errors import UserError
 from digits.runs import files
-from digits.runtime import paths
+from digits.runtime import atomic, paths
 
 # The keys of a record of metrics.jsonl, beside "epoch".
 METRICS = ("loss", "accuracy", "val_loss", "val_accuracy", "learning_rate", "seconds", "images_per_second")
@@ -100,7 +100,8 @@ class Workdir:
             if not os.access(self.path, os.W_OK):
                 raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
             self._lock.acquire()
-            files.remove_temporaries(self.path, ("config.json", "metrics.jsonl", "result.json", "failure.json"))
+            for name in ("config.json", "metrics.jsonl", "result.json", "failure.json"):
+                atomic.remove_rests(self.path / name)
             if not self._config.exists():
                 files.write_json(self._config, {"run": uuid.uuid4().hex, "config": config_to_json(config), **about})
         except OSError as error:
@@ -126,7 +127,9 @@ class Workdir:
         try:
             yield
         except OSError as error:
-            there, reason = "the last checkpoint is whole", error.strerror or error
+            saved = any(path.name.isdigit() for path in self.checkpoints.glob("*"))
+            there = "the last checkpoint is whole" if saved else "it has no checkpoint yet"
+            reason = error.strerror or error
             if not self._config.exists():
                 there, reason = "it is gone", os.strerror(errno.ENOENT)
                 # A save in the background may have made the folders again.

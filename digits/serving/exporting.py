@@ -1,10 +1,10 @@
 """Exports a trained run: one file, or folder, that predicts without this project."""
 
+from collections.abc import Iterator
 import contextlib
 import importlib.util
 import os
 import pathlib
-import tempfile
 from typing import Any, NamedTuple
 
 import jax
@@ -15,7 +15,7 @@ from digits import data
 from digits.config.values import config_to_json
 from digits.errors import UserError
 from digits.runs import loading
-from digits.runtime import environment, paths
+from digits.runtime import atomic, environment, paths
 from digits.serving import export_formats
 
 TOLERANCE = 1e-4  # Of a probability. Runtimes round differently: some 1e-6 for these networks.
@@ -75,7 +75,7 @@ def export(
     images, made = _images(run, data_dir)
     # Accelerators round to TF32 or bfloat16 by default. In float32 the file gives the same numbers everywhere.
     with _scratch(path) as scratch, environment.settings(), jax.default_matmul_precision("highest"):
-        written = pathlib.Path(scratch) / path.name
+        written = scratch / path.name
         with _without_paths():
             kind.write(run, written, metadata(run, format))
         difference = _difference(kind.load(written), run, images)
@@ -85,7 +85,7 @@ def export(
                 f"run's by up to {difference:.1e}, more than {TOLERANCE:.0e}."
             )
         if path.is_dir():  # A folder cannot replace one that is not empty.
-            os.rename(path, pathlib.Path(scratch) / "before")
+            os.rename(path, scratch / "before")
         os.replace(written, path)
     return Exported(path, difference, len(images), made)
 
@@ -162,11 +162,13 @@ def _images(run: loading.Run, data_dir: str | None) -> tuple[np.ndarray, bool]:
     return images, True
 
 
-def _scratch(path: pathlib.Path) -> tempfile.TemporaryDirectory:
-    """Makes a hidden folder beside `path`: renaming moves a file from there to `path`, whole or not at all."""
+@contextlib.contextmanager
+def _scratch(path: pathlib.Path) -> Iterator[pathlib.Path]:
+    """Makes a folder beside `path`, see `atomic.scratch`. UserError for an error of the system in its block."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        return tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent)
+        with atomic.scratch(path) as folder:
+            yield folder
     except OSError as error:
         raise UserError(f"--output is {path}, which cannot be written ({error.strerror}): name another.") from error
 

@@ -145,7 +145,6 @@ def opened(plan: Plan) -> Iterator[None]:
     try:
         plan.workdir.mkdir(parents=True, exist_ok=True)
         lock.acquire()
-        files.remove_temporaries(plan.workdir, ["sweep.json"])
         files.write_json(path, content)
     except OSError as error:
         lock.release()

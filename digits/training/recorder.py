@@ -11,8 +11,7 @@ from tqdm import tqdm
 from digits import data
 from digits.analysis import classification
 from digits.models import Network, summary
-from digits.runs import files
-from digits.runs.workdir import METRICS, Workdir
+from digits.runs.workdir import Workdir
 from digits.runtime import environment, processes
 from digits.training import startup, terminal
 from digits.training.profile import Profile
@@ -61,6 +60,7 @@ class Recorder:
         self.profile = Profile(workdir.path / "profile" if profiled else None, self.say)
         self._events: Any = None  # A tensorboard.Events, from the first epoch on, if the config wants it.
         self._events_problem = ""
+        self._before: list[dict[str, Any]] = []  # The records of earlier starts.
 
     def say(self, text: str) -> None:
         """Prints a line, if this run speaks."""
@@ -92,13 +92,14 @@ class Recorder:
                 self.warn(terminal.fit(sentence))
         if self._writes:
             self._workdir.truncate(state.epoch)  # Also of a first epoch whose checkpoint was never finished.
-            for line in self._workdir.history():
+            self._before = self._workdir.history()
+            for line in self._before:
                 self._say_row(line, best=line["epoch"] == state.stopping.best_epoch)
 
     def _other_arithmetic(self) -> str:
         """A sentence if the run began with other devices, libraries or convolutions; "" otherwise."""
         # Runs of earlier versions have no record of them.
-        before: Any = files.read_json(self._workdir.path / "config.json").get("arithmetic")
+        before: Any = self._workdir.about().get("arithmetic")
         before, now = before if isinstance(before, dict) else {}, self._about["arithmetic"]
         changed = [name for name in now if before.get(name, now[name]) != now[name]]
         changes = [f"{name} was {before[name]!s:.99}, is {now[name]}" for name in changed]
@@ -145,7 +146,7 @@ class Recorder:
         self._say_row(line, best)
         if self._writes:
             self._workdir.append(line)
-        self._write_events(lambda events: events.metrics(line["epoch"], {name: line[name] for name in METRICS}))
+        self._write_events(lambda events: events.metrics(line["epoch"], line))
 
     def _write_events(self, write: Callable[[Any], None]) -> None:
         """Writes TensorBoard events, if this run does. An error ends only them; `result` says so."""
@@ -155,7 +156,7 @@ class Recorder:
             if not self._events:
                 from digits.runs.tensorboard import Events  # Takes 0.1 to 0.4 s, after the first step, or is absent.
 
-                self._events = Events(self._workdir.path / "tensorboard", self._config)
+                self._events = Events(self._workdir.path / "tensorboard", self._config, self._before)
             write(self._events)
         except Exception as error:
             self._events_problem = f"{type(error).__name__}: {error}"
@@ -184,9 +185,10 @@ class Recorder:
             "classes": self._about["data"].get("classes"),
             "config_file": self._about.get("config_file"),
         }
-        result = self._workdir.write_result(result)
         if config.tensorboard:
             self._show_test(result, examples, logits)
+        # Last: a finished run does not go on, and would not get its events.
+        result = self._workdir.write_result(result)
         self._close_bar()
         self.say(terminal.closing_lines(config, result, self._workdir, self._about.get("overrides", ())))
         if self._events_problem:

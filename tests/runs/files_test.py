@@ -161,13 +161,6 @@ def test_a_folder_is_made_and_one_that_cannot_be_is_a_sentence(tmp_path):
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["a.txt"]
 
 
-def test_what_a_kill_left_is_removed_and_nothing_else(tmp_path):
-    for name in (".a.json.17", ".a.json.mine", ".b.json.17", "a.json"):
-        (tmp_path / name).touch()
-    files.remove_temporaries(tmp_path, ["a.json"])
-    assert sorted(path.name for path in tmp_path.iterdir()) == [".a.json.mine", ".b.json.17", "a.json"]
-
-
 def test_a_lock_names_its_holder_and_is_free_again(tmp_path):
     first, second = files.Lock(tmp_path), files.Lock(tmp_path)
     first.acquire()

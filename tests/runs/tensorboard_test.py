@@ -6,7 +6,7 @@ import sys
 
 import numpy as np
 from PIL import Image
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.backend.event_processing.plugin_event_accumulator import EventAccumulator
 from tensorboard.plugins.custom_scalar import layout_pb2
 from tensorboard.plugins.hparams import plugin_data_pb2
 from tensorboard.util import tensor_util
@@ -50,7 +50,7 @@ def test_a_run_leaves_its_metrics_hyperparameters_and_mistakes(tiny, tmp_path):
 
 
 def test_metrics_that_are_none_are_left_out_and_a_run_without_events_has_no_folder(tiny, tmp_path):
-    written = tensorboard.Events(tmp_path / "events", tiny)
+    written = tensorboard.Events(tmp_path / "events", tiny, [])
     written.metrics(1, {"loss": 0.5, "val_loss": None})
     written.close()
     assert read(tmp_path / "events").Tags()["tensors"] == [*BEGINNING, "loss"]
@@ -60,7 +60,7 @@ def test_metrics_that_are_none_are_left_out_and_a_run_without_events_has_no_fold
 
 
 def test_training_and_validation_share_a_chart(tiny, tmp_path):
-    tensorboard.Events(tmp_path / "events", tiny).close()
+    tensorboard.Events(tmp_path / "events", tiny, []).close()
     (content,) = tensor_util.make_ndarray(read(tmp_path / "events").Tensors(BEGINNING[-1])[0].tensor_proto).flat
     (category,) = layout_pb2.Layout.FromString(content).category
     charts = {chart.title: list(chart.multiline.tag) for chart in category.chart}
@@ -80,13 +80,25 @@ def test_a_full_disk_stops_the_events_alone_and_the_run_says_so_once(tiny, tmp_p
     assert len(opened) == 1
 
 
-def test_a_second_file_of_a_run_goes_on_after_the_first(tiny, tmp_path):
-    for epoch in (1, 2):
-        written = tensorboard.Events(tmp_path, tiny)
-        written.metrics(epoch, {"loss": 1 / epoch})
+def test_a_second_start_replaces_the_files_of_the_first_also_if_a_kill_tore_them(tiny, tmp_path):
+    """Epoch 2 was not recorded, and is trained again. A TensorBoard that shows the run shows each epoch once, too."""
+    for last in (1, 2):
+        written = tensorboard.Events(tmp_path, tiny, [])
+        for epoch in range(1, last + 1):
+            written.metrics(epoch, {"loss": 1 / epoch})
         written.close()
-    assert len(list(tmp_path.iterdir())) == 2
-    assert [event.step for event in read(tmp_path).Tensors("loss")] == [1, 2]
+        (latest,) = tmp_path.iterdir()
+    latest.write_bytes(latest.read_bytes()[:-7])
+    open_page = read(tmp_path)
+    assert [event.step for event in open_page.Tensors("loss")] == [1]
+    written = tensorboard.Events(tmp_path, tiny, [{"epoch": 1, "loss": 1.0}])
+    for epoch in (2, 3):
+        written.metrics(epoch, {"loss": 1 / epoch})
+    written.close()
+    open_page.Reload()
+    for found in (open_page, read(tmp_path)):
+        assert [event.step for event in found.Tensors("loss")] == [1, 2, 3]
+    assert "epoch" not in found.Tags()["tensors"] and len(list(tmp_path.iterdir())) == 1
 
 
 def test_writing_imports_no_tensorflow(tmp_path):
@@ -96,7 +108,7 @@ import numpy as np
 from configs import base
 from digits.runs import tensorboard as events
 
-written = events.Events(pathlib.Path(sys.argv[1]), base.get_config())
+written = events.Events(pathlib.Path(sys.argv[1]), base.get_config(), [])
 written.metrics(1, {"loss": 0.5})
 written.picture(1, "mistakes", np.zeros((8, 8, 3), np.uint8))
 written.close()

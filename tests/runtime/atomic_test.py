@@ -1,5 +1,8 @@
 """Files are written whole or not at all."""
 
+import os
+import subprocess
+
 import pytest
 
 from digits.runtime import atomic
@@ -24,3 +27,32 @@ def test_what_cannot_be_written_leaves_the_file_as_it_was(tmp_path):
     assert path.read_bytes() == b"first" and len(list(tmp_path.iterdir())) == 1
     with pytest.raises(OSError), atomic.writing(path / "below") as file:
         pass
+
+
+def test_an_error_of_a_write_names_the_file(tmp_path):
+    """The system names only a file that it cannot open."""
+    with pytest.raises(OSError) as caught, atomic.writing(tmp_path / "content"), open("/dev/full", "wb", 0) as full:
+        full.write(b"x")
+    assert caught.value.filename == str(tmp_path / "content") and caught.value.strerror == "No space left on device"
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_next_writer_removes_what_killed_ones_left_and_nothing_else(tmp_path):
+    (dead := subprocess.Popen(["true"])).wait()
+    (tmp_path / f".a.json.{dead.pid}").mkdir()
+    (tmp_path / f".a.json.{dead.pid}" / "part").touch()
+    (tmp_path / f".a.json.{os.getpid()}").touch()  # A container's processes have the same numbers again.
+    others = {".a.json.mine", f".b.json.{dead.pid}", f".a.json.{os.getppid()}", ".a.json.20240101"}
+    for name in others:
+        (tmp_path / name).touch()
+    with atomic.writing(tmp_path / "a.json"):
+        pass
+    assert {path.name for path in tmp_path.iterdir()} == {"a.json", *others}
+
+
+def test_a_scratch_folder_is_removed_with_what_was_not_renamed(tmp_path):
+    with atomic.scratch(tmp_path / "a.so") as folder:
+        (folder / "part").touch()
+        (folder / "a.so").touch()
+        os.replace(folder / "a.so", tmp_path / "a.so")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.so"]

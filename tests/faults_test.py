@@ -216,7 +216,7 @@ def test_a_checkpoint_that_a_kill_left_half_saved_or_half_deleted_is_removed(cop
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Checkpoints, "_remove_rests", lambda self: None)
         saved.remove(steps[-1])
-    saved.close()
+        saved.close()
     (rest,) = (path for path in (copy / "checkpoints").iterdir() if not path.name.isdigit())
     assert (rest / str(steps[-1]) / "about").is_dir()
     (copy / "checkpoints" / "7.orbax-checkpoint-tmp" / "state").mkdir(parents=True)

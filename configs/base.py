@@ -20,8 +20,7 @@ def one_or_each(default):
 def get_config() -> config_dict.ConfigDict:
     """Returns the locked defaults: a small dense network on MNIST, Adam, no validation set."""
     config = config_dict.ConfigDict()
-    # Initial weights, shuffling, dropout and augmentation all derive from it. The same seed gives the same bits on
-    # CPUs of the same kind with as many threads (docs/devices_and_faults.md).
+    # Initial weights, shuffling, dropout and augmentation all derive from it.
     # Accepted: a whole number from 0 to below 2^31.
     config.seed = 0
     # Passes over the training examples.

@@ -81,9 +81,9 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_it_taken(whole, copy, 
     with pytest.raises(UserError, match="is damaged"):
         digits.load(copy)
     train.train_and_evaluate(faults.config(), copy)
-    said = " ".join(capsys.readouterr().out.split())
+    said = " ".join(capsys.readouterr().out.split())  # A long path wraps its line.
     assert f"the checkpoint {copy / 'checkpoints' / str(steps[0])} was damaged, and is removed" in said
-    assert "after epoch 3," in " ".join(said.split())  # It was of the fourth. A long path breaks the line.
+    assert "after epoch 3," in said  # It was of the fourth.
     assert_same_bits(whole, copy)
 
 
@@ -229,7 +229,7 @@ def test_a_checkpoint_that_a_kill_left_half_saved_or_half_deleted_is_removed(cop
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Checkpoints, "_remove_rests", lambda self: None)
         saved.remove(steps[-1])
-    saved.close()
+        saved.close()
     (rest,) = (path for path in (copy / "checkpoints").iterdir() if not path.name.isdigit())
     assert (rest / str(steps[-1]) / "about").is_dir()
     (copy / "checkpoints" / "7.orbax-checkpoint-tmp" / "state").mkdir(parents=True)

@@ -123,19 +123,27 @@ class Disk:
             end = "refused" if refused else "without effect"
         code, lines = self._start(command, "broken", Fault(0))
         assert (code, lines) == (0, []), f"{where}; then {code}, {lines}"
-        assert listing(folder) == listing(whole), f"{where}: {set(listing(folder)) ^ set(listing(whole))}"
+        # Events that cannot be written stop no run, which says so and is finished without them.
+        without_events = "no TensorBoard events were written" in stdout
+        differing = set(listing(folder)) ^ set(listing(whole))
+        assert not {name for name in differing if not (without_events and "tensorboard" in name)}, (
+            f"{where}: {differing}"
+        )
         for config in folder.rglob("config.json"):
             run, expected = config.parent, whole / config.parent.relative_to(folder)
             assert_same_bits(expected, run)
-            assert events(run) == events(expected), f"{where}: {events(run)}"
+            assert without_events or events(run) == events(expected), f"{where}: {events(run)}"
         shutil.rmtree(folder)
         return end
 
 
 def listing(folder: pathlib.Path) -> list[str]:
-    """The files below a folder. Those of a checkpoint, and of events, have names that differ from run to run."""
+    """The files below a folder. Those of a checkpoint, and of events, have names that differ from run to run.
+
+    Checkpoints that are whole count as one: a third one stays if the last save was stopped before its deletion.
+    """
     names = (str(path.relative_to(folder)) for path in folder.rglob("*"))
-    return sorted({re.sub(r"(checkpoints/\d+)/.*|(tfevents)\..*", r"\1\2", name) for name in names})
+    return sorted({re.sub(r"(checkpoints/)\d+(/.*)?$|(tfevents)\..*", r"\1\3", name) for name in names})
 
 
 def events(run: pathlib.Path) -> dict[str, list[int]]:

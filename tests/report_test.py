@@ -178,7 +178,6 @@ def test_hostile_words_are_shown_not_obeyed(copy):
     def poison(about):
         about |= {"config_file": HOSTILE, "overrides": {HOSTILE: HOSTILE}}
         about["config"]["documented"]["source"] = HOSTILE
-        about["config"]["monitor"] = HOSTILE
 
     page = Page(pages.write(copy("config.json", poison)))
     assert not page.attributes("script")
@@ -287,7 +286,7 @@ def test_a_sweep_takes_part_with_its_best_point(folder, tmp_path):
         (lambda run: (run / "config.json").write_text("[]"), "config.json is damaged"),
         (lambda run: (run / "result.json").write_text("{}"), "result.json is damaged"),
         (lambda run: (run / "metrics.jsonl").write_text("{}\n"), "metrics.jsonl is damaged"),
-        (lambda run: (run / "metrics.jsonl").write_text('{"epoch": 99}\n'), "metrics.jsonl lacks epoch"),
+        (lambda run: (run / "metrics.jsonl").write_text(""), "metrics.jsonl is damaged: it has 0 of the 3 epochs"),
     ],
 )
 def test_a_missing_or_damaged_file_is_named(break_it, words, folder, tmp_path):

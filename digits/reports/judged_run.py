@@ -20,7 +20,7 @@ from digits.models import families, inference, summary
 from digits.runs import documented, files, loading
 from digits.runs.evaluated import data_may_have_moved
 from digits.runs.sweep_folder import VALIDATED_ON_TEST
-from digits.runs.workdir import Workdir, incomplete
+from digits.runs.workdir import NO_IDENTITY, Workdir, incomplete
 from digits.runtime import environment
 
 _SECTIONS = ("data", "model", "augment", "documented")
@@ -160,9 +160,16 @@ class JudgedRun:
         return f"{self.config.data.name} is not what it was when the run was trained on it (its SHA-256 digest differs)"
 
     @property
+    def no_identity(self) -> str | None:
+        """Says that the run is of an earlier version, whose files carry no identity; None otherwise."""
+        return None if self.about.get("run") else NO_IDENTITY
+
+    @property
     def notes(self) -> list[str]:
         """The sentences that must stand beside figures of the split."""
-        notes = [*self.run.notes, *([self.other_data] if self.other_data else [])]
+        notes = [self.no_identity] if self.no_identity else []
+        if self.other_data:
+            notes.append(self.other_data)
         if self.validated_on_test and self.split != "train":
             notes.append(VALIDATED_ON_TEST)
         return notes

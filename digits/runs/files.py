@@ -154,6 +154,8 @@ def _check_of(line: str | bytes) -> str:
 def read_records(path: pathlib.Path, run: str | None) -> list[dict[str, Any]]:
     """Reads the records of a run, one an epoch. Ignores a last line that is torn or still being written.
 
+    read_records(path, run)[-1]["val_accuracy"]
+
     Args:
       path: the metrics.jsonl; without one, there are no records.
       run: see `append_record`.
@@ -188,6 +190,8 @@ def read_records(path: pathlib.Path, run: str | None) -> list[dict[str, Any]]:
 
 def check_entries(folder: pathlib.Path, most_bytes: Callable[[pathlib.Path], int]) -> None:
     """Raises UserError unless a folder of a run can be read: opening a pipe, or a file without end, would hang.
+
+        check_entries(folder, lambda path: 2**24)
 
     Every entry below the folder must be a folder, a file of at most `most_bytes(path)` bytes, or a link to either that
     does not lead out of the folder, as the folder itself must not lead out of its own.

@@ -22,7 +22,7 @@ from digits.runs import sweep_folder
 from digits.runs.checkpoints import Checkpoints
 from digits.runs.files import is_a
 from digits.runs.loaded import Ensemble, Run
-from digits.runs.workdir import Workdir
+from digits.runs.workdir import NO_IDENTITY, Workdir
 from digits.runtime.environment import settings, start_devices
 
 
@@ -170,9 +170,7 @@ def _load_run(files: Workdir, which: str) -> Run:
     changes = {field: config[field] if field in known else value for field, value in changed.items()}
     notes = []
     if origin.get("run") is None:
-        notes.append(
-            "the run is of an earlier version of digits: its files do not tell whether all of them are its own"
-        )
+        notes.append(NO_IDENTITY)
     if result and result["tested_epoch"] != about["epoch"]:
         notes.append(f"the weights are of epoch {about['epoch']}, the test figures of epoch {result['tested_epoch']}")
     return Run(files.path, name, changes, config, model, class_names, about["epoch"], records, result, tuple(notes))

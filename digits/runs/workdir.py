@@ -25,6 +25,9 @@ from digits.runtime import atomic, paths
 # The keys of a record of metrics.jsonl, beside "epoch".
 METRICS = ("loss", "accuracy", "val_loss", "val_accuracy", "learning_rate", "seconds", "images_per_second")
 
+# Stands beside the figures of such a run.
+NO_IDENTITY = "the run is of an earlier version of digits: its files do not tell whether all of them are its own"
+
 
 class Workdir:
     """The folder of one run: `Workdir("runs/two_conv").history()[-1]["val_accuracy"]`."""
@@ -169,6 +172,8 @@ class Workdir:
     def read(self) -> tuple[list[dict[str, float]], dict[str, Any] | None]:
         """Reads the records and the result; UserError if the result is not of these records."""
         result = self.result()
+        if result and not self._metrics.exists():
+            raise incomplete(self._metrics)
         history = self.history()  # Read last: a run that ends meanwhile has all of its epochs.
         if result and not 1 <= result["tested_epoch"] <= result["epochs"] <= len(history):
             raise UserError(
@@ -201,8 +206,8 @@ class Workdir:
     def write_failure(self, kind: str, message: str) -> None:
         """Writes failure.json; the kind "diverged" means that another try would fail in the same way."""
         self.path.mkdir(parents=True, exist_ok=True)
-        run = self.identity if self._config.exists() else None
-        files.write_json(self.path / "failure.json", {"run": run, "kind": kind, "message": message})
+        begun = {"run": self.identity} if self._config.exists() else {}
+        files.write_json(self.path / "failure.json", {**begun, "kind": kind, "message": message})
 
     def forget_failure(self) -> None:
         """Removes failure.json before another try."""

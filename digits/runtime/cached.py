@@ -1,8 +1,7 @@
 """Files of the cache folder: read only if they are what was written, made anew otherwise. Needs no JAX.
 
-    content = read(path)
-    if content is None:
-        keep(path, content := make())
+    keep(path, b"a compiled program")
+    read(path)  # The same bytes; None once the file is damaged.
 
 The SHA-256 of the content stands behind it in the file. A library or a compiled program that was cut or has a wrong bit
 would otherwise end the process, or calculate something else.

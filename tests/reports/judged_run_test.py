@@ -23,7 +23,7 @@ def begun(tmp_path):
         for field, value in fields.items():
             config.data[field] = value
         counts = {"digest": digest or data.load("optdigits").digest(), "train": 1078, "validation": 359, "test": 360}
-        about = {"config_file": None, "overrides": {}, "data": counts, "config": config_to_json(config)}
+        about = {"run": "5f3a", "config_file": None, "overrides": {}, "data": counts, "config": config_to_json(config)}
         (tmp_path / name).mkdir()
         (tmp_path / name / "config.json").write_text(json.dumps(about))
         return tmp_path / name

@@ -91,5 +91,6 @@ def test_programs_that_differ_are_unknown_until_they_are_measured(tmp_path):
 
 def test_what_was_trained_before_is_not_counted_again(tmp_path):
     (tmp_path / "0").mkdir()
+    (tmp_path / "0" / "config.json").write_text('{"config": {}}')
     (tmp_path / "0" / "metrics.jsonl").write_text('{"epoch": 1}\n{"epoch": 2}\n')
     assert Population(tmp_path, 4, {"seed": 0}, {"seed": 1}).left.images_left == 200 + 400

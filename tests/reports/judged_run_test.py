@@ -11,6 +11,7 @@ from digits.analysis.figures import sheet
 from digits.config.values import config_to_json
 from digits.errors import UserError
 from digits.reports.judged_run import JudgedRun, SharedByRuns, write_pictures
+from digits.runs import files
 from tests.conftest import tiny_config
 
 
@@ -65,7 +66,7 @@ def test_other_data_and_validation_on_the_test_set_are_noted(begun):
 def test_a_run_that_is_not_finished_is_judged_by_its_last_epoch(begun):
     run = begun()
     assert JudgedRun(run, SharedByRuns()).tested == {}
-    (run / "metrics.jsonl").write_text('{"epoch": 1, "loss": 0.5}\n{"epoch": 2, "loss": 0.4}\n')
+    files.write_records(run / "metrics.jsonl", [{"epoch": 1, "loss": 0.5}, {"epoch": 2, "loss": 0.4}], "5f3a")
     judged = JudgedRun(run, SharedByRuns())
     assert judged.result is None and judged.tested["loss"] == 0.4
     assert judged.class_names == tuple("0123456789") and sum(layer.trainable for layer in judged.layers) > 1000

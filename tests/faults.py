@@ -6,11 +6,14 @@ python -m tests.faults --kills=50 --damages=100 --errors=50 --stops=50 --seed=0
 """
 
 import argparse
+from collections.abc import Sequence
+import contextlib
 import multiprocessing
 import os
 import pathlib
 import shutil
 import signal
+import socket
 import tempfile
 import time
 
@@ -28,6 +31,7 @@ from tests import conftest, faulty_disk
 from tests.training.train_test import assert_same_bits
 
 EPOCHS = 6
+_SECONDS_OF_A_CALL = 60
 
 
 def config():
@@ -111,23 +115,71 @@ def interrupted(workdir: pathlib.Path) -> None:
             loop.train_epoch()
 
 
-def damage(workdir: pathlib.Path, rng: np.random.Generator) -> str:
-    """Flips a bit of a file, cuts it or removes it, at random; returns a description."""
-    files = [path for path in sorted(workdir.rglob("*")) if path.is_file() and path.name != ".lock"]
-    path = files[rng.integers(len(files))]
-    content, kind = bytearray(path.read_bytes()), rng.random()
-    name = path.relative_to(workdir)
-    if kind < 0.1 or not content:
-        path.unlink()
-        return f"{name} removed"
-    place = int(rng.integers(len(content)))
-    if kind < 0.4:
+def damage(workdir: pathlib.Path, others: Sequence[pathlib.Path], rng: np.random.Generator) -> str:
+    """Damages a run at one place, at random; returns a description. `others` are folders of other runs."""
+    entries = [path for path in sorted(workdir.rglob("*")) if path.name != ".lock"]
+    whole = [path for path in entries if path.is_file() and path.stat().st_size]
+    path, place = whole[rng.integers(len(whole))], rng.random()
+    content = bytearray(path.read_bytes())
+    place = int(place * len(content))
+    kind = rng.choice(
+        ["bit", "block", "cut", "removed", "exchanged", "foreign", "lines", "special", "sparse", "turned"]
+    )
+    if kind == "bit":
+        content[place] ^= 1 << rng.integers(8)
+        path.write_bytes(content)
+    elif kind == "block":  # As a disk loses it.
+        content[place : place + 512] = rng.bytes(512) if rng.random() < 0.5 else bytes(512)
+        path.write_bytes(content[: len(content)])
+    elif kind == "cut":
         path.write_bytes(content[:place])
-        return f"{name} cut at {place} of {len(content)}"
-    bit = int(rng.integers(8))
-    content[place] ^= 1 << bit
-    path.write_bytes(content)
-    return f"{name} bit {bit} of byte {place} of {len(content)}"
+    elif kind == "removed":
+        path = entries[rng.integers(len(entries))]
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    elif kind == "exchanged":  # Two files, or two folders, neither of which lies within the other.
+        path = entries[rng.integers(len(entries))]
+        apart = [one for one in entries if one.is_dir() == path.is_dir() and path not in (one, *one.parents)]
+        other = rng.choice([one for one in apart if one not in path.parents] or [workdir / "checkpoints"])
+        if other.exists() and other not in (path, *path.parents):
+            path.rename(workdir / "aside"), other.rename(path), (workdir / "aside").rename(other)
+        place = other.relative_to(workdir)
+    elif kind == "foreign":  # The same file or folder, or one of the same kind, of another run.
+        other = others[rng.integers(len(others))]
+        there = [one for one in entries if (other / one.relative_to(workdir)).exists()]
+        path = there[rng.integers(len(there))]
+        place = other / path.relative_to(workdir)
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+        shutil.copytree(place, path) if place.is_dir() else shutil.copy(place, path)
+    elif kind == "lines":
+        path = workdir / "metrics.jsonl"
+        lines, theirs = (one.read_text().splitlines(True) for one in (path, others[0] / path.name))
+        one, other = rng.choice(len(lines), 2, replace=False)
+        match place % 4:
+            case 0:
+                lines[one], lines[other] = lines[other], lines[one]
+            case 1:
+                lines.insert(other, lines[one])
+            case 2:
+                lines[one] = theirs[one]
+            case 3:
+                del lines[one]
+        path.write_text("".join(lines))
+    elif kind == "special":
+        path.unlink()
+        with contextlib.chdir(path.parent), socket.socket(socket.AF_UNIX) as listening:
+            os.mkfifo(path.name) if place % 2 else listening.bind(path.name)
+    elif kind == "sparse":
+        path.write_bytes(b"")
+        os.truncate(path, 2**35)
+    elif kind == "turned":  # A folder in the place of a file, a file in that of a folder.
+        path = entries[rng.integers(len(entries))]
+        if path.is_dir():
+            shutil.rmtree(path)
+            path.touch()
+        else:
+            path.unlink()
+            path.mkdir()
+    return f"{path.relative_to(workdir)} {kind} ({place})"
 
 
 def outcome(workdir: pathlib.Path, whole: pathlib.Path) -> str:
@@ -154,17 +206,23 @@ def outcome(workdir: pathlib.Path, whole: pathlib.Path) -> str:
 
 def damages(folder: pathlib.Path, count: int, rng: np.random.Generator) -> dict[str, int]:
     """Damages a finished run and an unfinished one in turn, each time at one place; returns the outcomes."""
-    found = {}
-    train.train_and_evaluate(config(), folder / "whole")
+    found: dict[str, int] = {}
+    other_seed = config()
+    other_seed.seed = 1
+    for name, its_config in (("whole", config()), ("other seed", other_seed), ("same config", config())):
+        train.train_and_evaluate(its_config, folder / name)
     interrupted(folder / "part")
     for index in range(count):
         copy = folder / "copy"
         shutil.copytree(folder / ("whole", "part")[index % 2], copy)
-        done = damage(copy, rng)
+        done = damage(copy, (folder / "other seed", folder / "same config"), rng)
+        signal.alarm(_SECONDS_OF_A_CALL)  # Kills this process.
         try:
             said = outcome(copy, folder / "whole")
         except Exception as error:
             raise AssertionError(f"{('finished', 'unfinished')[index % 2]}: {done}") from error
+        finally:
+            signal.alarm(0)
         found[said] = found.get(said, 0) + 1
         shutil.rmtree(copy)
     return found

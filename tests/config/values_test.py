@@ -19,6 +19,7 @@ from digits.config.values import (
     folder_name,
     missing_fields,
     portable_name,
+    recorded_config,
     to_json,
     value_name,
     with_values,
@@ -53,6 +54,21 @@ def test_missing_fields_and_sections_are_named():
     fields = base.get_config().to_dict()
     del fields["augment"], fields["model"]["pool"], fields["seed"]
     assert missing_fields(config_from_json(fields)) == ["augment", "model.pool", "seed"]
+
+
+def test_a_recorded_config_may_lack_what_came_later_and_nothing_else():
+    fields = config_to_json(base.get_config())
+    assert recorded_config(fields, "config.json") == base.get_config()
+    del fields["label_smoothing"], fields["population"]
+    assert "population" not in recorded_config(fields, "config.json")
+    fields["eval_batch_size"] = 0
+    with pytest.raises(UserError, match="config.json is damaged: its config.eval_batch_size is 0, which must be a"):
+        recorded_config(fields, "config.json")
+    for name in ("data", "normalization"):
+        del (fields["data"] if name == "normalization" else fields)[name]
+        with pytest.raises(UserError, match="config.json is damaged: it has no config.data"):
+            recorded_config(fields, "config.json")
+        fields["data"] = config_to_json(base.get_config())["data"]
 
 
 def test_after_config_one_number_is_a_tuple():

@@ -8,6 +8,8 @@ sweep's folder stands for the ensemble of its runs. It answers this machine alon
 nothing of any other, and keeps no picture. Ctrl-C ends it.
 """
 
+import contextlib
+import ctypes
 import importlib.util
 import os
 import sys
@@ -28,6 +30,8 @@ _HOST = flags.DEFINE_string(
 _PORT = flags.DEFINE_integer("port", 8000, "The port to serve at; 0: any free one.", 0, 65535, flag_values=_FLAGS)
 _OPEN = flags.DEFINE_bool("open", True, "Open the page in the browser.", flag_values=_FLAGS)
 
+_M_MMAP_THRESHOLD = -3  # From malloc.h: blocks of so many bytes are given back to the system when they are freed.
+
 
 def main(argv: list[str]) -> int:
     """Runs the command line; returns the exit code: 2 for a user's mistake. Ctrl-C ends the server with 0."""
@@ -46,8 +50,9 @@ def _main(runs: list[str]) -> int:
         raise UserError(f"The demo needs {' and '.join(missing)}: pip install {' '.join(missing)}")
     # The matrices of a drawing are small: handing them to several threads takes four times the time.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    # C's library keeps blocks of Pillow's default size, 16 MiB, when pictures are freed; larger ones it gives back.
-    os.environ.setdefault("PILLOW_BLOCK_SIZE", "64m")
+    # C's library would keep the memory of large pictures, in each thread, once it has seen some of them freed.
+    with contextlib.suppress(OSError, AttributeError, TypeError):  # Another one than glibc.
+        ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, 2**20)
     from digits.serving import demo_server  # Imports JAX.
 
     demo_server.serve(workdir, _HOST.value, _PORT.value, _OPEN.value)

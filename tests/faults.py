@@ -38,7 +38,7 @@ def config():
     """Trains in a second, with a checkpoint after every epoch."""
     tiny = conftest.tiny_config()
     tiny.epochs, tiny.batch_size, tiny.checkpoint_every = EPOCHS, 20, 1
-    tiny.early_stopping.restore_best = True
+    tiny.early_stopping.restore_best = tiny.tensorboard = True
     return tiny
 
 
@@ -49,7 +49,7 @@ def _train(workdir, output):
 
 def strays(workdir):
     """The files in a run's folder that no run should leave there."""
-    known = {"config.json", "metrics.jsonl", "result.json", "checkpoints", ".lock"}
+    known = {"config.json", "metrics.jsonl", "result.json", "checkpoints", "tensorboard", ".lock"}
     found = [path.name for path in workdir.iterdir() if path.name not in known]
     return found + [path.name for path in (workdir / "checkpoints").iterdir() if not path.name.isdigit()]
 
@@ -97,6 +97,7 @@ def kill(folder: pathlib.Path, count: int, rng: np.random.Generator) -> int:
         last.join()
         assert last.exitcode == 0, (folder / "output").read_text()
         assert_same_bits(folder / "whole", workdir)
+        assert faulty_disk.events(workdir) == faulty_disk.events(folder / "whole")
         assert not strays(workdir), strays(workdir)
     return (folder / "output").read_text().count("going on with")
 

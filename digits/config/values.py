@@ -208,9 +208,8 @@ def recorded_config(fields: dict, path: os.PathLike) -> ConfigDict:
         raise UserError(f"{path} is damaged: it has no config.{damage[0]}.")
     for name, field in FIELDS.items():
         if name.partition(".")[0] not in lacking and name not in lacking and not field.accepted.accepts(config[name]):
-            raise UserError(
-                f"{path} is damaged: its config.{name} is {config[name]!r}, which must be {field.accepted.text}."
-            )
+            value = " ".join(repr(config[name]).split())[:100]  # That of a section has lines.
+            raise UserError(f"{path} is damaged: its config.{name} is {value}, which must be {field.accepted.text}.")
     return config
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import digits
 from digits import data
 from digits.config.values import config_to_json
-from digits.errors import UserError
+from digits.errors import UserError, writing_to
 from digits.runs import loading
 from digits.runtime import atomic, environment, paths
 from digits.serving import export_formats
@@ -165,12 +165,10 @@ def _images(run: loading.Run, data_dir: str | None) -> tuple[np.ndarray, bool]:
 @contextlib.contextmanager
 def _scratch(path: pathlib.Path) -> Iterator[pathlib.Path]:
     """Makes a folder beside `path`, see `atomic.scratch`. UserError for an error of the system in its block."""
-    try:
+    with writing_to(path, "--output"):
         path.parent.mkdir(parents=True, exist_ok=True)
         with atomic.scratch(path) as folder:
             yield folder
-    except OSError as error:
-        raise UserError(f"--output is {path}, which cannot be written ({error.strerror}): name another.") from error
 
 
 @contextlib.contextmanager

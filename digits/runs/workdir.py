@@ -73,7 +73,7 @@ class Workdir:
         """Reads config.json: `config`, and what `create` was given beside it; UserError if there is none."""
         if not self._config.exists():
             raise incomplete(self._config)
-        return files.read_object(self._config, config=dict)
+        return files.read_object(self._config, config=dict, run=(str, type(None)))
 
     @property
     def identity(self) -> str | None:
@@ -85,15 +85,12 @@ class Workdir:
         if (self.path.parent / "sweep.json").is_file():
             files.refuse_used(self.path.parent)
 
-    def create(self, config: ConfigDict, about: dict[str, Any]) -> str | None:
+    def create(self, config: ConfigDict, about: dict[str, Any]) -> None:
         """Makes the folder and its config.json, and locks it until `release` against other processes.
 
         Args:
           config: as configs/base.py declares it.
           about: JSON beside the config: "data", whose "digest" must stay the same, and the config's origin.
-
-        Returns:
-          The run's `identity`.
 
         Raises:
           UserError: the folder cannot be written, holds a run on other data, or another process trains in it.
@@ -115,7 +112,6 @@ class Workdir:
                 f"(SHA-256 {before!s:.12}..., now {now[:12]}...): give another --workdir, or the same data."
             )
         self._run = recorded.get("run")
-        return self._run
 
     def release(self) -> None:
         """Unlocks the folder."""

@@ -7,9 +7,12 @@ import os
 import pathlib
 import re
 import shutil
+import threading
 from typing import BinaryIO
 
 import psutil
+
+_living: set[pathlib.Path] = set()  # The temporary files and folders that threads of this process are writing.
 
 
 @contextlib.contextmanager
@@ -46,9 +49,10 @@ def scratch(path: pathlib.Path) -> Iterator[pathlib.Path]:
 
 @contextlib.contextmanager
 def _temporary(path: pathlib.Path) -> Iterator[pathlib.Path]:
-    """Gives a name for a temporary file or folder of this process, and removes it at the end. Errors name `path`."""
+    """Gives a name for a temporary file or folder of this thread, and removes it at the end. Errors name `path`."""
     remove_rests(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}")
+    _living.add(temporary.absolute())
     try:
         yield temporary
     except OSError as error:
@@ -57,12 +61,13 @@ def _temporary(path: pathlib.Path) -> Iterator[pathlib.Path]:
         raise
     finally:
         _remove(temporary)
+        _living.discard(temporary.absolute())
 
 
 def remove_rests(path: pathlib.Path) -> None:
     """Removes the temporary files and folders that killed processes of this machine have left beside `path`."""
-    for rest in path.parent.glob(f".{glob.escape(path.name)}.[0-9]*"):
-        process = re.fullmatch(r"\.(\d{1,7})", rest.suffix)
+    for rest in {*path.absolute().parent.glob(f".{glob.escape(path.name)}.[0-9]*")} - _living:
+        process = re.fullmatch(r"\.(\d{1,7})(-\d+)?", rest.suffix)
         if process and (int(process[1]) == os.getpid() or not psutil.pid_exists(int(process[1]))):
             _remove(rest)
 

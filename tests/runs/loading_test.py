@@ -247,7 +247,7 @@ def test_half_a_run_is_one_sentence_or_loads_whole(workdir, tmp_path, capfd):
                 np.testing.assert_array_equal(digits.load(copy).predict(images), whole)
             except errors.UserError as error:
                 refused += 1
-                words = r"copied .*: copy|without (config|metrics)\.jsonl?: copy|cannot be read as JSON|it has \d of the"
+                words = r"copied .*: copy|without (config|metrics)\.jsonl?: copy|cannot be read as JSON|it has \d of "
                 assert re.search(words, str(error)), error
     assert refused >= 6 and "Traceback" not in capfd.readouterr().err
 

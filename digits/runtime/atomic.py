@@ -35,6 +35,8 @@ def writing(path: pathlib.Path) -> Iterator[BinaryIO]:
 def scratch(path: pathlib.Path) -> Iterator[pathlib.Path]:
     """Makes a hidden folder beside `path`, from which a rename moves a file to `path`; removes the folder at the end.
 
+    Makes the folder that holds both, too.
+
         with scratch(path) as folder:
             compile_to(folder / path.name)
             os.replace(folder / path.name, path)
@@ -42,6 +44,7 @@ def scratch(path: pathlib.Path) -> Iterator[pathlib.Path]:
     Raises:
       OSError: the folder, or what the block writes, cannot be written.
     """
+    path.parent.mkdir(parents=True, exist_ok=True)
     with _temporary(path) as folder:
         folder.mkdir()
         yield folder

@@ -28,10 +28,11 @@ class OutOfMemory(UserError):
     """A run needs more memory than the device has."""
 
 
-# The errors of the system that concern a path that a user has named, or the disk it lies on.
-_OF_PATHS = {
-    errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.ENOTDIR, errno.ELOOP, errno.EROFS, errno.ENOSPC, errno.EDQUOT,
-    errno.EIO,
+# Errors of the machine: an intact file may fail with them now, and can be read the next time.
+OF_THE_MACHINE = {errno.EACCES, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ESTALE, errno.ETIMEDOUT}
+# With these, the errors of the system that concern a path that a user has named, or the disk it lies on.
+_OF_PATHS = OF_THE_MACHINE | {
+    errno.EPERM, errno.ENAMETOOLONG, errno.ENOTDIR, errno.ELOOP, errno.EROFS, errno.ENOSPC, errno.EDQUOT,
 }  # fmt: skip
 _NO_HOME = "Could not determine home directory"  # pathlib's words for "~" without HOME, or of an unknown user.
 # How XLA, cuDNN and cuBLAS report a device without memory for them. The libraries need some before the first step.
@@ -51,10 +52,10 @@ def refusals() -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno not in _OF_PATHS or error.filename is None:
+        if error.errno not in _OF_PATHS:
             raise
-        raise UserError(f"{error.filename} cannot be used ({error.strerror}).") from error
-    except RuntimeError as error:  # JAX's own are among them.
+        raise UserError(f"{error.filename or 'A file'} cannot be used ({error.strerror}).") from error
+    except (RuntimeError, MemoryError) as error:  # JAX's own are among them.
         if _NO_HOME in str(error):
             raise UserError(
                 "A path begins with ~, but the system knows no such home folder: write the folder, or set HOME."
@@ -67,9 +68,29 @@ def refusals() -> Iterator[None]:
         ) from error
 
 
+@contextlib.contextmanager
+def writing_to(path: os.PathLike, flag: str = "") -> Iterator[None]:
+    """Turns an OSError within it into a UserError: the file or the folder, which a `flag` may name, cannot be written.
+
+    with writing_to(path, "--output"):
+        path.write_bytes(content)
+    """
+    try:
+        yield
+    except OSError as error:
+        where, mended = (f"{flag} is {path}, which", ": name another") if flag else (path, "")
+        raise UserError(f"{where} cannot be written ({reason(error)}){mended}.") from error
+
+
 def of_memory(error: Exception) -> bool:
     """Whether an error means that the device, or the system, has too little memory."""
     return isinstance(error, MemoryError) or any(words in str(error) for words in _NO_MEMORY)
+
+
+def system_code(error: BaseException) -> int | None:
+    """The system's number of an error, such as errno.EIO; also of TensorStore's, which tells it in its words alone."""
+    told = re.search(r"\[os_error_code='(\d+)'", str(error))
+    return int(told[1]) if told else getattr(error, "errno", None)
 
 
 def reason(error: BaseException, with_type: bool = False) -> str:
@@ -82,8 +103,8 @@ def reason(error: BaseException, with_type: bool = False) -> str:
     """
     kind, text = type(error).__name__, str(error)
     if not with_type:
-        code = re.search(r"\[os_error_code='(\d+)'", text)  # TensorStore's own words fill a page.
-        text = os.strerror(int(code[1])) if code else getattr(error, "strerror", None) or text
+        # TensorStore's own words fill a page.
+        text = getattr(error, "strerror", None) or (os.strerror(code) if (code := system_code(error)) else text)
     line = text.strip().split("\n")[0][:300].strip().rstrip(".")
     return f"{kind}: {line}" if with_type and line else line or kind
 

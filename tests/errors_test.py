@@ -5,7 +5,7 @@ import pathlib
 
 import pytest
 
-from digits.errors import OutOfMemory, UserError, of_memory, reason, refusals, require
+from digits.errors import OutOfMemory, UserError, of_memory, reason, refusals, require, writing_to
 
 
 def test_a_sentence_names_field_value_and_what_is_accepted():
@@ -19,6 +19,18 @@ def test_a_path_that_the_system_refuses_is_a_mistake_and_a_missing_file_is_not(t
         (tmp_path / ("x" * 300)).stat()
     with pytest.raises(FileNotFoundError), refusals():
         (tmp_path / "gone").stat()
+    with pytest.raises(UserError, match=r"^A file cannot be used \(Too many open files\)\.$"), refusals():
+        raise OSError(24, "Too many open files")  # Of a socket or a loop: it names no file.
+
+
+@pytest.mark.parametrize("error, why", [(OSError(28, "No space left"), "No space left"), (OSError("odd"), "odd")])
+def test_what_cannot_be_written_is_named_with_its_flag(error, why):
+    for flag, sentence in (("", f"a.md cannot be written ({why})."), (
+        "--output", f"--output is a.md, which cannot be written ({why}): name another."
+    )):  # fmt: skip
+        with pytest.raises(UserError) as raised, writing_to(pathlib.Path("a.md"), flag):
+            raise error
+        assert str(raised.value) == sentence
 
 
 def test_a_home_that_nobody_knows_is_a_mistake(tmp_path):
@@ -38,6 +50,8 @@ def test_a_home_that_nobody_knows_is_a_mistake(tmp_path):
 def test_a_full_gpu_is_a_mistake_with_ways_out_and_another_error_of_it_is_not(message):
     with pytest.raises(OutOfMemory, match=r"nvidia-smi .* CUDA_VISIBLE_DEVICES, .* JAX_PLATFORMS=cpu\.$"), refusals():
         raise RuntimeError(message)
+    with pytest.raises(OutOfMemory), refusals():
+        raise MemoryError
     with pytest.raises(RuntimeError, match="INTERNAL: something else"), refusals():
         raise RuntimeError("INTERNAL: something else")
     assert of_memory(MemoryError()) and not of_memory(ValueError("no"))

@@ -201,7 +201,7 @@ def _cache_file(name: str) -> pathlib.Path:
 def _cached(name: str) -> Dataset | None:
     """Reads the dataset from the cache; None if there is none, or it is damaged or another one."""
     try:
-        with cached.opened(_cache_file(name), len(ARRAYS) * LARGEST) as file:
+        with paths.opened(_cache_file(name), len(ARRAYS) * LARGEST) as file:
             found = read_arrays(file, *ARRAYS, "class_names", "notes", "digest")
         # Caches of earlier versions have no notes, and EMNIST's images transposed.
         notes = found["notes"] if "notes" in found or name.startswith("emnist") else ()

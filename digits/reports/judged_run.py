@@ -109,7 +109,8 @@ class JudgedRun:
             if not any((path.parent / name).exists() for name in ("result.json", "metrics.jsonl", "checkpoints")):
                 raise loading.no_run(path.parent)
         about = self.files.about()
-        counted = {"digest", "train", "validation", "test"} <= set(about.get("data", ()))
+        recorded = about.get("data")
+        counted = isinstance(recorded, dict) and {"digest", "train", "validation", "test"} <= recorded.keys()
         if not counted or not all(isinstance(about["config"].get(name), dict) for name in _SECTIONS):
             raise UserError(f"{path} is damaged: it holds no config and data of a run.")
         return {"config_file": None, "overrides": {}} | about

@@ -9,11 +9,11 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 import concurrent.futures
 import dataclasses
-import errno
 import functools
 import hashlib
 import logging
 import math
+import os
 import pathlib
 import shutil
 import threading
@@ -22,7 +22,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from digits.errors import UserError, reason
+from digits.errors import OF_THE_MACHINE, UserError, reason, system_code
 from digits.runs import files
 from digits.runs.workdir import Workdir
 
@@ -32,8 +32,6 @@ _MOST_BYTES = 2**30
 _MOST_BYTES_OF_DATA = 2**34  # Of a file of arrays; the other files describe them.
 _MOST_BYTES_OF_WORDS = 2**24
 _LATEST = 2  # So many of the latest checkpoints are kept. One is to go back to.
-# Errors of the machine: an intact file may fail with them now, and can be read the next time.
-_OF_THE_MACHINE = {errno.EACCES, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ESTALE, errno.ETIMEDOUT}
 # A checkpoint has another name until everything is saved, and from the instant at which it is to be deleted.
 _RESTS, _DELETED = "*.orbax-checkpoint-tmp*", "deleted.orbax-checkpoint-tmp"
 
@@ -153,13 +151,15 @@ class Checkpoints:
         except (Damaged, UserError, MemoryError):
             raise
         except Exception as error:  # Many types, for files that are missing, cut or nonsense.
-            if isinstance(error, OSError) and error.errno in _OF_THE_MACHINE:
-                raise
+            if (code := system_code(error)) in OF_THE_MACHINE:
+                raise OSError(code, os.strerror(code), str(self._folder / str(step))) from error
             raise Damaged(reason(error, with_type=True)) from error
 
     def _restore(self, step: int, like: Any) -> tuple[Any, dict[str, Any]]:
         args = _import_orbax().args
-        _check_size(self._orbax.item_metadata(step)["state"].tree, self._folder / str(step))
+        # First, because a folder that Orbax cannot list, with too many files open, would be an empty one to it.
+        size = _size(self._folder / str(step))
+        _check_size(self._orbax.item_metadata(step)["state"].tree, size)
         empty = None if like is None else jax.tree.map(lambda a: np.empty(a.shape, a.dtype), like)
         items = args.Composite(state=args.StandardRestore(empty), about=args.JsonRestore())
         restored = self._orbax.restore(step, args=items)
@@ -289,11 +289,16 @@ def _most_bytes(path: pathlib.Path) -> int:
     return _MOST_BYTES_OF_DATA if path.parent.name == "d" else _MOST_BYTES_OF_WORDS
 
 
-def _check_size(arrays: Any, folder: pathlib.Path) -> None:
-    """Raises Damaged if a checkpoint declares far larger arrays than its files can hold."""
+def _size(folder: pathlib.Path) -> int:
+    """The bytes of a folder's files on the disk: of a sparse file, only the part that is there counts."""
+    found = [path.stat() for path in folder.rglob("*") if path.is_file()]
+    # Windows counts no blocks.
+    return sum(min(status.st_size, getattr(status, "st_blocks", status.st_size) * 512) for status in found)
+
+
+def _check_size(arrays: Any, size: int) -> None:
+    """Raises Damaged if a checkpoint declares far larger arrays than its files, of `size` bytes, can hold."""
     declared = sum(math.prod(array.shape) * array.dtype.itemsize for array in jax.tree.leaves(arrays))
-    # Of a sparse file, only the part that is there counts.
-    size = sum(path.stat().st_blocks * 512 for path in folder.rglob("*") if path.is_file())
     if declared > max(_MOST_BYTES, 100 * size):
         raise Damaged(f"it declares arrays of {declared:,} bytes, in files of {size:,}")
 

@@ -25,8 +25,8 @@ import zlib
 
 import filelock
 
-from digits.errors import Busy, UserError
-from digits.runtime import atomic
+from digits.errors import Busy, UserError, reason, writing_to
+from digits.runtime import atomic, paths
 
 _CHECK = "check"
 _MOST_BYTES = 2**28  # A record is 250 bytes: a million epochs.
@@ -45,11 +45,9 @@ def replace(path: pathlib.Path, content: bytes) -> None:
 
 def write(path: pathlib.Path, content: bytes) -> None:
     """Writes a file as `replace` does, and makes its folder; UserError if it cannot be written."""
-    try:
+    with writing_to(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         replace(path, content)
-    except OSError as error:
-        raise UserError(f"{path} cannot be written ({error.strerror or error}).") from error
 
 
 def seal(content: dict[str, Any]) -> dict[str, Any]:
@@ -85,7 +83,7 @@ def read_json(path: pathlib.Path) -> Any:
     except RecursionError as error:
         raise UserError(f"{path} cannot be read as JSON: it is nested too deeply.") from error
     except (OSError, ValueError) as error:
-        raise UserError(f"{path} cannot be read as JSON: {error}.") from error
+        raise UserError(f"{path} cannot be read as JSON: {reason(error)}.") from error
 
 
 def read_object(path: pathlib.Path, **types: type | tuple[type, ...]) -> dict[str, Any]:
@@ -110,11 +108,8 @@ def read_text(path: pathlib.Path) -> str:
     """Reads a regular UTF-8 file; OSError or ValueError if it is none, UserError if it is a link out of its folder."""
     if path.is_symlink() and _leads_out(path, path.parent):
         raise _link(path)
-    if path.exists() and not path.is_file():  # Opening a pipe would wait for ever.
-        raise ValueError("it is no file")
-    if path.stat().st_size > _MOST_BYTES:
-        raise ValueError(f"it has {path.stat().st_size:,} bytes, and may have {_MOST_BYTES:,}")
-    return path.read_text(encoding="utf-8")
+    with paths.opened(path, _MOST_BYTES) as file:
+        return file.read().decode()
 
 
 def write_records(path: pathlib.Path, records: Iterable[dict[str, Any]], run: str | None) -> None:
@@ -180,7 +175,7 @@ def read_records(path: pathlib.Path, run: str | None) -> list[dict[str, Any]]:
             records.append(record)
             before = check if run else ""
     except OSError as error:
-        raise UserError(f"{path} cannot be read ({error.strerror}).") from error
+        raise UserError(f"{path} cannot be read: {reason(error)}.") from error
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise UserError(
             f"{path} is damaged: line {len(records) + 1} is not the record of that epoch ({error})."
@@ -198,7 +193,8 @@ def check_entries(folder: pathlib.Path, most_bytes: Callable[[pathlib.Path], int
     """
 
     def refuse(error: OSError) -> None:
-        raise UserError(f"{error.filename} cannot be read ({error.strerror}).") from error
+        if not isinstance(error, FileNotFoundError):  # A training run replaces its checkpoints meanwhile.
+            raise UserError(f"{error.filename} cannot be read ({error.strerror}).") from error
 
     if folder.is_symlink() and _leads_out(folder, folder.parent):
         raise _link(folder)
@@ -211,7 +207,7 @@ def check_entries(folder: pathlib.Path, most_bytes: Callable[[pathlib.Path], int
             path = pathlib.Path(parent, name)
             try:
                 status = path.stat()
-            except FileNotFoundError:  # A training run replaces its checkpoints meanwhile.
+            except FileNotFoundError:
                 continue
             if not stat.S_ISREG(status.st_mode):
                 raise UserError(f"{path} is neither a file nor a folder, but a run has nothing else: remove it.")

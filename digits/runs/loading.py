@@ -15,7 +15,7 @@ import jax.numpy as jnp
 
 from digits import models
 from digits.config.values import config_from_json, flat, recorded_config
-from digits.errors import UserError, reason, refusals
+from digits.errors import OF_THE_MACHINE, UserError, reason, refusals, system_code
 from digits.models import families
 from digits.models.ops import native
 from digits.runs import sweep_folder
@@ -132,8 +132,24 @@ def _shown(path: pathlib.Path) -> str:
 
 
 def _load_run(files: Workdir, which: str) -> Run:
+    """Reads a run. If a process that trains it has replaced a checkpoint meanwhile, reads it again."""
+    while True:
+        there = _checkpoints(files)
+        try:
+            return _read_run(files, which)
+        except UserError:
+            if _checkpoints(files) == there:
+                raise
+
+
+def _checkpoints(files: Workdir) -> list[str]:
+    """The names of a run's checkpoints; UserError if it has no folder for them."""
     if not files.checkpoints.is_dir():
         raise no_run(files.path)
+    return sorted(entry for entry in os.listdir(files.checkpoints) if entry.isdigit())
+
+
+def _read_run(files: Workdir, which: str) -> Run:
     origin = files.about()
     records, result = files.read()
     try:
@@ -159,9 +175,11 @@ def _load_run(files: Workdir, which: str) -> Run:
         checkpoints.close()
         model = _network(about, state["train"])
         class_names = tuple(about["class_names"])
-    except UserError:
+    except (UserError, MemoryError):
         raise
     except Exception as error:  # Damaged, or nonsense in a checkpoint that nobody sealed.
+        if system_code(error) in OF_THE_MACHINE:
+            raise
         raise _partial(files.checkpoints, reason(error, with_type=True)) from error
     if len(records) < about["epoch"]:
         raise _partial(files.path / "metrics.jsonl", f"it has not all of the {about['epoch']} epochs")

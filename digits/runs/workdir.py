@@ -18,7 +18,7 @@ import uuid
 from ml_collections import ConfigDict
 
 from digits.config.values import config_to_json, flat
-from digits.errors import UserError
+from digits.errors import UserError, reason, writing_to
 from digits.runs import files
 from digits.runtime import atomic, paths
 
@@ -73,7 +73,7 @@ class Workdir:
         """Reads config.json: `config`, and what `create` was given beside it; UserError if there is none."""
         if not self._config.exists():
             raise incomplete(self._config)
-        return files.read_object(self._config, config=dict)
+        return files.read_object(self._config, config=dict, run=(str, type(None)))
 
     @property
     def identity(self) -> str | None:
@@ -85,20 +85,17 @@ class Workdir:
         if (self.path.parent / "sweep.json").is_file():
             files.refuse_used(self.path.parent)
 
-    def create(self, config: ConfigDict, about: dict[str, Any]) -> str | None:
+    def create(self, config: ConfigDict, about: dict[str, Any]) -> None:
         """Makes the folder and its config.json, and locks it until `release` against other processes.
 
         Args:
           config: as configs/base.py declares it.
           about: JSON beside the config: "data", whose "digest" must stay the same, and the config's origin.
 
-        Returns:
-          The run's `identity`.
-
         Raises:
           UserError: the folder cannot be written, holds a run on other data, or another process trains in it.
         """
-        try:
+        with writing_to(self.path, "--workdir"):
             self.path.mkdir(parents=True, exist_ok=True)
             if not os.access(self.path, os.W_OK):
                 raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
@@ -107,18 +104,14 @@ class Workdir:
                 atomic.remove_rests(self.path / name)
             if not self._config.exists():
                 files.write_json(self._config, {"run": uuid.uuid4().hex, "config": config_to_json(config), **about})
-        except OSError as error:
-            raise UserError(
-                f"--workdir is {self.path}, which cannot be written ({error.strerror}): name another."
-            ) from error
-        before, now = files.read_object(self._config, data=dict)["data"].get("digest"), about["data"]["digest"]
+        recorded = files.read_object(self._config, data=dict)
+        before, now = recorded["data"].get("digest"), about["data"]["digest"]
         if before != now:
             raise UserError(
                 f"{self.path} holds a run on other data of the name {config.data.name!r} "
                 f"(SHA-256 {before!s:.12}..., now {now[:12]}...): give another --workdir, or the same data."
             )
-        self._run = self.identity
-        return self._run
+        self._run = recorded.get("run")
 
     def release(self) -> None:
         """Unlocks the folder."""
@@ -132,15 +125,15 @@ class Workdir:
         except OSError as error:
             saved = any(path.name.isdigit() for path in self.checkpoints.glob("*"))
             there = "the last checkpoint is whole" if saved else "it has no checkpoint yet"
-            reason = error.strerror or error
+            why = reason(error)
             if not self._config.exists():
-                there, reason = "it is gone", os.strerror(errno.ENOENT)
+                there, why = "it is gone", os.strerror(errno.ENOENT)
                 # A save in the background may have made the folders again.
                 shutil.rmtree(self.checkpoints, ignore_errors=True)
                 with contextlib.suppress(OSError):
                     self.path.rmdir()
             raise UserError(
-                f"{self.path} cannot be written any more ({reason}), and the training has stopped: {there}. Where it "
+                f"{self.path} cannot be written any more ({why}), and the training has stopped: {there}. Where it "
                 "can be written again, the same command goes on."
             ) from error
 

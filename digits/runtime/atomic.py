@@ -7,9 +7,12 @@ import os
 import pathlib
 import re
 import shutil
+import threading
 from typing import BinaryIO
 
 import psutil
+
+_living: set[pathlib.Path] = set()  # The temporary files and folders that threads of this process are writing.
 
 
 @contextlib.contextmanager
@@ -32,6 +35,8 @@ def writing(path: pathlib.Path) -> Iterator[BinaryIO]:
 def scratch(path: pathlib.Path) -> Iterator[pathlib.Path]:
     """Makes a hidden folder beside `path`, from which a rename moves a file to `path`; removes the folder at the end.
 
+    Makes the folder that holds both, too.
+
         with scratch(path) as folder:
             compile_to(folder / path.name)
             os.replace(folder / path.name, path)
@@ -39,6 +44,7 @@ def scratch(path: pathlib.Path) -> Iterator[pathlib.Path]:
     Raises:
       OSError: the folder, or what the block writes, cannot be written.
     """
+    path.parent.mkdir(parents=True, exist_ok=True)
     with _temporary(path) as folder:
         folder.mkdir()
         yield folder
@@ -46,9 +52,10 @@ def scratch(path: pathlib.Path) -> Iterator[pathlib.Path]:
 
 @contextlib.contextmanager
 def _temporary(path: pathlib.Path) -> Iterator[pathlib.Path]:
-    """Gives a name for a temporary file or folder of this process, and removes it at the end. Errors name `path`."""
+    """Gives a name for a temporary file or folder of this thread, and removes it at the end. Errors name `path`."""
     remove_rests(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}")
+    _living.add(temporary.absolute())
     try:
         yield temporary
     except OSError as error:
@@ -57,12 +64,13 @@ def _temporary(path: pathlib.Path) -> Iterator[pathlib.Path]:
         raise
     finally:
         _remove(temporary)
+        _living.discard(temporary.absolute())
 
 
 def remove_rests(path: pathlib.Path) -> None:
     """Removes the temporary files and folders that killed processes of this machine have left beside `path`."""
-    for rest in path.parent.glob(f".{glob.escape(path.name)}.[0-9]*"):
-        process = re.fullmatch(r"\.(\d{1,7})", rest.suffix)
+    for rest in {*path.absolute().parent.glob(f".{glob.escape(path.name)}.[0-9]*")} - _living:
+        process = re.fullmatch(r"\.(\d{1,7})(-\d+)?", rest.suffix)
         if process and (int(process[1]) == os.getpid() or not psutil.pid_exists(int(process[1]))):
             _remove(rest)
 

@@ -9,34 +9,22 @@ would otherwise end the process, or calculate something else.
 
 from collections.abc import Callable
 import hashlib
-import os
 import pathlib
-import stat
 import sys
 from typing import Any, BinaryIO
 
 from digits.errors import reason
-from digits.runtime import atomic, machine
+from digits.runtime import atomic, machine, paths
 
 _MOST_BYTES = 2**28
 _DIGEST_BYTES = hashlib.sha256().digest_size
 _told: set[str] = set()  # The cache folders of which a sentence has said that they cannot be written.
 
 
-def opened(path: pathlib.Path, most: int) -> BinaryIO:
-    """Opens a regular file of at most so many bytes; OSError if it is none. Never waits, as a pipe would make it."""
-    file = open(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)), "rb")
-    about = os.fstat(file.fileno())
-    if stat.S_ISREG(about.st_mode) and about.st_size <= most:
-        return file
-    file.close()
-    raise OSError(f"{path} is no regular file of at most {most:,} bytes")
-
-
 def read(path: pathlib.Path) -> bytes | None:
     """Reads the content that `keep` wrote; None if there is none, or the file is another one or damaged."""
     try:
-        with opened(path, _MOST_BYTES) as file:
+        with paths.opened(path, _MOST_BYTES) as file:
             content = file.read(_MOST_BYTES)
     except OSError:
         return None

@@ -1,8 +1,13 @@
-"""Paths that people write: ~ is their home folder, also behind = and in environment variables; addresses are none."""
+"""Paths that people write: ~ is their home folder, also behind = and in environment variables; addresses are none.
+
+Files that are opened with suspicion: never a pipe, nor more bytes than expected.
+"""
 
 import os
 import pathlib
 import re
+import stat
+from typing import BinaryIO
 
 from digits.errors import UserError, refusals
 
@@ -28,3 +33,13 @@ def folder_of(variable: str) -> str | None:
     """The folder that an environment variable names, with the home folder in place of ~; None if it names none."""
     given = os.environ.get(variable)
     return str(local(given, variable)) if given else None
+
+
+def opened(path: pathlib.Path, most: int) -> BinaryIO:
+    """Opens a regular file of at most so many bytes; OSError if it is none. Never waits, as a pipe would make it."""
+    file = open(path, "rb", opener=lambda name, flags: os.open(name, flags | getattr(os, "O_NONBLOCK", 0)))
+    about = os.fstat(file.fileno())
+    if stat.S_ISREG(about.st_mode) and about.st_size <= most:
+        return file
+    file.close()
+    raise OSError(f"it is no file of at most {most:,} bytes")

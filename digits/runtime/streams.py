@@ -1,6 +1,6 @@
 """The standard streams of a command: closed (`>&-`), full, or a pipe that nobody reads any more, as in `| head`."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 import contextlib
 import os
 import sys
@@ -48,28 +48,25 @@ class Output:
 
     def write(self, text: str) -> int:
         """Writes a text."""
-        try:
-            return self._stream.write(text)
-        except OSError as error:
-            self._lost(error)
-            return len(text)
+        self._call(self._stream.write, text)
+        return len(text)
 
     def flush(self) -> None:
         """Hands on what was written."""
-        try:
-            self._stream.flush()
-        except OSError as error:
-            self._lost(error)
+        self._call(self._stream.flush)
 
-    def _lost(self, error: OSError) -> None:
-        # The system takes and forgets what is still in the stream's buffer, and all that follows.
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, self._stream.fileno())
-        os.close(nowhere)
-        if self._needed and isinstance(error, BrokenPipeError):
-            raise SystemExit(CLOSED) from None
-        if self._needed:
-            raise UserError(f"The standard output cannot be written: {reason(error)}.") from error
+    def _call(self, function: Callable[..., Any], *arguments: str) -> None:
+        try:
+            function(*arguments)
+        except OSError as error:
+            # The system takes and forgets what is still in the stream's buffer, and all that follows.
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, self._stream.fileno())
+            os.close(nowhere)
+            if self._needed and isinstance(error, BrokenPipeError):
+                raise SystemExit(CLOSED) from None
+            if self._needed:
+                raise UserError(f"The standard output cannot be written: {reason(error)}.") from error
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)

@@ -1,6 +1,5 @@
 """Exports a trained run: one file, or folder, that predicts without this project."""
 
-from collections.abc import Iterator
 import contextlib
 import importlib.util
 import os
@@ -13,7 +12,7 @@ import numpy as np
 import digits
 from digits import data
 from digits.config.values import config_to_json
-from digits.errors import UserError
+from digits.errors import UserError, writing_to
 from digits.runs import loading
 from digits.runtime import atomic, environment, paths
 from digits.serving import export_formats
@@ -74,7 +73,8 @@ def export(
         raise UserError(f"--output is {path}, which exists and is no earlier export to {format}: name another.")
     images, made = _images(run, data_dir)
     # Accelerators round to TF32 or bfloat16 by default. In float32 the file gives the same numbers everywhere.
-    with _scratch(path) as scratch, environment.settings(), jax.default_matmul_precision("highest"):
+    precise = jax.default_matmul_precision("highest")
+    with writing_to(path, "--output"), atomic.scratch(path) as scratch, environment.settings(), precise:
         written = scratch / path.name
         with _without_paths():
             kind.write(run, written, metadata(run, format))
@@ -160,17 +160,6 @@ def _images(run: loading.Run, data_dir: str | None) -> tuple[np.ndarray, bool]:
         places = rng.integers(0, data.SIDE, 2) + rng.integers(-1, 2, (index * 4, 2)).cumsum(axis=0)
         image[tuple(places.T % data.SIDE)] = rng.integers(64, 256, len(places))
     return images, True
-
-
-@contextlib.contextmanager
-def _scratch(path: pathlib.Path) -> Iterator[pathlib.Path]:
-    """Makes a folder beside `path`, see `atomic.scratch`. UserError for an error of the system in its block."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with atomic.scratch(path) as folder:
-            yield folder
-    except OSError as error:
-        raise UserError(f"--output is {path}, which cannot be written ({error.strerror}): name another.") from error
 
 
 @contextlib.contextmanager

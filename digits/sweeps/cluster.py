@@ -19,7 +19,6 @@ from typing import Any
 
 from digits.config.values import config_from_json, config_to_json
 from digits.errors import UserError
-from digits.runs import files
 from digits.runtime import paths, private
 from digits.runtime.signals import Interrupted, Listener
 from digits.sweeps import population
@@ -212,7 +211,7 @@ class _Watch:
             with contextlib.suppress(UserError):  # A file vanished while it was read.
                 if (epochs := len(member.files.history()) - self._epochs[member.workdir]) > 0:
                     self._epochs[member.workdir] += epochs
-                    images = files.read_json(member.files.path / "config.json")["data"]["train"]
+                    images = member.files.about()["data"]["train"]
                     self._progress.images(member, epochs * images)
                 if (result := member.files.result()) or member.files.failure():
                     self._progress.finished(member, result, None if result else member.files.failure())

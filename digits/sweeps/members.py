@@ -91,6 +91,7 @@ class Company:
                 if member.ended:
                     continue
                 if not isinstance(error, Busy):  # Another process trains the run, which has not failed.
-                    with contextlib.suppress(OSError):  # Its folder may be the failure: gone, full, or no folder.
+                    # Its folder may be the failure: gone, full, no folder, or with a damaged config.json.
+                    with contextlib.suppress(OSError, UserError):
                         member.files.write_failure(**failure)
                 self.watcher.finished(member, None, failure)

@@ -19,7 +19,7 @@ from ml_collections import ConfigDict
 
 from digits.config.experiment_files import Given, default_workdir
 from digits.config.values import field_type, folder_name, folder_name_before, to_json, with_values
-from digits.errors import UserError
+from digits.errors import UserError, writing_to
 from digits.runs import files
 from digits.runs.sweep_folder import REPETITIONS
 from digits.runtime import paths
@@ -143,13 +143,10 @@ def opened(plan: Plan) -> Iterator[None]:
         raise UserError(f"--workdir is {plan.workdir}, which holds files but no sweep: name a new or empty folder.")
     lock = files.Lock(plan.workdir)
     try:
-        plan.workdir.mkdir(parents=True, exist_ok=True)
-        lock.acquire()
-        files.write_json(path, content)
-    except OSError as error:
-        lock.release()
-        raise UserError(f"--workdir is {plan.workdir}, which cannot be written ({error.strerror}).") from error
-    try:
+        with writing_to(plan.workdir, "--workdir"):
+            plan.workdir.mkdir(parents=True, exist_ok=True)
+            lock.acquire()
+            files.write_json(path, content)
         for name in plan.names:
             files.refuse_used(plan.workdir / name)  # By digits.main, which has taken one of the sweep's runs.
         yield

@@ -2,6 +2,7 @@
 
 import asyncio
 import concurrent.futures
+import errno
 import gc
 import logging
 import os
@@ -92,6 +93,47 @@ def test_a_checkpoint_of_another_step_or_another_run_is_neither_used_nor_deleted
             saved.restore(2)
         saved.close()
         shutil.rmtree(tmp_path / "5f3a" / "2")
+
+
+@pytest.mark.parametrize(
+    "error, code",
+    [
+        (OSError(errno.ESTALE, "Stale file handle"), errno.ESTALE),
+        (ValueError("NOT_FOUND: Error reading x [os_error_code='5' source locations='a']"), errno.EIO),
+        (ValueError("NOT_FOUND: Error opening x [os_error_code='2' source locations='a']"), None),
+    ],
+)
+def test_a_checkpoint_that_the_machine_cannot_read_is_not_damaged(error, code, tmp_path, monkeypatch):
+    """A run that goes on would delete it. TensorStore tells the errors of the machine as ValueErrors."""
+    saved = Checkpoints(tmp_path / "checkpoints", "5f3a")
+    saved.save(1, {"array": np.arange(9)}, {"epoch": 1})
+    assert saved.steps() == [1]
+
+    def fail(*_, **__):
+        raise error
+
+    monkeypatch.setattr(saved._orbax, "restore", fail)
+    with pytest.raises(OSError if code else Damaged) as raised:
+        saved.restore(1)
+    if code:
+        assert raised.value.errno == code and raised.value.filename == str(tmp_path / "checkpoints" / "1")
+    saved.close()
+
+
+def test_a_checkpoint_that_cannot_be_listed_is_not_damaged(tmp_path, monkeypatch):
+    """Orbax takes its folder for an empty one then."""
+    saved = Checkpoints(tmp_path / "checkpoints", "5f3a")
+    saved.save(1, {"array": np.arange(9)}, {"epoch": 1})
+    assert saved.steps() == [1]
+
+    def fail(_):
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(os, "scandir", fail)
+    with pytest.raises(OSError, match="Too many open files: .*checkpoints/1"):
+        saved.restore(1)
+    monkeypatch.undo()
+    saved.close()
 
 
 def test_exchanged_parts_of_checkpoints_are_damage(tmp_path):

@@ -89,6 +89,20 @@ def test_a_folder_with_a_pipe_or_a_file_without_end_is_refused(tmp_path):
             os.remove(tmp_path / "sub" / "b")
 
 
+def test_a_folder_that_vanishes_meanwhile_is_none(tmp_path, monkeypatch):
+    """A training run deletes its older checkpoints."""
+    (tmp_path / "sub").mkdir()
+
+    def scandir(path, scan=os.scandir):
+        if str(path).endswith("sub"):
+            os.rmdir(path)
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    files.check_entries(tmp_path, lambda path: 3)
+    assert not (tmp_path / "sub").exists()
+
+
 def test_links_and_pipes_are_not_read(tmp_path):
     (tmp_path / "secret").write_text("{}")
     tmp_path = tmp_path / "run"

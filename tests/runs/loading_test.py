@@ -172,6 +172,40 @@ def test_the_tested_weights_are_loaded_or_none(workdir, tmp_path):
     assert note in repr(latest.evaluate()) and digits.load(workdir, "latest").notes == ()
 
 
+@pytest.mark.parametrize("late", [False, True])
+def test_a_run_whose_training_replaces_its_checkpoints_meanwhile_is_read_again(workdir, tmp_path, monkeypatch, late):
+    """It was read before the second epoch was saved, or a checkpoint is deleted after it was found."""
+    run = Workdir(shutil.copytree(workdir, tmp_path / "run"))
+    (run.path / "result.json").unlink()
+    gone, here = [run.checkpoints / name for name in (("39", "78") if late else ("78", "39"))]
+    aside = gone.rename(tmp_path / gone.name) if late else gone
+    read, steps = Workdir.read, loading.Checkpoints.steps
+
+    def train_on(*_):
+        monkeypatch.undo()
+        if late:
+            aside.rename(gone)
+        else:
+            shutil.rmtree(gone)
+
+    def records_of_the_first_epoch(files):
+        records, result = read(files)
+        train_on()
+        return records[:1], result
+
+    def steps_of_before(checkpoints):
+        found = steps(checkpoints)
+        train_on()
+        return found
+
+    if late:
+        monkeypatch.setattr(Workdir, "read", records_of_the_first_epoch)
+    else:
+        monkeypatch.setattr(loading.Checkpoints, "steps", steps_of_before)
+    loaded = digits.load(run.path, "latest")
+    assert (loaded.epoch, len(loaded.records)) == ((2, 2) if late else (1, 2)) and here.is_dir()
+
+
 def test_a_value_that_no_config_may_have_is_refused_in_a_recorded_one(workdir, tmp_path):
     for pattern in ("config.json", "checkpoints/78/about/metadata"):
         run = pathlib.Path(shutil.copytree(workdir, tmp_path / pattern.split("/")[0]))
@@ -213,7 +247,7 @@ def test_half_a_run_is_one_sentence_or_loads_whole(workdir, tmp_path, capfd):
                 np.testing.assert_array_equal(digits.load(copy).predict(images), whole)
             except errors.UserError as error:
                 refused += 1
-                words = r"copied .*: copy|without config.json: copy|cannot be read as JSON|it has \d of the 2 epochs"
+                words = r"copied .*: copy|without (config|metrics)\.jsonl?: copy|cannot be read as JSON|it has \d of "
                 assert re.search(words, str(error)), error
     assert refused >= 6 and "Traceback" not in capfd.readouterr().err
 

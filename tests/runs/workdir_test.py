@@ -45,10 +45,10 @@ def test_unreadable_json_names_the_file(tmp_path):
         Workdir(tmp_path).check(base.get_config())
 
 
-@pytest.mark.parametrize("content", ["{}", "[1, 2]", '{"config": 3}'])
+@pytest.mark.parametrize("content", ["{}", "[1, 2]", '{"config": 3}', '{"config": {}, "run": 5}'])
 def test_a_config_json_of_something_else_is_damaged(content, tmp_path):
     (tmp_path / "config.json").write_text(content)
-    with pytest.raises(errors.UserError, match="config.json is damaged: it has no valid 'config'"):
+    with pytest.raises(errors.UserError, match="config.json is damaged: it has no valid '(config|run)'"):
         Workdir(tmp_path).check(base.get_config())
 
 

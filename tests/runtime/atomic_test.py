@@ -1,5 +1,6 @@
 """Files are written whole or not at all."""
 
+import concurrent.futures
 import os
 import subprocess
 
@@ -48,6 +49,21 @@ def test_the_next_writer_removes_what_killed_ones_left_and_nothing_else(tmp_path
     with atomic.writing(tmp_path / "a.json"):
         pass
     assert {path.name for path in tmp_path.iterdir()} == {"a.json", *others}
+
+
+def test_threads_that_write_the_same_file_leave_each_other_alone(tmp_path):
+    """As those of a sweep do, which compile the same program for several devices."""
+    path = tmp_path / "a"
+    with atomic.writing(path) as file, concurrent.futures.ThreadPoolExecutor(1) as other:
+        file.write(b"first")
+
+        def write():
+            with atomic.writing(path) as theirs:
+                theirs.write(b"second")
+
+        other.submit(write).result()
+        assert path.read_bytes() == b"second"
+    assert path.read_bytes() == b"first" and os.listdir(tmp_path) == ["a"]
 
 
 def test_a_scratch_folder_is_removed_with_what_was_not_renamed(tmp_path):

@@ -43,3 +43,12 @@ def test_a_member_whose_folder_takes_no_file_fails_alone(tiny, tmp_path):
     with Company(watcher, Listener(), Start("optdigits", None)).failing(member):
         raise UserError("It cannot be written.")
     assert watcher.ended == [("one", "error", "It cannot be written.")]
+
+
+def test_a_member_whose_config_is_damaged_fails_alone(tiny, tmp_path):
+    watcher, member = Noting(), Member(tiny, tmp_path / "one")
+    (tmp_path / "one").mkdir()
+    (tmp_path / "one" / "config.json").write_text("{")
+    with Company(watcher, Listener(), Start("optdigits", None)).failing(member):
+        raise UserError("It cannot be read.")
+    assert watcher.ended == [("one", "error", "It cannot be read.")]

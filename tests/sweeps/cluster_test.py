@@ -176,7 +176,8 @@ def test_task_that_fails_fails_its_unfinished_members_alone(tmp_path, tiny):
     done, left = (population.Member(tiny, tmp_path / name) for name in ("done", "left"))
     done.workdir.mkdir()
     result = {"epochs": 1, "tested_epoch": 1, "test_loss": 0.3, "test_accuracy": 0.9}
-    files.write_json(done.workdir / "result.json", result)  # Without an identity, as there is no config.json.
+    files.write_json(done.workdir / "config.json", {"config": {}})
+    files.write_json(done.workdir / "result.json", result)
 
     class RayError(Exception):
         pass

@@ -29,7 +29,7 @@ if importlib.metadata.version("jaxlib").startswith("0.10.") and _FAST_TO_COMPILE
 # Files are named by their path in tests/ without the ending: "sweep" is sweep_test.py.
 OPTIMIZED = (
     "benchmarks", "data/transforms", "models/inference", "models/layers", "models/ops/convolution",
-    "models/ops/dropout", "models/ops/native", "models/ops/products", "training/optimizer",
+    "models/ops/dropout", "models/ops/native", "training/optimizer",
 )  # fmt: skip
 # The files that take longest begin first: at the end, one process would wait for the other's last long file.
 # parity/networks loads the library that models/ops/native compiles.
@@ -45,10 +45,7 @@ LONGEST = (
 
 # Continuous integration leaves out these files, and tests that are marked slow: it has fifteen minutes on any machine.
 # `make test` runs them.
-SLOW = (
-    "benchmarks", "colab", "config/properties", "faults", "models/ops/products", "parity/networks", "runtime/devices",
-    "serving/exporting", "sweeps/cluster",
-)  # fmt: skip
+SLOW = ("colab", "faults", "parity/networks", "sweeps/cluster")
 
 
 def name_of(path):

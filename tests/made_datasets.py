@@ -79,3 +79,11 @@ def write_writers(path, labels, people):
     raw = bytes((0, 0, 12, 2)) + struct.pack(">2I", *table.shape) + table.tobytes()
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(gzip.compress(raw) if path.suffix == ".gz" else raw)
+
+
+def save_csv(path, images, labels, header=False, end=""):
+    rows = [",".join(["label", *(f"pixel{n}" for n in range(784))])] if header else []
+    rows += [",".join(map(str, [label, *image.ravel()])) for image, label in zip(images, labels)]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("\n".join(rows) + end)
+    return path

@@ -95,13 +95,22 @@ def check(config: ConfigDict) -> None:
     program.check_batch(config, len(training))
 
 
-def built(config: ConfigDict) -> tuple[program.Program, Callable]:
-    """The abstract program of a config's structure, and its step."""
-    abstract = program.Program(config, ABOUT)
-    graphdef, params, _ = families.parts(abstract.model)
-    # Refused, or small enough for a laptop: a slip of the finger makes no network of terabytes.
-    assert sum(math.prod(array.shape) for array in jax.tree.leaves(params)) <= 2**28
-    return abstract, step.make_train_step(config, graphdef, abstract.steps_per_epoch)
+BUILT = {}  # By structure, so that none is built twice.
+
+
+def built(config: ConfigDict) -> Callable:
+    """The step of a config's structure, whose abstract program was built and kept all shapes and types of its state."""
+    key = config_numbers.structure(config)
+    if key not in BUILT:
+        abstract = program.Program(config, ABOUT)
+        graphdef, params, _ = families.parts(abstract.model)
+        # Refused, or small enough for a laptop: a slip of the finger makes no network of terabytes.
+        assert sum(math.prod(array.shape) for array in jax.tree.leaves(params)) <= 2**28
+        train_step = step.make_train_step(config, graphdef, abstract.steps_per_epoch)
+        state, _ = abstract.shapes
+        assert_is_kept(state, jax.eval_shape(train_step, state, batch())[0])
+        BUILT[key] = train_step
+    return BUILT[key]
 
 
 def batch() -> tuple[np.ndarray, np.ndarray]:
@@ -146,9 +155,6 @@ def drawn_structure(seed: int) -> ConfigDict:
             continue
 
 
-BUILT = set()  # Structures, so that none is built twice.
-
-
 @settings(max_examples=60)
 @hypothesis.given(st.integers(0, 3), names(DEFAULTS, 2).flatmap(odd_values))
 @hypothesis.example(0, {"model.hidden": (10**9,)})
@@ -160,12 +166,7 @@ def test_any_config_is_refused_in_a_sentence_or_can_be_built(seed, odd):
     config = changed(flat(drawn_structure(seed).to_dict()) | odd)
     try:
         check(config)
-        key = config_numbers.structure(config)
-        if key not in BUILT:
-            abstract, train_step = built(config)
-            state, _ = abstract.shapes
-            assert_is_kept(state, jax.eval_shape(train_step, state, batch())[0])
-            BUILT.add(key)
+        built(config)
     except UserError as error:
         assert_is_a_sentence(error)
 
@@ -194,7 +195,7 @@ def structure_and_numbers(draw) -> tuple[int, dict]:
 def compiled_first_step(seed: int):
     """A config, and (numbers, images, labels) -> (state before, state after, metrics), compiled quickly, not well."""
     config = drawn_structure(seed)
-    _, train_step = built(config)
+    train_step = built(config)
 
     def first_step(numbers, *batch):
         state = step.init_state(config, CLASSES, numbers)

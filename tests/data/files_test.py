@@ -12,39 +12,12 @@ from sklearn import model_selection
 
 from digits import data
 from digits.errors import UserError
-from tests.made_datasets import assert_same_arrays, strokes, write_idx
+from tests.made_datasets import assert_same_arrays, save_csv, strokes, write_idx
 
 pytestmark = pytest.mark.usefixtures("mnist_dir")
 
 IMAGES, LABELS = strokes(80)
 ARRAYS = [IMAGES[:50], LABELS[:50], IMAGES[50:], LABELS[50:]]
-
-
-def save_csv(path, images, labels, header=False, end=""):
-    rows = [",".join(["label", *(f"pixel{n}" for n in range(784))])] if header else []
-    rows += [",".join(map(str, [label, *image.ravel()])) for image, label in zip(images, labels)]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("\n".join(rows) + end)
-    return path
-
-
-def save_parquet(path, images, labels, names=None, column="image"):
-    """A file as Hugging Face's datasets writes it."""
-    pyarrow = pytest.importorskip("pyarrow")
-    parquet = pytest.importorskip("pyarrow.parquet")
-    pictures = []
-    for image in images:
-        file = io.BytesIO()
-        Image.fromarray(image).save(file, "PNG")
-        pictures.append({"bytes": file.getvalue(), "path": None})
-    kind = pyarrow.struct([("bytes", pyarrow.binary()), ("path", pyarrow.string())])
-    table = pyarrow.table({column: pyarrow.array(pictures, kind), "label": pyarrow.array(labels.astype(np.int64))})
-    if names:
-        features = f'{{"info": {{"features": {{"label": {{"names": {names}, "_type": "ClassLabel"}}}}}}}}'
-        table = table.replace_schema_metadata({"huggingface": features.replace("'", '"')})
-    path.parent.mkdir(parents=True, exist_ok=True)
-    parquet.write_table(table, path)
-    return path
 
 
 def save_single_arrays(folder, names):
@@ -94,16 +67,6 @@ def test_npz_without_parts_is_a_training_set(tmp_path, keys):
     assert [len(array) for array in dataset.arrays] == [64, 64, 16, 16]
 
 
-def test_npz_with_a_validation_set_as_medmnist_has_it(tmp_path):
-    named = {"val_images": IMAGES[:30], "val_labels": LABELS[:30, None]}
-    for part, images, labels in (("train", *ARRAYS[:2]), ("test", *ARRAYS[2:])):
-        named |= {f"{part}_images": images, f"{part}_labels": labels[:, None]}
-    np.savez(tmp_path / "set.npz", **named)
-    dataset = data.load(str(tmp_path / "set.npz"))
-    assert dataset.validation == 30 and "--config.data.validation='last(30)'" in dataset.notes[0]
-    np.testing.assert_array_equal(dataset.train_images, np.concatenate([ARRAYS[0], IMAGES[:30]]))
-
-
 @pytest.mark.parametrize(
     "images, words",
     [
@@ -119,87 +82,10 @@ def test_npz_of_another_shape_is_refused_with_the_line_that_mends_it(tmp_path, i
     assert words in str(error.value)
 
 
-@pytest.mark.parametrize("header", [False, True])
-@pytest.mark.parametrize("ending", [".csv", ".txt", ".csv.gz"])
-def test_csv_of_training_and_test_images(tmp_path, header, ending):
-    for part, images, labels in (("train", *ARRAYS[:2]), ("test", *ARRAYS[2:])):
-        path = save_csv(tmp_path / "set" / f"mnist_{part}{ending}", images, labels, header)
-        if ending.endswith(".gz"):
-            path.write_bytes(gzip.compress(path.read_bytes()))
-    for name in (tmp_path / "set" / f"mnist_train{ending}", tmp_path / "set"):
-        dataset = data.load(str(name))
-        assert_same_arrays(dataset, ARRAYS)
-        assert dataset.class_names == tuple("0123456789") and not dataset.notes
-
-
-def test_kaggles_folder(tmp_path, monkeypatch):
-    save_csv(tmp_path / "train.csv", IMAGES, LABELS, header=True)
-    rows = [",".join(f"pixel{n}" for n in range(784)), *(",".join(map(str, image.ravel())) for image in IMAGES[:9])]
-    (tmp_path / "test.csv").write_text("\n".join(rows))
-    (tmp_path / "sample_submission.csv").write_text("ImageId,Label\n1,0\n")
-    monkeypatch.chdir(tmp_path)
-    for name in ("train.csv", "./train.csv", str(tmp_path)):
-        dataset = data.load(name)
-        assert [len(array) for array in dataset.arrays] == [64, 64, 16, 16]
-        assert dataset.notes[0] == "test.csv has no labels and is left out"
-
-
-def test_csv_of_emnist_comes_upright_with_its_letters(tmp_path):
-    for part, images, labels in (("train", *ARRAYS[:2]), ("test", *ARRAYS[2:])):
-        save_csv(tmp_path / f"emnist-letters-{part}.csv", images.swapaxes(1, 2), labels + 1)
-    dataset = data.load(str(tmp_path / "emnist-letters-train.csv"))
-    assert_same_arrays(dataset, ARRAYS)
-    assert dataset.class_names == tuple("ABCDEFGHIJ") and "turned upright" in dataset.notes[0]
-
-
 def test_test_images_that_are_training_images_too_are_counted(tmp_path):
     repeated = np.concatenate([IMAGES[50:], IMAGES[:7]]), np.concatenate([LABELS[50:], LABELS[:7]])
     np.savez(tmp_path / "set.npz", x_train=IMAGES[:50], y_train=LABELS[:50], x_test=repeated[0], y_test=repeated[1])
     assert data.load(str(tmp_path / "set.npz")).notes == ("7 of 37 test images are training images too",)
-
-
-def test_parquet_of_hugging_face(tmp_path):
-    names = [f"number {n}" for n in range(10)]
-    folder = tmp_path / "set" / "data"
-    save_parquet(folder / "train-00000-of-00002.parquet", IMAGES[:30], LABELS[:30], names)
-    save_parquet(folder / "train-00001-of-00002.parquet", IMAGES[30:50], LABELS[30:50], names)
-    save_parquet(folder / "test-00000-of-00001.parquet", *ARRAYS[2:], names)
-    for path in (tmp_path / "set", folder, folder / "train-00000-of-00002.parquet"):
-        dataset = data.load(str(path))
-        assert_same_arrays(dataset, ARRAYS)
-        assert dataset.class_names == tuple(names)
-    alone = save_parquet(tmp_path / "digits.parquet", IMAGES, LABELS, column="picture")
-    assert data.load(str(alone)).class_names == tuple("0123456789")
-
-
-def test_parquet_of_other_columns_or_damaged_is_refused(tmp_path):
-    pyarrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
-    path = tmp_path / "set.parquet"
-    whole = save_parquet(path, IMAGES, LABELS).read_bytes()
-
-    def refused(words):
-        with pytest.raises(UserError) as error:
-            data.load(str(path))
-        assert str(path) in str(error.value) and words in str(error.value)
-
-    parquet.write_table(pyarrow.table({"text": ["a"] * 20, "label": [1] * 20}), path)
-    refused("needs a column of pictures as bytes and one of whole numbers as labels, not text (string), label")
-    parquet.write_table(pyarrow.table({"image": [b"no picture"] * 20, "label": [1] * 20}), path)
-    refused("in row 1, the picture is no image that can be read")
-    parquet.write_table(pyarrow.table({"image": [None, *[b"a"] * 19], "label": [1] * 20}), path)
-    refused("row 1 has no bytes of a picture")
-    path.write_bytes(whole[:-100])
-    refused("cannot be read as a Parquet file")
-    negative = LABELS.astype(int) - 1
-    save_parquet(path, IMAGES, negative)
-    refused("must be whole numbers from 0 to 255")
-
-
-def test_parquet_without_pyarrow_is_refused_with_what_to_install(tmp_path, monkeypatch):
-    (tmp_path / "set.parquet").write_bytes(b"PAR1" + bytes(100))
-    monkeypatch.setitem(__import__("sys").modules, "pyarrow", None)
-    with pytest.raises(UserError, match="is a Parquet file, which needs pyarrow .*: pip install pyarrow"):
-        data.load(str(tmp_path / "set.parquet"))
 
 
 def test_idx_files_in_a_folder_within_the_folder(tmp_path):
@@ -278,60 +164,6 @@ def test_an_idx_file_points_at_its_folder_and_several_datasets_at_their_files(tm
         data.load(str(tmp_path / "two"))
 
 
-CSV_MISTAKES = {
-    "another count": (lambda rows: [row + ",1" for row in rows], "786 columns"),
-    "a short row": (lambda rows: [*rows[:5], rows[5][:-9], *rows[6:]], "line 6 has 781 columns, but must have 785"),
-    "a word": (lambda rows: [*rows[:5], rows[5][:-1] + "x", *rows[6:]], "line 6 has 'x', no number, in column 785"),
-    "an empty cell": (
-        lambda rows: [*rows[:5], rows[5].replace(",0,", ",,", 1), *rows[6:]],
-        "line 6 has '', no number, in column 2",
-    ),
-    "a negative label": (lambda rows: ["-1" + rows[0][1:], *rows[1:]], "whole numbers from 0 to 255, not -1"),
-    "a label of 300": (lambda rows: ["300" + rows[0][1:], *rows[1:]], "whole numbers from 0 to 255, not 300"),
-    "a label that is no number": (
-        lambda rows: ["nan" + rows[0][1:], *rows[1:]],
-        "whole numbers from 0 to 255, not nan",
-    ),
-    "a header alone": (lambda rows: [",".join(["label", *["x"] * 784])], "no row of numbers"),
-}
-
-
-@pytest.mark.parametrize("mistake", CSV_MISTAKES)
-def test_csv_with_a_mistake_is_refused(tmp_path, mistake):
-    change, words = CSV_MISTAKES[mistake]
-    path = save_csv(tmp_path / "set.csv", IMAGES, LABELS)
-    path.write_text("\n".join(change(path.read_text().split("\n"))))
-    with pytest.raises(UserError) as error:
-        data.load(str(path))
-    assert str(path) in str(error.value) and words in str(error.value) and "\n" not in str(error.value)
-
-
-CSV_FORMS = {
-    "semicolons": lambda text: text.replace(",", ";"),
-    "tabs": lambda text: text.replace(",", "\t"),
-    "quotes": lambda text: "\n".join(",".join(f'"{cell}"' for cell in row.split(",")) for row in text.split("\n")),
-    "Windows": lambda text: "\ufeff" + text.replace("\n", "\r\n") + "\r\n",
-    "row numbers": lambda text: "\n".join(
-        [f",label,{','.join(map(str, range(784)))}", *(f"{n},{row}" for n, row in enumerate(text.split("\n")))]
-    ),
-    "label last": lambda text: "\n".join(
-        [
-            f"{','.join(f'p{n}' for n in range(784))},class",
-            *(",".join([*r.split(",")[1:], r[0]]) for r in text.split("\n")),
-        ]
-    ),
-    "floats": lambda text: "\n".join(",".join(f"{float(c)}" for c in row.split(",")) for row in text.split("\n")),
-}
-
-
-@pytest.mark.parametrize("form", CSV_FORMS)
-def test_csv_of_other_forms(tmp_path, form):
-    path = save_csv(tmp_path / "set.csv", IMAGES, LABELS)
-    plain = data.load(str(path))
-    path.write_text(CSV_FORMS[form](path.read_text()), newline="")
-    assert_same_arrays(data.load(str(path)), plain.arrays)
-
-
 def test_data_dir_finds_what_was_moved(tmp_path, monkeypatch):
     np.savez(tmp_path / "set.npz", x_train=IMAGES, y_train=LABELS)
     name = str(tmp_path / "set.npz")
@@ -372,9 +204,3 @@ def test_a_tilde_is_the_home_folder(tmp_path, monkeypatch):
     for name in ("~nobody-of-this-name/digits", "a\0b/digits", "\ud800/digits", "./\0"):
         with pytest.raises(UserError):
             data.load(name)
-
-
-def test_a_folder_of_test_images_alone_is_refused(tmp_path):
-    save_csv(tmp_path / "set" / "mnist_test.csv", IMAGES, LABELS)
-    with pytest.raises(UserError, match="has a test set but no training set"):
-        data.load(str(tmp_path / "set"))

@@ -232,21 +232,6 @@ def test_pictures_of_ten_bits_have_one_white(tmp_path):
     assert 100 < dataset.train_images.max((1, 2)).min() < 130 and dataset.train_images.max() >= 254
 
 
-@pytest.mark.parametrize("ink", ["black", "white"])
-def test_ink_on_a_transparent_ground_can_be_seen(tmp_path, ink):
-    images, labels = strokes(60, classes=3)
-    for number, (image, label) in enumerate(zip(images, labels)):
-        path = tmp_path / "set" / NAMES[label] / f"{number:03}.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        picture = Image.new("RGBA", (28, 28), ink)
-        picture.putalpha(Image.fromarray(image))
-        picture.save(path)
-    dataset = data.load(str(tmp_path / "set"))
-    expected = {image.tobytes() for image in images}
-    assert {image.tobytes() for image in (*dataset.train_images, *dataset.test_images)} == expected
-    assert any("dark on light: inverted" in note for note in dataset.notes) == (ink == "black")
-
-
 @pytest.mark.parametrize("name", ["./nothing", "nothing/", "/no/such/folder", "../no/such"])
 def test_folder_that_does_not_exist_is_refused(tmp_path, monkeypatch, name):
     monkeypatch.chdir(tmp_path)

@@ -6,7 +6,7 @@ import random
 from matplotlib import figure
 import pytest
 
-from digits.reports import sweep_axes, tables
+from digits.reports import tables
 from tests.made_sweeps import KERNEL, RATE, THREE, rates
 
 
@@ -21,26 +21,6 @@ def drawn(monkeypatch):
 
     monkeypatch.setattr(figure.Figure, "savefig", savefig)
     return saved
-
-
-@pytest.mark.parametrize(
-    "values, kind",
-    [
-        ([0.001, 0.01], "log"),
-        ([1e-4, 2e-4, 5e-4, 1e-3], "log"),
-        ([32, 64, 128], "log"),
-        ([1, 2, 3, 4], "linear"),
-        ([0.0, 0.1, 1.0], "linear"),
-        ([-1, 100], "linear"),
-        ([100, 101, 102], "linear"),
-        ([3, 5], "linear"),
-        ([False, True], "categorical"),
-        (["adam", "sgd"], "categorical"),
-        ([3, (5, 3)], "categorical"),
-    ],
-)
-def test_the_axis_suits_the_values(values, kind):
-    assert sweep_axes.axis_kind(values) == kind
 
 
 def test_one_field_is_a_panel_with_all_values_on_its_axis(make_sweep, drawn):

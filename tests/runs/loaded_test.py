@@ -7,15 +7,13 @@ import shutil
 
 from IPython.core.formatters import DisplayFormatter
 import numpy as np
-from PIL import Image
 import pytest
 
 import digits
-from digits import data, errors
-from digits.config.values import to_json, with_values
+from digits import data
+from digits.config.values import to_json
 from digits.models import summary
-from digits.reports import evaluation, judged_run
-from digits.runs import cards
+from digits.reports import evaluation
 
 
 @pytest.fixture(scope="module")
@@ -84,12 +82,6 @@ def test_texts_of_others_are_no_html(run):
     assert "<script>" not in wrong._repr_html_() and "<b>" not in wrong._repr_html_()
 
 
-def test_a_picture_of_curves_needs_two_epochs_and_takes_what_is_missing():
-    assert cards.curves([{"accuracy": 0.5, "val_accuracy": 0.6}]) == ""
-    picture = cards.curves([{"accuracy": 0.5, "val_accuracy": None}, {"accuracy": float("nan"), "val_accuracy": 0.7}])
-    assert re.findall('points="(.*?)"', picture) == ["4.0,66.0", "256.0,4.0"]
-
-
 def test_an_ensemble_shows_a_line_a_member(ensemble):
     first, *members = repr(ensemble).splitlines()
     assert first == f"Ensemble(2 runs, test accuracy {ensemble.accuracy} each):"
@@ -121,14 +113,6 @@ def test_a_run_evaluates_itself_as_the_command_does(run, split):
         assert mine._repr_html_().count("<tr>") == 11
 
 
-def test_an_evaluation_draws_its_confusions_and_mistakes(run):
-    found = run.evaluate()
-    assert f"{np.sum(found.confusion) - np.trace(found.confusion)} of 360" in found.plot().axes[0].get_title()
-    assert isinstance(found.mistakes(), Image.Image) and isinstance(found.doubtful(), Image.Image)
-    right = 20.0 * np.eye(10)[found.examples.labels]
-    assert dataclasses.replace(found, logits=right).mistakes() is None
-
-
 def test_an_ensemble_is_evaluated_by_its_mean(ensemble):
     found, labels = ensemble.evaluate(), data.load("optdigits").test_labels
     mean = ensemble.predict(data.load("optdigits").test_images)
@@ -141,38 +125,3 @@ def with_config(run, **values):
     with config.unlocked():
         config.data.update(values)
     return dataclasses.replace(run, config=config)
-
-
-def test_images_that_are_not_there_are_refused(run, ensemble):
-    with pytest.raises(errors.UserError, match="split is 'dev', but it must be one of test, validation, train"):
-        run.evaluate("dev")
-    with pytest.raises(errors.UserError, match="'none', so there are no validation images"):
-        with_config(run, validation="none").evaluate("validation")
-    with pytest.raises(errors.UserError, match="has 10 classes here, but the run was trained on 2"):
-        dataclasses.replace(run, class_names=("a", "b")).evaluate()
-    mixed = dataclasses.replace(ensemble, runs=(run, with_config(run, validation="last(50)")))
-    assert mixed.evaluate().n == 360
-    with pytest.raises(errors.UserError, match="no validation images in common: config.data.validation is"):
-        mixed.evaluate("validation")
-
-
-@pytest.mark.parametrize("name", ["letters.npz", "letters/"])
-def test_a_run_whose_data_were_moved_names_the_flag_that_finds_them(name, run, tmp_path):
-    path = f"{tmp_path}/{name}"
-    moved = dataclasses.replace(run, config=with_values(run.config, {"data.name": path}))
-    for ask in (moved.evaluate, lambda: judged_run.SharedByRuns().dataset(path)):
-        with pytest.raises(
-            errors.UserError, match="letters.*; if the data were moved, --data_dir names their place[.]$"
-        ):
-            ask()
-    (tmp_path / "letters.npz").write_bytes(b"damaged")
-    if name.endswith(".npz"):
-        with pytest.raises(errors.UserError) as error:
-            moved.evaluate()
-        assert "--data_dir" not in str(error.value)
-
-
-def test_figures_of_other_images_or_of_the_validation_set_carry_a_note(run):
-    other = dataclasses.replace(run, result=run.result | {"data": run.result["data"] | {"digest": "0"}})
-    assert "optdigits is not what it was" in repr(other.evaluate())
-    assert "validation was the test set" in repr(with_config(run, validation="test").evaluate())

@@ -45,10 +45,7 @@ LONGEST = (
 
 # Continuous integration leaves out these files, and tests that are marked slow: it has fifteen minutes on any machine.
 # `make test` runs them.
-SLOW = (
-    "benchmarks", "colab", "config/properties", "faults", "models/ops/products", "parity/networks", "runtime/devices",
-    "serving/exporting", "sweeps/cluster",
-)  # fmt: skip
+SLOW = ("colab", "faults", "parity/networks", "sweeps/cluster")
 
 
 def name_of(path):

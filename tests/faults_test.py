@@ -210,7 +210,7 @@ def test_a_disk_that_fills_during_a_save_is_one_error_and_leaves_nothing(disk, c
     state = {f"array_{index}": rng.random((60, 100)) for index in range(20)}  # 1 MB.
     for kilobytes in (0, 8, 40, 200, 800):
         (disk / "filler").write_bytes(bytes((2048 - 8 - kilobytes) * 1024))
-        saved = Checkpoints(disk / "checkpoints")
+        saved = Checkpoints(disk / "checkpoints", run=None)
         saved.save(1, state, {"epoch": 1})
         with pytest.raises(OSError, match="^No space left on device$"):
             saved.steps()
@@ -224,7 +224,7 @@ def test_a_disk_that_fills_during_a_save_is_one_error_and_leaves_nothing(disk, c
 
 def test_a_checkpoint_that_a_kill_left_half_saved_or_half_deleted_is_removed(copy):
     """An interrupted deletion has renamed the checkpoint already; it is never taken for a damaged one."""
-    saved = Checkpoints(copy / "checkpoints")
+    saved = Checkpoints(copy / "checkpoints", Workdir(copy).identity)
     steps = saved.steps()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Checkpoints, "_remove_rests", lambda self: None)
@@ -233,7 +233,7 @@ def test_a_checkpoint_that_a_kill_left_half_saved_or_half_deleted_is_removed(cop
     (rest,) = (path for path in (copy / "checkpoints").iterdir() if not path.name.isdigit())
     assert (rest / str(steps[-1]) / "about").is_dir()
     (copy / "checkpoints" / "7.orbax-checkpoint-tmp" / "state").mkdir(parents=True)
-    again = Checkpoints(copy / "checkpoints")
+    again = Checkpoints(copy / "checkpoints", Workdir(copy).identity)
     assert again.steps() == steps[:-1] and not faults.strays(copy)
     again.close()
 

@@ -106,7 +106,7 @@ def read_metadata(format, path):
 
 
 def check_as_a_stranger(exports, runs, formats, missing, folder):
-    """Exports predict what their runs do, in a process that cannot import what is `missing`; printed lines run there."""
+    """Exports predict what their runs do where `missing` cannot be imported, and the printed lines run there."""
     images, expected = data.load("optdigits").test_images[:7], {}
     for name, run in runs.items():
         expected[name] = run.predict(images)

@@ -15,6 +15,7 @@ import types
 import pytest
 
 from digits.errors import UserError
+from digits.runs import files
 from digits.sweeps import cluster, population
 from tests.conftest import ROOT
 
@@ -174,7 +175,9 @@ def test_task_that_fails_fails_its_unfinished_members_alone(tmp_path, tiny):
     watcher = types.SimpleNamespace(finished=lambda member, *outcome: heard.append((member.workdir.name, *outcome)))
     done, left = (population.Member(tiny, tmp_path / name) for name in ("done", "left"))
     done.workdir.mkdir()
-    done.files.write_result({"epochs": 1, "test_loss": 0.3, "test_accuracy": 0.9})
+    result = {"epochs": 1, "tested_epoch": 1, "test_loss": 0.3, "test_accuracy": 0.9}
+    files.write_json(done.workdir / "config.json", {"config": {}})
+    files.write_json(done.workdir / "result.json", result)
 
     class RayError(Exception):
         pass
@@ -186,5 +189,5 @@ def test_task_that_fails_fails_its_unfinished_members_alone(tmp_path, tiny):
     watch = cluster._Watch([done, left], watcher)
     cluster._end(fake, "task", watch)
     failure = {"kind": "error", "message": "RayError: The worker died unexpectedly."}
-    assert heard == [("done", {"epochs": 1, "test_loss": 0.3, "test_accuracy": 0.9}, None), ("left", None, failure)]
+    assert heard == [("done", result, None), ("left", None, failure)]
     assert left.files.failure() == failure and done.files.failure() is None

@@ -285,8 +285,8 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
 
 HOLD = """
 import pathlib, sys, time
-from digits.runs import files
-lock = files.Lock(pathlib.Path(sys.argv[1]))
+from digits.runs import locks
+lock = locks.Lock(pathlib.Path(sys.argv[1]))
 lock.acquire()
 print("held", flush=True)
 time.sleep(100)

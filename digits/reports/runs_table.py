@@ -18,7 +18,7 @@ from digits.config.fields import FIELDS
 from digits.config.suggestions import fields_like, nearest, question
 from digits.config.values import config_from_json, convert, flat, to_json
 from digits.errors import UserError
-from digits.runs import documented, files, found
+from digits.runs import documented, files, found, locks
 from digits.runs.sweep_folder import VALIDATED_ON_TEST, Sweep, SweptRun, read_sweep
 from digits.runs.workdir import Workdir
 
@@ -104,7 +104,7 @@ def _run(folder: pathlib.Path, member: SweptRun | None = None) -> Row:
         kind,
         str(folder),
         _date(folder),
-        "in use" if state == "interrupted" and files.in_use(folder) else state,
+        "in use" if state == "interrupted" and locks.in_use(folder) else state,
         epochs=len(records),
         of=config.get("epochs"),
         val_accuracy=tested.get("val_accuracy"),

@@ -19,7 +19,7 @@ from ml_collections import ConfigDict
 
 from digits.config.values import config_to_json, flat
 from digits.errors import UserError, reason, writing_to
-from digits.runs import files
+from digits.runs import files, locks
 from digits.runtime import atomic, paths
 
 # The keys of a record of metrics.jsonl, beside "epoch".
@@ -36,7 +36,7 @@ class Workdir:
         self.path = paths.local(path, "--workdir").absolute()
         self.checkpoints = self.path / "checkpoints"
         self._config, self._metrics = self.path / "config.json", self.path / "metrics.jsonl"
-        self._lock = files.Lock(self.path)
+        self._lock = locks.Lock(self.path)
         self._run: str | None = None  # The identity of the run that `create` has opened.
 
     def check(self, config: ConfigDict) -> None:
@@ -83,7 +83,7 @@ class Workdir:
     def refuse_swept(self) -> None:
         """Raises Busy if the run is one of a sweep that another process is training: it is on its way to this one."""
         if (self.path.parent / "sweep.json").is_file():
-            files.refuse_used(self.path.parent)
+            locks.refuse_used(self.path.parent)
 
     def create(self, config: ConfigDict, about: dict[str, Any]) -> None:
         """Makes the folder and its config.json, and locks it until `release` against other processes.

@@ -20,7 +20,7 @@ from ml_collections import ConfigDict
 from digits.config.experiment_files import Given, default_workdir
 from digits.config.values import field_type, folder_name, folder_name_before, to_json, with_values
 from digits.errors import UserError, writing_to
-from digits.runs import files
+from digits.runs import files, locks
 from digits.runs.sweep_folder import REPETITIONS
 from digits.runtime import paths
 from digits.sweeps import points
@@ -141,14 +141,14 @@ def opened(plan: Plan) -> Iterator[None]:
     # Hidden files do not count: a kill while sweep.json is written leaves a temporary one.
     elif plan.workdir.is_dir() and any(not entry.name.startswith(".") for entry in plan.workdir.iterdir()):
         raise UserError(f"--workdir is {plan.workdir}, which holds files but no sweep: name a new or empty folder.")
-    lock = files.Lock(plan.workdir)
+    lock = locks.Lock(plan.workdir)
     try:
         with writing_to(plan.workdir, "--workdir"):
             plan.workdir.mkdir(parents=True, exist_ok=True)
             lock.acquire()
             files.write_json(path, content)
         for name in plan.names:
-            files.refuse_used(plan.workdir / name)  # By digits.main, which has taken one of the sweep's runs.
+            locks.refuse_used(plan.workdir / name)  # By digits.main, which has taken one of the sweep's runs.
         yield
     finally:
         lock.release()

@@ -12,7 +12,7 @@ from digits.config.values import config_to_json, with_values
 from digits.errors import UserError
 from digits.reports import runs_table
 from digits.runs import __main__ as command
-from digits.runs import files
+from digits.runs import files, locks
 
 
 def make(folder, age=0, epochs=2, overrides=None, accuracy=0.99, finished=True, **values):
@@ -89,13 +89,13 @@ def test_the_documented_figure_stands_beside_the_experiment_as_it_is(runs):
 
 def test_a_run_in_use_is_said_and_its_lock_left_alone(runs, tmp_path):
     folder = tmp_path / "runs" / "stopped"
-    lock = files.Lock(folder)
+    lock = locks.Lock(folder)
     lock.acquire()
     holder = (folder / ".lock").read_text()
-    assert runs_table.rows([str(folder)])[0].state == "in use" and files.in_use(folder)
+    assert runs_table.rows([str(folder)])[0].state == "in use" and locks.in_use(folder)
     lock.release()
     assert runs_table.rows([str(folder)])[0].state == "interrupted" and (folder / ".lock").read_text() == holder != ""
-    assert not files.in_use(tmp_path) and not (tmp_path / ".lock").exists()
+    assert not locks.in_use(tmp_path) and not (tmp_path / ".lock").exists()
 
 
 @pytest.mark.parametrize("name", ["config.json", "metrics.jsonl", "result.json"])

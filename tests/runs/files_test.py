@@ -1,14 +1,13 @@
 """Files of runs: whole or not at all, sealed, and read with suspicion; tests/faults_test.py damages those of a run."""
 
 import contextlib
-import errno
 import json
 import os
 import socket
 
 import pytest
 
-from digits.errors import Busy, UserError
+from digits.errors import UserError
 from digits.runs import files
 
 RECORDS = [{"epoch": 1, "val_loss": None}, {"epoch": 2, "val_loss": 0.25}, {"epoch": 3, "val_loss": 0.125}]
@@ -173,37 +172,3 @@ def test_a_folder_is_made_and_one_that_cannot_be_is_a_sentence(tmp_path):
     with pytest.raises(UserError, match="a.txt.b cannot be written"):
         files.write(tmp_path / "new" / "a.txt" / "b", b"")
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["a.txt"]
-
-
-def test_a_lock_names_its_holder_and_is_free_again(tmp_path):
-    first, second = files.Lock(tmp_path), files.Lock(tmp_path)
-    first.acquire()
-    with pytest.raises(Busy, match=f"is being trained by process {os.getpid()} on .* since "):
-        second.acquire()
-    first.release()
-    second.acquire()
-    second.release()
-    assert [path.name for path in tmp_path.iterdir()] == [".lock"]
-
-
-def test_what_cannot_be_locked_is_one_sentence(tmp_path):
-    (tmp_path / ".lock").mkdir()
-    with pytest.raises(UserError, match=r"\.lock cannot be locked \(Is a directory\): remove it, or give another"):
-        files.Lock(tmp_path).acquire()
-
-
-@pytest.mark.parametrize("code", [errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS])
-def test_without_locks_training_goes_on_and_a_line_says_what_is_missing(code, tmp_path, monkeypatch, capsys):
-    def flock(descriptor, operation):
-        raise OSError(code, os.strerror(code))
-
-    monkeypatch.setattr("fcntl.flock", flock)
-    files._say_unguarded.cache_clear()
-    locks = files.Lock(tmp_path), files.Lock(tmp_path)
-    for lock in locks:
-        lock.acquire()
-    assert not files.in_use(tmp_path)
-    for lock in locks:
-        lock.release()
-    said = capsys.readouterr().out
-    assert said.startswith("The file system has no locks: ") and said.count("\n") == 1

@@ -7,7 +7,7 @@ import pytest
 
 from digits import command_line
 from digits.errors import Busy, UserError
-from digits.runs import files
+from digits.runs import locks
 from digits.sweeps import plan
 from digits.training import train
 
@@ -94,7 +94,7 @@ def test_one_process_trains_a_sweep_and_its_runs_at_a_time(tmp_path):
         with pytest.raises(Busy, match=f"sweep {being}"):  # digits.main, in the folder of a run that has not begun.
             train.train_and_evaluate(made.configs[1], tmp_path / "sweep" / "seed=1")
     assert not (tmp_path / "sweep" / "seed=1").exists()
-    run = files.Lock(tmp_path / "sweep" / "seed=1")
+    run = locks.Lock(tmp_path / "sweep" / "seed=1")
     (tmp_path / "sweep" / "seed=1").mkdir()
     run.acquire()
     with pytest.raises(Busy, match=f"seed=1 {being}"):

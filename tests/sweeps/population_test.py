@@ -19,7 +19,7 @@ from digits import models
 from digits.config import numbers as config_numbers
 from digits.config.values import config_to_json, with_values
 from digits.models import families
-from digits.runs import files
+from digits.runs import locks
 from digits.runs.workdir import Workdir
 from digits.runtime import memory
 from digits.runtime.signals import Interrupted, Listener
@@ -116,7 +116,7 @@ def single(tmp_path_factory):
 def test_a_member_that_another_process_trains_has_not_failed(tiny, tmp_path, sharing):
     tiny.epochs, tiny.augment.rotation, tiny.model.hidden = 1, 0.0, ()
     watcher = Watcher()
-    held = files.Lock(tmp_path / "0")
+    held = locks.Lock(tmp_path / "0")
     (tmp_path / "0").mkdir()
     held.acquire()
     results = population.train_members(

@@ -8,7 +8,7 @@ import pytest
 import digits
 from digits import data
 from digits.errors import Busy
-from digits.runs import files
+from digits.runs import locks
 from digits.runs.workdir import Workdir
 from digits.training import run, train
 from tests import faults
@@ -34,7 +34,7 @@ def test_a_run_that_cannot_open_says_so_before_it_compiles_and_leaves_no_lock(ti
     compiled = []
     monkeypatch.setattr("digits.training.program.Program.compile", lambda *_: compiled.append(1))
     (tmp_path / "run").mkdir()
-    held = files.Lock(tmp_path / "run")
+    held = locks.Lock(tmp_path / "run")
     held.acquire()
     with pytest.raises(Busy):
         faults.opened(tiny, tmp_path / "run")

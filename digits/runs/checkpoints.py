@@ -5,25 +5,22 @@ its content has another digest, it is damaged: otherwise a few wrong bits would 
 accuracy. If it is intact but of another step or run, somebody put it there: it is neither used nor deleted.
 """
 
-import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 import concurrent.futures
 import dataclasses
 import functools
 import hashlib
-import logging
 import math
 import os
 import pathlib
 import shutil
-import threading
 from typing import Any
 
 import jax
 import numpy as np
 
 from digits.errors import OF_THE_MACHINE, UserError, reason, system_code
-from digits.runs import files
+from digits.runs import files, orbax
 from digits.runs.workdir import Workdir
 
 # Files of a few bytes may declare arrays of terabytes. Arrays are refused if they are larger than this and than a
@@ -62,7 +59,7 @@ class Checkpoints:
 
     @functools.cached_property
     def _orbax(self):
-        ocp = _import_orbax()
+        ocp = orbax.imported()
         if not self._read_only:
             self._folder.mkdir(exist_ok=True)
         files.check_entries(self._folder, _most_bytes)
@@ -104,14 +101,14 @@ class Checkpoints:
 
     def _write(self, step: int, state: Any, about: dict[str, Any], best: int) -> None:
         with jax.profiler.TraceAnnotation("checkpoint"):
-            args = _import_orbax().args
+            args = orbax.imported().args
             about = files.seal(about | {"run": self._run, "step": step, "digest": digest(state)})
             items = args.Composite(state=args.StandardSave(state), about=args.JsonSave(about))
             try:
                 self._kept.best = best
                 self._orbax.save(step, args=items)
             except Exception as error:  # A dozen types, for a full disk as for a missing one.
-                _await_orbax()
+                orbax.await_threads()
                 raise OSError(reason(error)) from error
             finally:
                 self._remove_rests()
@@ -156,7 +153,7 @@ class Checkpoints:
             raise Damaged(reason(error, with_type=True)) from error
 
     def _restore(self, step: int, like: Any) -> tuple[Any, dict[str, Any]]:
-        args = _import_orbax().args
+        args = orbax.imported().args
         # First, because a folder that Orbax cannot list, with too many files open, would be an empty one to it.
         size = _size(self._folder / str(step))
         _check_size(self._orbax.item_metadata(step)["state"].tree, size)
@@ -301,50 +298,3 @@ def _check_size(arrays: Any, size: int) -> None:
     declared = sum(math.prod(array.shape) * array.dtype.itemsize for array in jax.tree.leaves(arrays))
     if declared > max(_MOST_BYTES, 100 * size):
         raise Damaged(f"it declares arrays of {declared:,} bytes, in files of {size:,}")
-
-
-@functools.cache
-def _import_orbax():
-    """Imports Orbax, which takes a second: only where a checkpoint is written or read."""
-    import orbax.checkpoint as ocp
-
-    # Orbax warns of its own defaults, reports every step of a save, and prints the errors of its threads, which it also
-    # raises.
-    logging.getLogger("absl").setLevel(logging.CRITICAL)
-
-    class Arrays(ocp.type_handlers.NumpyHandler):
-        """Reads and writes all arrays to their ends before it raises the first error.
-
-        Orbax's own handler raises at once. The other arrays then end in a closed event loop and print a traceback each.
-        """
-
-        async def deserialize(self, infos, args=None):
-            read, args = super().deserialize, args or [ocp.RestoreArgs()] * len(infos)
-            return [array for (array,) in await _all([read([info], [arg]) for info, arg in zip(infos, args)])]
-
-        async def metadata(self, infos):
-            read = super().metadata
-            return [array for (array,) in await _all([read([info]) for info in infos])]
-
-        async def _background_serialize(self, values, infos, args=None):
-            write = super()._background_serialize
-            await _all([write([value], [info], [arg]) for value, info, arg in zip(values, infos, args)])
-
-    ocp.type_handlers.register_type_handler(np.ndarray, Arrays(), override=True)
-    return ocp
-
-
-async def _all(calls: Sequence[Awaitable[Any]]) -> list[Any]:
-    """Waits for calls of one array each, for all of them even if one fails; then raises the first error."""
-    found = await asyncio.gather(*calls, return_exceptions=True)
-    for error in found:
-        if isinstance(error, BaseException):
-            raise error
-    return found
-
-
-def _await_orbax() -> None:
-    """Waits for Orbax's threads. If one fails to write its part of a checkpoint, the others still write theirs."""
-    for thread in threading.enumerate():
-        if type(thread).__module__.startswith("orbax."):
-            threading.Thread.join(thread)  # Its own `join` raises its error.

@@ -22,8 +22,7 @@ from digits.config.experiment_files import Given, load
 from digits.config.suggestions import fields_called, fields_like, nearest, question
 from digits.config.values import convert, field_type
 from digits.errors import UserError, refusals
-from digits.runs import found
-from digits.runtime import characters, paths, streams
+from digits.runtime import characters, streams
 from digits.runtime.signals import Interrupted
 
 
@@ -276,24 +275,6 @@ def describe(shown: list[flags.Flag]) -> str:
         text = flag.help.rpartition(f"<{'|'.join(choices)}>: ")[2] if choices else flag.help
         lines += textwrap.wrap(text + default, 79, initial_indent="      ", subsequent_indent="      ")
     return "\n".join([*lines, "  --help", "  --version"])
-
-
-def one_run(workdir: str | None, rest: list[str]) -> str:
-    """The folder of the run that is named by --workdir or by the only argument; UserError if there is none."""
-    given = [*([workdir] if workdir else []), *rest]
-    if not given:
-        raise found.none_named("--workdir is missing: name a run or a sweep, such as --workdir=runs/simple_cnn.")
-    if len(given) > 1:
-        raise UserError(f"{given[1]!r} is given besides {given[0]!r}, but the command takes one run.")
-    return existing(given[0])
-
-
-def existing(folder: str) -> str:
-    """The folder of a run; UserError if there is no such folder, but one that may be meant."""
-    if not paths.local(folder, "--workdir").exists() and (near := found.like(folder)):
-        hint = question(shlex.quote(str(path)) for path in near)
-        raise UserError(f"there is no folder {folder!r}{hint}")
-    return folder
 
 
 def refuse(error: UserError | str) -> int:

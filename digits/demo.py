@@ -44,7 +44,7 @@ def _main(runs: list[str]) -> int:
         if newest := next(finished, None):
             print(f"the newest run: {newest}", flush=True)
             runs = [str(newest)]
-    workdir = command_line.one_run(_WORKDIR.value, runs)
+    workdir = found.one_run(_WORKDIR.value, runs)
     missing = [name for name in ("flask", "waitress") if importlib.util.find_spec(name) is None]
     if missing:
         raise UserError(f"The demo needs {' and '.join(missing)}: pip install {' '.join(missing)}")

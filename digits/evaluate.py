@@ -17,6 +17,7 @@ from absl import flags
 
 from digits import command_line
 from digits.errors import UserError
+from digits.runs import found
 
 _FLAGS = flags.FlagValues()  # Its own: the flags of digits.main have the same names.
 _WORKDIR = flags.DEFINE_string(
@@ -42,7 +43,7 @@ def main(argv: list[str]) -> int:
 
 
 def _main(runs: list[str]) -> int:
-    workdir = command_line.one_run(_WORKDIR.value, runs)
+    workdir = found.one_run(_WORKDIR.value, runs)
     if _FIGURES.value == "":
         raise UserError("--figures is empty, but it must be a folder, or none.")
     if _FLAGS["robustness_images"].present and not _ROBUSTNESS.value:
@@ -51,8 +52,8 @@ def _main(runs: list[str]) -> int:
     robustness_images = _ROBUSTNESS_IMAGES.value if _ROBUSTNESS.value else 0
     from digits.reports import evaluation, evaluation_text  # Imports JAX.
 
-    found = evaluation.evaluate(workdir, _SPLIT.value, _DATA_DIR.value, figures, robustness_images)
-    print(json.dumps(found, indent=2) if _JSON.value else evaluation_text.text(found))
+    measured = evaluation.evaluate(workdir, _SPLIT.value, _DATA_DIR.value, figures, robustness_images)
+    print(json.dumps(measured, indent=2) if _JSON.value else evaluation_text.text(measured))
     return 0
 
 

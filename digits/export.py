@@ -20,6 +20,7 @@ from absl import flags
 
 from digits import command_line
 from digits.errors import UserError
+from digits.runs import found
 
 _FLAGS = flags.FlagValues()  # Its own: the flags of digits.main have the same names.
 _WORKDIR = flags.DEFINE_string(
@@ -41,7 +42,7 @@ def main(argv: list[str]) -> int:
 
 
 def _main(runs: list[str]) -> int:
-    workdir = command_line.one_run(_WORKDIR.value, runs)
+    workdir = found.one_run(_WORKDIR.value, runs)
     if not _FORMAT.value:
         raise UserError("--format is missing: name one of jax, savedmodel, tflite, onnx.")
     from digits.serving import exporting  # Imports JAX.

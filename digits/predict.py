@@ -39,7 +39,7 @@ def _main(files: list[str]) -> int:
     workdir = _WORKDIR.value
     if not workdir and files and found.is_run(pathlib.Path(files[0]).expanduser()):
         workdir, *files = files
-    workdir = command_line.one_run(workdir, [])
+    workdir = found.one_run(workdir, [])
     given = [f"--{flag.name}" for flag in (_BRIEF, _CSV, _JSON) if flag.value]
     if len(given) > 1:
         raise UserError(f"{' and '.join(given)} are given, but only one of them can be printed.")

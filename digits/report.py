@@ -40,7 +40,7 @@ def _main(workdirs: list[str]) -> int:
         raise UserError("--output is empty: name the page to write, such as --output=report.html.")
     if not workdirs:
         raise found.none_named("no run is named: give the folder of one or several, such as runs/simple_cnn.")
-    workdirs = [command_line.existing(workdir) for workdir in workdirs]
+    workdirs = [found.existing(workdir) for workdir in workdirs]
     from digits.reports import pages  # Imports JAX.
 
     folder, output = pathlib.Path(workdirs[0]).expanduser(), _OUTPUT.value

@@ -1,6 +1,5 @@
 """What the commands share: exit codes, one sentence for a mistake, flags that do not linger, changes of a config."""
 
-import os
 import re
 import subprocess
 import sys
@@ -42,53 +41,6 @@ def test_a_mistake_is_one_sentence_and_exit_code_2(argument, words, capsys):
     assert call(argument) == (2, [])
     out, err = capsys.readouterr()
     assert out == "" and err.startswith("error: ") and words in err and err.count("\n") == 1
-
-
-def make_run(folder, name="config.json", age=0):
-    folder.mkdir(parents=True)
-    (folder / name).write_text("{}")
-    os.utime(folder / name, (10**9 - age, 10**9 - age))
-    return folder
-
-
-def test_a_run_is_named_with_its_flag_or_without(tmp_path, monkeypatch):
-    make_run(tmp_path / "runs" / "a")
-    monkeypatch.chdir(tmp_path)
-    assert command_line.one_run("runs/a", []) == command_line.one_run(None, ["runs/a"]) == "runs/a"
-    assert command_line.one_run(None, ["nowhere/of/that/kind"]) == "nowhere/of/that/kind"  # Loading it says more.
-    with pytest.raises(UserError, match="'runs/b' is given besides 'runs/a', but the command takes one run"):
-        command_line.one_run("runs/a", ["runs/b"])
-
-
-@pytest.mark.parametrize(
-    "given, meant",
-    [
-        ("simple_cnn", "runs/simple_cnn"),
-        ("simple_cn", "runs/simple_cnn"),
-        ("runs/simpel_cnn", "runs/simple_cnn"),
-        ("runs/monday/denze", "runs/monday/dense"),
-        ("monday/dense", "runs/monday/dense"),
-        ("rates", "'runs/rates,data.validation=last(10)'"),
-    ],
-)
-def test_a_run_that_is_not_there_is_asked_about(given, meant, tmp_path, monkeypatch):
-    for name in ("simple_cnn", "monday/dense", "rates,data.validation=last(10)"):
-        make_run(tmp_path / "runs" / name, "sweep.json" if "rates" in name else "config.json")
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(UserError) as error:
-        command_line.one_run(None, [given])
-    assert str(error.value) == f"there is no folder {given!r}; did you mean {meant}?"
-
-
-def test_without_a_run_the_newest_are_listed(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(UserError, match=r"^--workdir is missing: name a run .* --workdir=runs/simple_cnn\.$"):
-        command_line.one_run(None, [])
-    for age, name in enumerate(["new", "a(b)", "lesson/old"]):
-        make_run(tmp_path / "runs" / name, age=age)
-    with pytest.raises(UserError) as error:
-        command_line.one_run(None, [])
-    assert str(error.value).splitlines()[1:] == ["The newest are:", "  runs/new", "  'runs/a(b)'", "  runs/lesson/old"]
 
 
 def test_a_path_that_the_system_refuses_is_a_mistake(capsys, tmp_path):

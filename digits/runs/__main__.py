@@ -15,6 +15,7 @@ from absl import flags
 
 from digits import command_line
 from digits.errors import UserError
+from digits.runs import found
 
 _FLAGS = flags.FlagValues()  # Its own, as the other commands.
 _SORT = flags.DEFINE_string(
@@ -39,7 +40,7 @@ def _main(folders: list[str]) -> int:
         raise UserError("--csv and --json are both given, but only one of them can be printed.")
     from digits.reports import runs_table
 
-    folders = [command_line.existing(folder) for folder in folders] or ["runs"]
+    folders = [found.existing(folder) for folder in folders] or ["runs"]
     rows = runs_table.choose(runs_table.rows(folders, _MEMBERS.value), _FILTER.value)
     rows = rows if _SORT.value == "date" and _MEMBERS.value else runs_table.sort(rows, _SORT.value)
     if _JSON.value:

@@ -6,8 +6,9 @@ import os
 import pathlib
 import shlex
 
-from digits.config.suggestions import nearest
+from digits.config.suggestions import nearest, question
 from digits.errors import UserError
+from digits.runtime import paths
 
 # The files that tell when a run or a sweep was written last: the first of which there is one.
 _RECORDS = (("result.json", "sweep.csv"), ("metrics.jsonl", "failure.json"), ("config.json", "sweep.json"))
@@ -71,3 +72,21 @@ def none_named(sentence: str) -> UserError:
     return UserError(
         "".join([sentence, "\nThe newest are:" if runs else "", *(f"\n  {shlex.quote(str(run))}" for run in runs)])
     )
+
+
+def one_run(workdir: str | None, rest: list[str]) -> str:
+    """The folder of the run that is named by --workdir or by the only argument; UserError if there is none."""
+    given = [*([workdir] if workdir else []), *rest]
+    if not given:
+        raise none_named("--workdir is missing: name a run or a sweep, such as --workdir=runs/simple_cnn.")
+    if len(given) > 1:
+        raise UserError(f"{given[1]!r} is given besides {given[0]!r}, but the command takes one run.")
+    return existing(given[0])
+
+
+def existing(folder: str) -> str:
+    """The folder of a run; UserError if there is no such folder, but one that may be meant."""
+    if not paths.local(folder, "--workdir").exists() and (near := like(folder)):
+        hint = question(shlex.quote(str(path)) for path in near)
+        raise UserError(f"there is no folder {folder!r}{hint}")
+    return folder

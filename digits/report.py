@@ -44,7 +44,7 @@ def _main(workdirs: list[str]) -> int:
     from digits.reports import pages  # Imports JAX.
 
     folder, output = pathlib.Path(workdirs[0]).expanduser(), _OUTPUT.value
-    if len(workdirs) == 1 and not (folder / "sweep.json").exists():
+    if len(workdirs) == 1 and not found.is_sweep(folder):
         path = pages.write(folder, _DATA_DIR.value, output)
     else:
         default = folder / "report.html" if len(workdirs) == 1 else folder.parent / "comparison.html"

@@ -13,6 +13,7 @@ from digits.errors import UserError
 from digits.reports import compared_runs, sweep_figure, tables
 from digits.reports.compared_runs import Comparison, Entry
 from digits.reports.judged_run import JudgedRun, SharedByRuns
+from digits.runs import found
 from digits.runs.sweep_folder import read_sweep
 
 MOST = len(COLOURS)  # Of runs: each has a colour of its own.
@@ -64,7 +65,7 @@ def _names(paths: Sequence[pathlib.Path]) -> list[str]:
 
 
 def _entry(path: pathlib.Path, name: str, shared: SharedByRuns) -> Entry:
-    if not (path / "sweep.json").exists():
+    if not found.is_sweep(path):
         return Entry(name, (JudgedRun(path, shared),))
     sweep = read_sweep(path)
     started = [member for member in sweep.points[0].members if (path / member.name / "config.json").exists()]

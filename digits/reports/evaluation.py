@@ -12,6 +12,7 @@ from digits.errors import UserError
 from digits.reports import sweep_evaluation
 from digits.reports.evaluation_text import IMAGES
 from digits.reports.judged_run import JudgedRun, SharedByRuns, write_pictures
+from digits.runs.found import is_sweep
 from digits.runtime import paths
 
 
@@ -55,7 +56,7 @@ def evaluate(
         raise UserError(f"--figures is {str(figures)!r}, but that is a file: it must be a folder, or none.")
     path = pathlib.Path(folder).expanduser().absolute()
     shared = SharedByRuns(data_dir)
-    if (path / "sweep.json").exists():
+    if is_sweep(path):
         for flag, given in (("figures", not isinstance(figures, bool)), ("robustness", robustness_images)):
             if given:
                 raise UserError(f"--{flag} is for a run, but {path} is a sweep: name one of its runs.")

@@ -15,9 +15,9 @@ _RECORDS = (("result.json", "sweep.csv"), ("metrics.jsonl", "failure.json"), ("c
 _DEPTH = 4  # runs/lesson/monday/simple_cnn.
 
 
-def find(folder: str | os.PathLike = "runs") -> list[pathlib.Path]:
+def find(folder: str | os.PathLike = "runs", depth: int = _DEPTH) -> list[pathlib.Path]:
     """The runs and sweeps in a folder and in its folders, newest first; not the members of sweeps. Follows no links."""
-    found = [(written(path), path) for path in _below(pathlib.Path(folder).expanduser(), _DEPTH)]
+    found = [(written(path), path) for path in _below(pathlib.Path(folder).expanduser(), depth)]
     return [path for _, path in sorted(found, key=lambda one: (-one[0], one[1]))]
 
 

@@ -1,7 +1,6 @@
 """Opens a trained run, or several as an ensemble, on any machine: `digits.load`."""
 
 from collections.abc import Sequence
-import contextlib
 import difflib
 import functools
 import json
@@ -18,7 +17,7 @@ from digits.config.values import config_from_json, flat, recorded_config
 from digits.errors import OF_THE_MACHINE, UserError, reason, refusals, system_code
 from digits.models import families
 from digits.models.ops import native
-from digits.runs import sweep_folder
+from digits.runs import found, sweep_folder
 from digits.runs.checkpoints import Checkpoints
 from digits.runs.files import is_a
 from digits.runs.loaded import Ensemble, Run
@@ -50,7 +49,7 @@ def load(workdir: str | os.PathLike | Sequence[str | os.PathLike], which: str = 
 def _load(workdir: str | os.PathLike | Sequence[str | os.PathLike], which: str) -> Run | Ensemble:
     if isinstance(workdir, (str, os.PathLike)):
         files = Workdir(workdir)
-        if not (files.path / "sweep.json").exists():
+        if not found.is_sweep(files.path):
             return _load_run(files, which)
         sweep = sweep_folder.read_sweep(files.path)
         finished = [Workdir(files.path / member.name) for member in sweep.members if member.state == "finished"]
@@ -84,14 +83,14 @@ def no_run(path: pathlib.Path) -> UserError:
         entries = sorted(f"{entry.name}/" if entry.is_dir() else entry.name for entry in path.iterdir())
         rest = f" and {len(entries) - 5} more" if len(entries) > 5 else ""
         content = f"it holds {', '.join(entries[:5])}{rest}" if entries else "it is empty"
-        if below := _runs_below(path):
+        if below := found.find(path, depth=2):
             hint = _listed("runs below it:", below)
     elif path.exists():
         content = "it is a file"
     else:
         content = "there is nothing of that name"
         places = pathlib.Path("runs").absolute(), path.parent
-        known = list(dict.fromkeys(run for place in places for run in _runs_below(place)))
+        known = list(dict.fromkeys(run for place in places for run in found.find(place, depth=2)))
         near = [run for run in known if run.name == path.name] or _like(path.name, known)
         if len(near) == 1:
             hint = f"did you mean {_shown(near[0])}?"
@@ -102,17 +101,6 @@ def no_run(path: pathlib.Path) -> UserError:
     return UserError(f"{_shown(path)} is no run with checkpoints: {content}; {hint}")
 
 
-def _runs_below(folder: pathlib.Path) -> list[pathlib.Path]:
-    """The runs and sweeps in a folder and in its folders, newest first; not the members of a sweep."""
-    found = {}
-    for kind in ("sweep", "config"):
-        for about in [*folder.glob(f"*/{kind}.json"), *folder.glob(f"*/*/{kind}.json")]:
-            if about.parent.parent not in found:
-                with contextlib.suppress(OSError):  # It may be gone by now.
-                    found[about.parent] = about.stat().st_mtime
-    return sorted(found, key=found.__getitem__, reverse=True)
-
-
 def _like(name: str, runs: list[pathlib.Path]) -> list[pathlib.Path]:
     """The runs whose names begin with `name` or are nearly it."""
     near = difflib.get_close_matches(name, [run.name for run in runs])
@@ -121,7 +109,7 @@ def _like(name: str, runs: list[pathlib.Path]) -> list[pathlib.Path]:
 
 def _listed(heading: str, runs: list[pathlib.Path]) -> str:
     """At most five runs. Several have a line each, because their names may hold commas."""
-    lines = [_shown(run) + " (a sweep)" * (run / "sweep.json").exists() for run in runs[:5]]
+    lines = [_shown(run) + " (a sweep)" * found.is_sweep(run) for run in runs[:5]]
     return f"{heading} {lines[0]}" if len(lines) == 1 else "\n  ".join([heading, *lines])
 
 

@@ -19,7 +19,7 @@ from ml_collections import ConfigDict
 
 from digits.config.values import config_to_json, flat
 from digits.errors import UserError, reason, writing_to
-from digits.runs import files, locks
+from digits.runs import files, found, locks
 from digits.runtime import atomic, paths
 
 # The keys of a record of metrics.jsonl, beside "epoch".
@@ -82,7 +82,7 @@ class Workdir:
 
     def refuse_swept(self) -> None:
         """Raises Busy if the run is one of a sweep that another process is training: it is on its way to this one."""
-        if (self.path.parent / "sweep.json").is_file():
+        if found.is_sweep(self.path.parent):
             locks.refuse_used(self.path.parent)
 
     def create(self, config: ConfigDict, about: dict[str, Any]) -> None:

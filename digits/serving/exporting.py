@@ -13,7 +13,7 @@ import digits
 from digits import data
 from digits.config.values import config_to_json
 from digits.errors import UserError, writing_to
-from digits.runs import loading
+from digits.runs import found, loading
 from digits.runtime import atomic, environment, paths
 from digits.serving import export_formats
 
@@ -108,7 +108,7 @@ def _open(run: loading.Run | str | os.PathLike) -> tuple[loading.Run, pathlib.Pa
     """Returns the run, and its folder where that is known; UserError for several at once."""
     if isinstance(run, (str, os.PathLike)):
         folder = paths.local(run, "--workdir").absolute()
-        if (folder / "sweep.json").exists():
+        if found.is_sweep(folder):
             raise UserError(f"{folder} is a sweep, but one run is exported at a time: name one of the folders in it.")
         loaded = loading.load(folder)
     else:

@@ -47,7 +47,7 @@ class Page(html.parser.HTMLParser):
     def handle_data(self, text):
         if not any("aria-hidden" in attributes for _, attributes, _ in self._open):
             for _, _, content in self._open:
-                content.append(text)
+                content.append(text.replace("\xa0", " "))
 
     def texts(self, *tags):
         return ["".join(content) for tag, _, content in self.elements if tag in tags]

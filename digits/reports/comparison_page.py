@@ -164,11 +164,10 @@ def _config_rows(entries: Sequence[Entry]) -> list[dict[str, str]]:
 
 
 def _of_sweep(entry: Entry) -> dict[str, Any]:
-    """Makes the variables of a sweep: its points as a table, and its figure."""
+    """Makes the variables of a sweep: its points as a table, and its pictures."""
     return {
         "name": entry.name,
         "headline": tables.headline(entry.sweep).replace("`", ""),  # It is Markdown.
         "rows": [{"point": str(i)} | row for i, row in enumerate(tables.points(entry.sweep), start=1)],
-        "chooses": entry.sweep.chooses,
-        "figure": sweep_figure.draw(entry.sweep),
+        "pictures": sweep_figure.panels(entry.sweep),
     }

@@ -1,7 +1,7 @@
 """Writes reports on runs: pages that explain themselves and need no other file, from templates/*.html.j2."""
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 import importlib.util
 import os
 import pathlib
@@ -129,13 +129,20 @@ class Contents(list):
 def _columns(rows: Sequence[dict[str, str]]) -> list[tuple[str, dict[str, str]]]:
     """Lists the columns of a table that are not empty, each with its HTML attributes.
 
-    Numbers are aligned right, and a phone does not squeeze long sentences.
+    Numbers are aligned right, and a phone does not squeeze sentences and long headings.
     """
-    names = [name for name in rows[0] if any(row[name] for row in rows)]
-    numbers = [name for name in names[1:] if all(_is_number(row[name]) for row in rows)]
-    long = [name for name in names[1:] if any(len(row[name]) > 40 for row in rows)]
-    kinds = dict.fromkeys(long, {"class": "long"}) | dict.fromkeys(numbers, {"class": "number"})
-    return [(name, kinds.get(name, {})) for name in names]
+    first, *names = [name for name in rows[0] if any(row[name] for row in rows)]
+    found: list[tuple[str, dict[str, str]]] = [(first, {})]
+    for name in names:
+        cells = [row[name] for row in rows]
+        classes = {
+            "sentence": max(map(len, cells)) > 40,
+            "words": max(map(len, [name, *cells])) > 20,
+            "number": all(map(_is_number, cells)),
+        }
+        chosen = " ".join(kind for kind, holds in classes.items() if holds)
+        found.append((name, {"class": chosen} if chosen else {}))
+    return found
 
 
 def _is_number(cell: str) -> bool:
@@ -144,11 +151,16 @@ def _is_number(cell: str) -> bool:
 
 
 def _breakable(cell: str) -> Markup:
-    """A cell that breaks where a reader would: a number before "±" and "to", a long name at its commas and dots."""
+    """A text that breaks where a reader would: a number before "±" and "to", a long name at its commas and dots."""
     parts = re.split(" (?=± |to )", cell)
     if all(map(_is_number, parts)):
-        return Markup(" ").join(Markup('<span class="whole">{}</span>').format(part) for part in parts)
-    return Markup("<wbr>").join(_pieces(cell))
+        return _whole(parts)
+    return Markup("<wbr>").join(_pieces(re.sub(r"\b([np]) ([=<]) (?=\d)", "\\1\xa0\\2\xa0", cell)))
+
+
+def _whole(parts: Iterable[str]) -> Markup:
+    """A text that breaks between its parts only."""
+    return Markup(" ").join(Markup('<span class="whole">{}</span>').format(part) for part in parts)
 
 
 def _pieces(name: str) -> list[str]:
@@ -157,11 +169,13 @@ def _pieces(name: str) -> list[str]:
 
 def _wide(rows: Sequence[dict[str, str]]) -> bool:
     """Whether a table is too wide for a phone, with some 40 characters a line."""
-    columns = [[name, *(row[name] for row in rows)] for name, _ in _columns(rows)]
-    longest = [
-        max(len(word) for cell in cells for piece in _pieces(cell) for word in piece.split(" ")) for cells in columns
-    ]
-    return sum(longest) + 1.5 * len(columns) > 42
+    characters = 0.0
+    for name, attributes in _columns(rows):
+        pieces = (piece for cell in (name, *(row[name] for row in rows)) for piece in _pieces(cell))
+        longest = max(len(word) for piece in pieces for word in piece.split(" "))
+        least = {"sentence": 22, "words": 13}.get(attributes.get("class", "").partition(" ")[0], 0)
+        characters += max(longest, least) + 1.5
+    return characters > 42
 
 
 def _explained(heading: str) -> Markup:
@@ -208,6 +222,7 @@ _templates.filters |= {
     "count": "{:,}".format,
     "columns": _columns,
     "breakable": _breakable,
+    "whole": _whole,
     "explained": _explained,
     "wide": _wide,
     "word_id": _word_id,

@@ -113,9 +113,10 @@ def _worst(confusion: list[list[int]], names: Sequence[str]) -> str:
         return f"One test image is read wrongly: {kinds[0]}."
     if most == 1:
         return f"{errors:,} test images are read wrongly, no two of them alike."
-    more = len(kinds) - 3
-    named = ", ".join(kinds[:3]) + (f" and {more} more kind{'s' * (more > 1)}" if more > 0 else "")
-    return f"Most frequent of {errors:,} errors: {named}: {most:,} times{' each' if len(kinds) > 1 else ''}."
+    if len(kinds) == 1:
+        return f"The most frequent error is {kinds[0]}: {most:,} of {errors:,}."
+    *others, last = kinds if len(kinds) <= 3 else (*kinds[:3], f"{len(kinds) - 3} more")
+    return f"The most frequent errors are {', '.join(others)} and {last}: {most:,} of {errors:,} each."
 
 
 def _first_layer(run: JudgedRun) -> str:

@@ -41,11 +41,11 @@ def draw(sweep: Sweep) -> bytes | None:
     """
     if len(sweep.members) < 2 or not figures(sweep.members, sweep.chooses):
         return None
-    fields = [field for field in sweep.point_fields if len(values_of(sweep, field)) > 1]
+    fields = _varying(sweep)
     by = ", ".join(fields) or " and ".join(sweep.fields)
     marked = "chosen by" if sweep.chosen_by_test else "validated on" if sweep.validation_is_test else ""
     title = f"{sweep.config_file}: {sweep.chooses} by {by}" + (f", {marked} the test set" if marked else "")
-    pairs = list(itertools.combinations(fields, 2)) if len(fields) in (2, 3) and not sweep.is_grid else []
+    pairs = _pairs(sweep)
     rows = math.ceil(len(fields) / PANELS_A_ROW)
     columns = math.ceil(len(fields) / max(rows, 1))
     height = {0: 3.0, 1: 5.0, 2: 7.0}.get(len(fields), 1.0 + 3.4 * (rows + bool(pairs)))
@@ -59,7 +59,7 @@ def draw(sweep: Sweep) -> bytes | None:
         if pairs:
             _scatters([places["map"]], sweep, pairs, room=50)
         else:
-            _heat_map(places["map"], sweep, *fields)
+            _heat_map(places["map"], sweep, *fields, room=(55, 34))
         _panels([places["0"], places["1"]], sweep, fields, room=34)
     else:
         halves = figure.subfigures(2, squeeze=False).flatten() if pairs else [figure]
@@ -75,13 +75,49 @@ def draw(sweep: Sweep) -> bytes | None:
     return png(figure)
 
 
+@styled
+def panels(sweep: Sweep) -> dict[str, bytes]:
+    """Draws the parts of `draw` as PNG files of their own, 600 pixels wide, by their descriptions; none if it is None.
+
+    for description, picture in panels(read_sweep("runs/simple_cnn_sweep")).items(): ...
+    """
+    if len(sweep.members) < 2 or not figures(sweep.members, sweep.chooses):
+        return {}
+    fields, parts = _varying(sweep), {}
+
+    def part(description: str, height: float) -> Any:
+        parts[description] = figure = new_figure(5, height)
+        return figure.subplots()
+
+    if not fields:
+        _strip(part(f"{sweep.chooses} of every member", 3), sweep)
+    if len(fields) == 2 and sweep.is_grid:
+        _heat_map(part(f"{sweep.chooses} by {' and '.join(fields)}", 5), sweep, *fields, room=(44, 24))
+    for pair in _pairs(sweep):
+        _scatters([part(f"{sweep.chooses} by {' and '.join(pair)}", 4.4)], sweep, [pair], room=40)
+    for field in fields:
+        _panels([part(f"{sweep.chooses} by {field}", 3.8)], sweep, [field], room=48)
+    return {description: png(figure) for description, figure in parts.items()}
+
+
+def _varying(sweep: Sweep) -> list[str]:
+    """The fields of the points that have several values."""
+    return [field for field in sweep.point_fields if len(values_of(sweep, field)) > 1]
+
+
+def _pairs(sweep: Sweep) -> list[tuple[str, str]]:
+    """The pairs of fields that get a scatter."""
+    fields = _varying(sweep)
+    return list(itertools.combinations(fields, 2)) if len(fields) in (2, 3) and not sweep.is_grid else []
+
+
 def _panels(places: Sequence[Any], sweep: Sweep, fields: list[str], room: int) -> None:
     """Draws the choosing figure against each field: all members, and for every value their mean.
 
     The mean of members that differ in another field too has a bar of their standard deviation, if they are of a grid;
     without one they differ by chance, and there are only the members.
     """
-    alone, grid = len(fields) == 1, sweep.is_grid
+    alone, grid = len(_varying(sweep)) == 1, sweep.is_grid
     for axes, field in zip(places, fields):
         values = values_of(sweep, field)
         x = set_field_axis(axes, "x", sweep, field, room)
@@ -103,7 +139,7 @@ def _panels(places: Sequence[Any], sweep: Sweep, fields: list[str], room: int) -
         if len(means) == len(sweep.members):  # Every member is a mean.
             axes.plot(*zip(*means), ls=line, color=_MEAN, lw=1, zorder=1)
         elif means:
-            name = "mean" if alone else "mean of all members with the value"
+            name = "mean" if alone else "mean of each value's members"
             axes.plot(*zip(*means), f"o{line}", color=_MEAN, ms=5, label=name)
         if bars:
             at, mean, below, above = zip(*bars)
@@ -111,7 +147,13 @@ def _panels(places: Sequence[Any], sweep: Sweep, fields: list[str], room: int) -
             axes.errorbar(at, mean, (below, above), fmt="none", ecolor=_MEAN, capsize=4, label=name)
     set_limits(places[0], sweep)
     legend = {label: handle for axes in places for handle, label in zip(*axes.get_legend_handles_labels())}
-    places[0].figure.legend(legend.values(), legend.keys(), loc="outside lower center", ncols=4, frameon=False)
+    _legend(places[0], legend.values(), legend.keys())
+
+
+def _legend(axes: Any, *handles_and_labels: Any) -> None:
+    """Adds a legend below the figure, with as many columns as there is room for."""
+    columns = round(axes.get_figure(root=True).get_figwidth() / 2.5)
+    axes.figure.legend(*handles_and_labels, loc="outside lower center", ncols=columns, frameon=False)
 
 
 def _mark_lost(axes: Any, x: float, number: str) -> None:
@@ -159,8 +201,11 @@ def _scatters(places: Sequence[Any], sweep: Sweep, pairs: list[tuple[str, str]],
     _colour_bar(image, places, sweep, "ringed")
 
 
-def _heat_map(axes: Any, sweep: Sweep, down: str, across: str) -> None:
-    """Draws the mean of every point into its cell; points without a finished member are hatched, the best is framed."""
+def _heat_map(axes: Any, sweep: Sweep, down: str, across: str, room: tuple[int, int]) -> None:
+    """Draws the mean of every point into its cell; points without a finished member are hatched, the best is framed.
+
+    There is room for so many characters across, and lines down.
+    """
     rows, columns = values_of(sweep, down), values_of(sweep, across)
     cells = {(rows.index(p.values[down]), columns.index(p.values[across])): p for p in sweep.points}
     means = np.full((len(rows), len(columns)), np.nan)
@@ -176,7 +221,7 @@ def _heat_map(axes: Any, sweep: Sweep, down: str, across: str) -> None:
             lines = str(point.summary(sweep.chooses)).replace(" ±", "\n±").split("\n") + lines
             colour = text_colour(image, means[row, column])
         # As large as the cell allows. Very small cells have no text, only colours.
-        size = min(10, 540 / len(columns) / max(map(len, lines)), 100 / len(rows))
+        size = min(10, 9.8 * room[0] / len(columns) / max(map(len, lines)), 3 * room[1] / len(rows))
         if size > 4:
             style = {"ha": "center", "va": "center", "fontsize": size, "color": colour}
             axes.text(column, row, "\n".join(filter(None, lines)), **style)
@@ -185,8 +230,8 @@ def _heat_map(axes: Any, sweep: Sweep, down: str, across: str) -> None:
     axes.grid(False)
     axes.set_xlabel(labelled(across))
     axes.set_ylabel(labelled(down))
-    set_ticks(axes, "x", range(len(columns)), columns, 55, "categorical")
-    set_ticks(axes, "y", range(len(rows)), rows, 34, "categorical")
+    set_ticks(axes, "x", range(len(columns)), columns, room[0], "categorical")
+    set_ticks(axes, "y", range(len(rows)), rows, room[1], "categorical")
     _colour_bar(image, [axes], sweep, "framed")
 
 
@@ -203,4 +248,4 @@ def _strip(axes: Any, sweep: Sweep) -> None:
     axes.spines.left.set_visible(False)
     if rest := sweep.points[0].rest():
         axes.plot([], [], "X", color=_LOST, label=rest)
-    axes.figure.legend(loc="outside lower center", ncols=3, frameon=False)
+    _legend(axes)

@@ -10,6 +10,7 @@ from PIL import Image
 import pytest
 
 from digits.analysis.figures import sheet
+from digits.analysis.figures.style import looks
 from digits.reports import pages
 
 COMPARISON = {
@@ -54,7 +55,7 @@ def test_a_table_leaves_out_empty_columns_and_aligns_numbers_right():
     assert first == [("", "a"), ("number", "0.1"), ("", "1 and more of them than a unit has")]
     assert second == [("", "b"), ("number", "-1e-5 nats"), ("", "2")]
     long = [{"run": "a", "why": "a sentence that a phone must not squeeze to a word a line"}]
-    assert rendered("{{ table(rows, 'Long') }}", rows=long).count('class="long"') == 2
+    assert rendered("{{ table(rows, 'Long') }}", rows=long).count('class="sentence words"') == 2
     (pair,) = rows(rendered("{{ pairs(values, 'Values') }}", values={"seed": "0", "fold": ""}))
     assert [cell for _, cell in pair] == ["seed", "0"]
 
@@ -96,6 +97,7 @@ def test_cells_break_where_a_reader_would():
         "sweep_a": "sweep_a",
         "run,optimizer.learning_rate=0.001": "run,|optimizer.|learning_|rate=0.001",
         "a_longer_name_with_<b>": "a_|longer_|name_|with_&lt;b&gt;",
+        "run,seed=1 is best (p = 0.02, n = 3)": "run,|seed=1 is best (p\xa0=\xa00.02, n\xa0=\xa03)",
     }
     for cell, expected in broken.items():
         text = str(pages._breakable(cell)).replace(' class="whole"', "").replace("<wbr>", "|")
@@ -116,6 +118,7 @@ def test_only_wide_tables_tell_a_phone_to_swipe():
     wide = [narrow[0] | {"a name of many words": "test_accuracy_and_more"}]
     assert "Swipe" not in rendered("{{ table(rows, 'Classes') }}", rows=narrow)
     assert "Swipe" in rendered("{{ table(rows, 'Classes') }}", rows=wide)
+    assert "Swipe" not in rendered("{{ pairs(values, 'Commit') }}", values={"commit": "0123456789" * 4})  # It breaks.
 
 
 def test_a_name_that_utf_8_cannot_write_is_no_error():
@@ -123,33 +126,52 @@ def test_a_name_that_utf_8_cannot_write_is_no_error():
     assert b"<h1>&#56575;</h1>" in page
 
 
+NAMES = [f"dense_32_32,optimizer.learning_rate=0.00{i},data.validation=folds(5)" for i in range(8)]
+WIDE = COMPARISON | {
+    "entries": [types.SimpleNamespace(name=name, state="", sweep=None, runs=()) for name in NAMES],
+    "looks": looks(NAMES),
+    "result_rows": [{"model": name} | {f"column {i}": f"0.{i}000 ± 0.0010" for i in range(10)} for name in NAMES],
+    "config_rows": [{"field": "config.optimizer.learning_rate"} | dict.fromkeys(NAMES, "((32,), (64,))")],
+    "curves": {"loss": sheet.png(np.zeros((400, 600), np.uint8))},
+}
+
+
 @pytest.fixture
 def wide_page(browser, tmp_path):
-    """A function that opens a comparison with a picture and a wide table, on a phone."""
-    row = {"model": "a,optimizer.learning_rate=0.001"} | {f"column {i}": f"0.{i}000 ± 0.0010" for i in range(10)}
-    curves = {"loss": sheet.png(np.zeros((400, 600), np.uint8))}
+    """A function that opens a comparison with a picture and wide tables, on a phone if no width is given."""
     path = tmp_path / "page.html"
-    path.write_bytes(pages.render("comparison.html.j2", COMPARISON | {"result_rows": [row], "curves": curves}))
+    path.write_bytes(pages.render("comparison.html.j2", WIDE))
 
-    def opened(scheme):
-        page = browser.new_page(viewport={"width": 390, "height": 800}, color_scheme=scheme)
+    def opened(scheme, width=390):
+        page = browser.new_page(viewport={"width": width, "height": 800}, color_scheme=scheme)
         page.goto(path.as_uri())
         return page
 
     return opened
 
 
+def cut_off(page):
+    """Whether a reader must swipe to see all columns, for each table."""
+    return page.evaluate("[...document.querySelectorAll('.scroll')].map(e => e.scrollWidth > e.clientWidth)")
+
+
 def test_a_phone_shows_all_and_a_tap_opens_a_picture_in_full(wide_page):
     page = wide_page("light")
     assert page.evaluate("document.documentElement.scrollWidth") == 390
-    assert page.evaluate("(e => e.scrollWidth > e.clientWidth)(document.querySelector('.scroll'))")
-    assert page.locator(".hint").is_visible()  # It says that the table goes on.
+    assert cut_off(page) == [True, True] == [hint.is_visible() for hint in page.locator(".hint").all()]
+    name = page.locator("tbody th").first
+    page.evaluate("document.querySelector('.scroll').scrollLeft = 300")
+    assert name.bounding_box()["x"] == 16  # The row's name stays.
     picture, close = page.locator("figure img"), page.get_by_text("Close the picture")
     assert picture.bounding_box()["width"] <= 358 and not close.is_visible()
     picture.click()
     assert picture.bounding_box()["width"] == 600
     close.click()
     assert picture.bounding_box()["width"] <= 358 and not close.is_visible()
+
+
+def test_a_screen_of_1280_pixels_cuts_no_table_off(wide_page):
+    assert cut_off(wide_page("light", 1280)) == [False, False]
 
 
 def test_a_dark_screen_has_no_white_pictures(wide_page, tmp_path):

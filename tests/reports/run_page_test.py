@@ -39,12 +39,12 @@ def test_what_an_older_run_did_not_record_is_empty():
         ({}, "No test image is read wrongly."),
         ({(0, 1): 1}, "One test image is read wrongly: zero read as one."),
         ({(0, 1): 1, (1, 0): 1}, "2 test images are read wrongly, no two of them alike."),
-        ({(2, 3): 8, (0, 1): 2}, "Most frequent of 10 errors: two read as three: 8 times."),
-        ({(2, 3): 2, (0, 1): 2}, "Most frequent of 4 errors: zero read as one, two read as three: 2 times each."),
+        ({(2, 3): 8, (0, 1): 2}, "The most frequent error is two read as three: 8 of 10."),
+        ({(2, 3): 2, (0, 1): 2}, "The most frequent errors are zero read as one and two read as three: 2 of 4 each."),
         (
             {(0, 1): 2, (0, 2): 2, (0, 3): 2, (1, 0): 2, (1, 2): 1},
-            "Most frequent of 9 errors: zero read as one, zero read as two, zero read as three and 1 more kind: "
-            "2 times each.",
+            "The most frequent errors are zero read as one, zero read as two, zero read as three and 1 more: "
+            "2 of 9 each.",
         ),
     ],
 )

@@ -6,7 +6,8 @@ import random
 from matplotlib import figure
 import pytest
 
-from digits.reports import tables
+from digits.reports import sweep_axes, sweep_figure, tables
+from digits.runs.sweep_folder import read_sweep
 from tests.made_sweeps import KERNEL, RATE, THREE, rates
 
 
@@ -89,14 +90,17 @@ SHAPES = {
     "irregular list": FEW,
     "tuples": WORDS,
     "grid": [({"batch_size": b, RATE: r}, 0.9 + b / 1e4) for b in range(16, 40) for r in (1e-4, 1.5e-4, 2e-4)],
+    "failures": [
+        ({RATE: r, KERNEL: k, "seed": s}, 0.9 if s else "diverged") for r in (1, 2) for k in (3, 5) for s in (0, 1)
+    ],
     "folds": [({KERNEL: k, "data.fold": f}, 0.9 + k / 1000 + f / 100) for k in (2, 3, 5, 7, 11) for f in range(5)],
 }
 
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_labels_of_ticks_do_not_overlap(make_sweep, drawn, shape):
-    tables.write_sweep(make_sweep(SHAPES[shape]))
-    for axes in drawn[0].axes:
+    sweep_figure.panels(tables.write_sweep(make_sweep(SHAPES[shape])))
+    for axes in itertools.chain.from_iterable(one.axes for one in drawn):
         for axis in (axes.xaxis, axes.yaxis):
             low, high = sorted(axis.get_view_interval())
             shown = [tick.label1 for tick in axis.get_major_ticks() if low <= tick.get_loc() <= high]
@@ -107,6 +111,24 @@ def test_labels_of_ticks_do_not_overlap(make_sweep, drawn, shape):
                 continue
             boxes = [label.get_window_extent() for label in shown]
             assert not any(one.overlaps(other) for one, other in itertools.combinations(boxes, 2)), shape
+
+
+@pytest.mark.parametrize(
+    "shape, count", [("50 of one", 1), ("6 of two", 3), ("6 of three", 6), ("grid", 3), ("failures", 3), ("folds", 1)]
+)
+def test_the_panels_are_pictures_that_a_phone_can_show(make_sweep, drawn, shape, count):
+    pictures = sweep_figure.panels(read_sweep(make_sweep(SHAPES[shape])))
+    assert len(pictures) == count == len(drawn)
+    for description, one in zip(pictures, drawn):
+        assert one.bbox.width == 600 and one.axes[0].get_xlabel() in labels_of(description)
+        for legend in one.legends:
+            box = legend.get_window_extent()
+            assert 0 <= box.x0 and box.x1 <= 600
+
+
+def labels_of(description):
+    """The names of the axes of the fields of a picture: of "val_accuracy by a and b", those of a and b."""
+    return [sweep_axes.labelled(field) for field in description.removeprefix("val_accuracy by ").split(" and ")]
 
 
 def test_a_bar_does_not_set_the_axis_and_two_members_have_none(make_sweep, drawn):
@@ -136,7 +158,7 @@ def test_seeds_alone_are_a_strip_and_a_single_run_is_no_figure(make_sweep, drawn
     assert axes.get_xlabel() == "val_accuracy (fraction)" and sorted(axes.lines[0].get_xdata()) == [0.9, 0.91, 0.92]
     assert "mean ± std: 0.9100 ± 0.0100 (n = 3)" in axes.get_legend_handles_labels()[1]
     tables.write_sweep(make_sweep([({"seed": 0}, 0.9)]))
-    tables.write_sweep(make_sweep(rates({5: [None, "diverged"]})))
+    assert sweep_figure.panels(tables.write_sweep(make_sweep(rates({5: [None, "diverged"]})))) == {}
     assert len(drawn) == 1
 
 

@@ -11,6 +11,8 @@ from digits.analysis.figures import sheet
 from digits.analysis.figures.style import new_figure, styled
 from digits.data import transforms
 
+_COLUMNS = 8  # Of filters, at most.
+
 
 @styled
 def filters(kernel: np.ndarray, most: int = 64) -> Figure:
@@ -29,16 +31,14 @@ def filters(kernel: np.ndarray, most: int = 64) -> Figure:
     units = kernel.shape[-1]
     side = math.isqrt(kernel.shape[0]) if kernel.ndim == 2 else kernel.shape[0]
     pictures = np.moveaxis(kernel.reshape(side, -1, units), -1, 0)[:most]
-    most_columns = 16 if side < 10 else 8
-    columns = min(len(pictures), most_columns)
+    columns = min(len(pictures), _COLUMNS)
     rows = math.ceil(len(pictures) / columns)
     gap = max(1, side // 10)
     wall = np.full((rows * (side + gap) - gap, columns * (side + gap) - gap), np.nan)
     for i, picture in enumerate(pictures):
         top, left = i // columns * (side + gap), i % columns * (side + gap)
         wall[top : top + side, left : left + side] = picture
-    width = 1.2 + 4.6 * columns / most_columns
-    height = 0.9 + 4.6 * rows / most_columns
+    width, height = (margin + 4.6 * count / _COLUMNS for margin, count in ((1.2, columns), (0.9, rows)))
     figure = new_figure(max(width, 4), height)
     axes, largest = figure.subplots(), float(np.abs(pictures).max()) or 1.0
     image = axes.imshow(wall, cmap="RdBu_r", vmin=-largest, vmax=largest, interpolation="nearest")

@@ -5,10 +5,12 @@ import functools
 import importlib
 import importlib.util
 import inspect
+import itertools
 import re
 import shlex
 import subprocess
 import sys
+import typing
 from unittest import mock
 
 from absl import flags
@@ -27,6 +29,8 @@ PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "experiments/R
 PAGES += sorted((ROOT / "docs").glob("**/*.md"))
 OURS = ("digits", "configs", "experiments", "benchmarks", "tests")
 TARGETS = re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+LOADED = {"run": loading.Run, "ensemble": loading.Ensemble}  # By their names on the pages.
+LISTED = re.compile(r"(?:\d+[.)]|[-+*]) ")  # How an item of a list begins.
 # The reader puts a name of their own in its place: configs/NAME.py, --config.seed=SEED, --workdir=FOLDER.
 PLACEHOLDER = re.compile(r"\b(FIELD|FILE|FOLDER|NAME|SEED|yours)\b")
 
@@ -35,7 +39,7 @@ def parts(text):
     """(lines of the code blocks, blocks of Python, spans of code) of a Markdown page."""
     fence = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
     blocks = fence.findall(text)
-    lines = [line for _, block in blocks for line in block.replace("\\\n", " ").splitlines()]
+    lines = [line.strip() for _, block in blocks for line in block.replace("\\\n", " ").splitlines()]
     python = [block for language, block in blocks if language == "python"]
     spans = [" ".join(span.split()) for span in re.findall(r"`([^`]+)`", fence.sub("", text))]
     return lines, python, spans
@@ -56,7 +60,14 @@ def mistakes(page):
             yield from missing_path(span)
     for block in python:
         yield from in_imports(ast.parse(block))
-        yield from in_calls(ast.parse(block))
+        loaded = {name: LOADED[name] for name in LOADED if re.search(rf"^{name} = digits\.(load|train)\(", block, re.M)}
+        yield from in_calls(ast.parse(block), loaded)
+    for span in spans:
+        if re.match(rf"(digits|{'|'.join(LOADED)})\.\w", span):
+            yield from in_calls(ast.parse(f"import digits; {span}"), LOADED)
+    for line, after in itertools.pairwise(text.splitlines()):
+        if re.match(r"[\w`(*]", line) and not re.match(LISTED, line) and re.match(LISTED, after):
+            yield f"Markdown makes an item of a list of the line: {after}"
     for target in re.findall(r"\]\(([^)\s]+)\)", text):
         yield from in_link(page, target)
 
@@ -183,9 +194,9 @@ def in_imports(tree):
                     yield f"there is no {whole} to import"
 
 
-def in_calls(tree):
-    """Attributes of our modules and of a loaded run that do not exist, and calls that their signatures refuse."""
-    known = {"run": loading.Run} if re.search(r"run = digits\.(load|train)", ast.unparse(tree)) else {}
+def in_calls(tree, known):
+    """Attributes of our modules and of loaded runs that do not exist, and calls that their signatures refuse."""
+    known = dict(known)
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             known |= {a.asname or a.name: importlib.import_module(a.name) for a in node.names if a.name in OURS}
@@ -193,26 +204,41 @@ def in_calls(tree):
             module = importlib.import_module(node.module)
             known |= {a.asname or a.name: getattr(module, a.name) for a in node.names if hasattr(module, a.name)}
     for node in ast.walk(tree):
-        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in known:
-            owner = known[node.value.id]
-            if not hasattr(owner, node.attr) and node.attr not in getattr(owner, "__annotations__", {}):
-                yield f"{node.value.id} has no {node.attr}"
-        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute | ast.Name):
-            yield from in_arguments(node, known)
+        if isinstance(node, ast.Attribute) and (owner := meant(node.value, known)) is not None:
+            if not has(owner, node.attr):
+                yield f"{ast.unparse(node.value)} has no {node.attr}"
+        elif isinstance(node, ast.Call) and callable(function := meant(node.func, known)):
+            owner = meant(node.func.value, known) if isinstance(node.func, ast.Attribute) else None
+            itself = [None] if inspect.isclass(owner) else []
+            try:
+                keywords = {key.arg: key.value for key in node.keywords}
+                inspect.signature(function).bind(*itself, *node.args, **keywords)
+            except TypeError as error:
+                yield f"{ast.unparse(node.func)}: {error}"
 
 
-def in_arguments(call, known):
-    """Why a function of ours does not take the arguments of a call."""
-    *owner, name = ast.unparse(call.func).split(".")
-    if not set(owner or [name]) <= set(known):
-        return
-    function = getattr(known[owner[0]], name, None) if owner else known[name]
-    if callable(function):
-        itself = [None] if owner == ["run"] else []
-        try:
-            inspect.signature(function).bind(*itself, *call.args, **{key.arg: key.value for key in call.keywords})
-        except TypeError as error:
-            yield f"{ast.unparse(call.func)}: {error}"
+def meant(node, known):
+    """What an expression is of ours: a module, a function or, for a value, its class; None if that is not known."""
+    if isinstance(node, ast.Name):
+        return known.get(node.id)
+    if isinstance(node, ast.Attribute):
+        owner = meant(node.value, known)
+        found = getattr(owner, node.attr, None)
+        return found if inspect.ismodule(found) or callable(found) else class_of(getattr(found, "fget", None))
+    return class_of(meant(node.func, known)) if isinstance(node, ast.Call) else None
+
+
+def class_of(function):
+    """The class of ours that a function returns, by its annotation."""
+    found = typing.get_type_hints(function).get("return") if inspect.isfunction(function) else function
+    return found if inspect.isclass(found) and found.__module__.startswith(OURS) else None
+
+
+def has(owner, name):
+    """Whether a module or class has the attribute, or a package the module."""
+    if inspect.ismodule(owner) and hasattr(owner, "__path__") and importlib.util.find_spec(f"{owner.__name__}.{name}"):
+        return True
+    return hasattr(owner, name) or name in getattr(owner, "__annotations__", {})
 
 
 def missing_path(path):
@@ -288,6 +314,12 @@ def test_the_pages_have_commands_calls_flags_and_links():
         ("```python\nimport digits\ndigits.load()\n```", "digits.load: missing a required argument"),
         ("```python\nrun = digits.load('x')\nrun.predikt(images)\n```", "run has no predikt"),
         ("```python\nrun = digits.load('x')\nrun.plot(3)\n```", "run.plot: too many positional arguments"),
+        ("```python\nrun = digits.load('x')\nrun.evaluate().mistake()\n```", "run.evaluate() has no mistake"),
+        ("```python\nensemble = digits.load('x')\nensemble.logits(images)\n```", "ensemble has no logits"),
+        ("`digits.lode`", "digits has no lode"),
+        ("`run.plot(3)`", "run.plot: too many positional arguments"),
+        ("```\nnext:\n  python -m digits.mian\n```", "there is no module digits.mian"),
+        ("The exit code is\n1. The next", "Markdown makes an item of a list of the line: 1. The next"),
         ("```python\nfrom digits import data\ndata.load(nam='mnist')\n```", "data.load: missing a required"),
         ("[a](nothing.md)", "the link nothing.md leads to no file"),
         ('# One, two\n<a id="x"></a> [a](#one-two) [b](#x) [c](#two)', "the link #two leads to no heading"),

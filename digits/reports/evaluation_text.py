@@ -56,7 +56,7 @@ def _class_lines(run: dict[str, Any]) -> list[str]:
     def measured(of):
         return ["-" if of[key] is None else f"{of[key]:.4f}" for key in keys]
 
-    rows = [["class", "images", *keys]]
+    rows = [["class", "images", "precision", "recall", "F1"]]
     rows += [[of["name"], f"{of['support']:,}", *measured(of)] for of in run["per_class"]]
     return _aligned([*rows, ["mean", "", *measured(run["macro"])]])
 

@@ -130,7 +130,7 @@ class Evaluation:
 
         keys = ("precision", "recall", "f1")
         rows = [(of["name"], f"{of['support']:,}", *(figure(of[key]) for key in keys)) for of in self.per_class]
-        return cards.title(self._summary()) + cards.table(rows, ("class", "images", *keys))
+        return cards.title(self._summary()) + cards.table(rows, ("class", "images", "precision", "recall", "F1"))
 
     @property
     def n(self) -> int:

@@ -38,4 +38,5 @@ def test_of_more_classes_than_fit_the_most_frequent_confusions_are_shown():
         "1 of c8 taken for c9",
         "",
     ]
+    assert any(line.split() == ["class", "images", "precision", "recall", "F1"] for line in lines)
     assert any(line.split() == ["c0", "9", "-", "1.0000", "0.5000"] for line in lines)

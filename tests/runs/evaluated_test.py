@@ -98,7 +98,7 @@ def test_an_evaluation_shows_its_figures():
     )
     assert found.confusion.sum() == 360 and np.trace(found.confusion) == round(found.accuracy * 360)
     html = found._repr_html_()
-    assert html.count("<tr>") == 11 and f">{found.per_class[3]['recall']:.4f}<" in html
+    assert html.count("<tr>") == 11 and html.count(">F1<") == 1 and f">{found.per_class[3]['recall']:.4f}<" in html
 
 
 def test_a_class_without_images_has_no_recall_in_the_table():

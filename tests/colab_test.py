@@ -23,11 +23,12 @@ def test_the_notebook_is_committed_without_outputs():
 
 
 def test_its_addresses_are_one():
-    """The address of the repository stands in the badge, in the first cell of code, and in the links at the end."""
+    """The repository's address: in the first cell of code, in the badge and the links, and so in README."""
     text = PATH.read_text()
     (repository,) = re.findall(r'REPOSITORY = \\"(\S+?)\\"', text)
-    linked = re.findall(r"(?:github\.com|research\.google\.com/github)/([\w.-]+/[\w.-]+)", text)
-    assert len(linked) == 3 and set(linked) == {repository}
+    for page, links in ((text, 3), ((ROOT / "README.md").read_text(), 2)):
+        linked = re.findall(r"(?:github\.com|research\.google\.com/github)/([\w.-]+/[\w.-]+)", page)
+        assert len(linked) == links and set(linked) == {repository}
 
 
 def test_its_texts_are_short_and_every_section_has_an_exercise():

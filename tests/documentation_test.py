@@ -289,6 +289,13 @@ def test_the_pages_have_commands_calls_flags_and_links():
     assert len(re.findall(r"\]\(", text)) >= 50
 
 
+def test_the_readme_is_short_and_its_picture_light():
+    text = (ROOT / "README.md").read_text()
+    assert len(text.splitlines()) < 150
+    (picture,) = re.findall(r"\]\((docs/images/\S+)\)", text)
+    assert (ROOT / picture).stat().st_size < 300_000
+
+
 @pytest.mark.parametrize(
     "text, mistake",
     [

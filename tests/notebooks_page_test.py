@@ -19,12 +19,22 @@ SPANS = [span for row in ROWS for span in re.findall(r"`([^`]+)`", row.split(" |
 SETUP = TEXT.split("The calls follow on")[1].split("```")[1].removeprefix("python\n")
 
 
+EXPERIMENTS = re.findall(r"^\| 00\d .*\| (.*) \|$", TEXT, re.MULTILINE)
+
+
 def is_flags(span):
     return span.startswith("--")
 
 
 def is_command(span):
     return span.startswith("python -m ")
+
+
+def test_every_experiment_of_the_notebooks_is_named():
+    named = {name for cell in EXPERIMENTS for name in re.findall(r"`(\w+)`", cell)} - {"kernel_size_search"}
+    configs = {path.stem for path in (ROOT / "configs").glob("[a-z]*.py")} - {"base", "quickstart"}
+    dense_as_written = {name for name in configs if re.fullmatch(r"dense_\w+_as_written", name)}
+    assert len(EXPERIMENTS) == 5 and named == configs - dense_as_written
 
 
 def test_every_row_has_an_answer():

@@ -25,7 +25,7 @@ from experiments.judging.verdicts import (
 from experiments.rendering import charts, docstrings, findings, rows
 from experiments.rendering.results import Results, compared, read
 
-_README_TABLE = r"(?s)(?<=<!-- results -->\n)(.*?)(?=\n<!-- /results -->)"
+_IN_README = r"(?s)(?<=<!-- results -->\n)(.*?)(?=\n<!-- /results -->)"
 _CURVES = (
     "Marks are the figures that the notebook printed, of one training. A line is the mean of our runs, and 95% of "
     "single runs lie in the band around it: a mark outside would be a rare run of ours. Of three runs or fewer the "
@@ -38,7 +38,7 @@ _VERDICTS = (SUPPORTED, NOT_SUPPORTED, CONTRADICTED, UNDECIDABLE, NOT_RUN)
 def write(studies: Sequence[Study], folder: pathlib.Path) -> str:
     """Writes all pages and figures into the folder that has results/; returns a line about them.
 
-    The README.md beside that folder gets the short table where it has a place for one, and configs/ their figures.
+    The README.md beside that folder gets the short results where it has a place for one, and configs/ their figures.
 
     Raises:
       UserError: a file of results is damaged, or a file cannot be written.
@@ -50,8 +50,8 @@ def write(studies: Sequence[Study], folder: pathlib.Path) -> str:
     for name, text in render(studies, found).items():
         files.write(folder / name, text.encode())
     readme = folder.parent / "README.md"
-    if readme.exists() and len(parts := re.split(_README_TABLE, readme.read_text(encoding="utf-8"))) == 3:
-        files.write(readme, f"{parts[0]}{rows.readme_table(studies, found)}{parts[2]}".encode())
+    if readme.exists() and len(parts := re.split(_IN_README, readme.read_text(encoding="utf-8"))) == 3:
+        files.write(readme, f"{parts[0]}{rows.readme(studies, found)}{parts[2]}".encode())
     if (configs := folder.parent / "configs").is_dir():
         docstrings.write([arm for study in studies for arm in study.arms], found.members, configs)
     counts = list(map(len, found.members.values()))

@@ -68,6 +68,17 @@ def readme_table(studies: Sequence[Study], found: Results) -> str:
     ])  # fmt: skip
 
 
+def readme(studies: Sequence[Study], found: Results) -> str:
+    """The results for README.md: `readme_table`, and how many figures were reproduced and claims judged."""
+    known = [comparison for comparison in compared(studies, found) if comparison.inside is not None]
+    inside, claims = sum(comparison.inside for comparison in known), sum(len(study.claims) for study in studies)
+    return (
+        f"{readme_table(studies, found)}\n\n"
+        f"[All results](experiments/RESULTS.md): {inside} of {len(known)} documented figures were reproduced, and "
+        f"{claims} claims of the\nnotebooks are judged."
+    )
+
+
 def _documented_figure(comparison: Comparison) -> str:
     """The documented figure, with its name unless it is the test accuracy."""
     name = "" if comparison.metric is TEST_ACCURACY else f" ({comparison.metric.name})"

@@ -1,5 +1,7 @@
 """The pages of results: rows, notes, verdicts and sentences."""
 
+import re
+
 import pytest
 
 from digits.runs.documented import reported
@@ -203,9 +205,13 @@ def test_the_first_screen_has_results_and_a_command():
     assert first.count("**") >= 20 and "`python -m digits.main --config=configs/" in first and len(first) < 4500
 
 
-def test_the_table_of_the_readme_is_the_rendered_one():
+def test_the_results_in_the_readme_are_the_rendered_ones():
     shown = (ROOT / "README.md").read_text().split("<!-- results -->")[1].split("<!-- /results -->")[0]
-    assert shown.strip() == rows.readme_table(ALL, results.read(ALL, collected.FOLDER))
+    found = results.read(ALL, collected.FOLDER)
+    assert shown.strip() == rows.readme(ALL, found)
+    front = pages.render(ALL, found)["RESULTS.md"]
+    inside, claims = re.search(r"(\d+ of \d+) documented figures .* and (\d+) claims", shown).groups()
+    assert f"{inside} documented figures are inside" in front and f"judge {claims} of the notebooks' claims" in front
 
 
 def test_arms_and_claims_are_unique_in_the_project():

@@ -24,6 +24,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 from typing import NamedTuple
 
 import filelock
@@ -44,6 +45,7 @@ _PARTS = {
     "DIGITS_GRADIENT": ("digits_kernel_gradient",),
 }
 _EMPTY = (0, 0, 0, 0)
+_LOADING = threading.Lock()
 
 
 def available() -> bool:
@@ -55,7 +57,8 @@ def problem() -> str | None:
     """The reason why the compiled convolutions cannot be used; None if they can."""
     if jax.default_backend() != "cpu":
         return "they are for CPUs"
-    found = _loaded()
+    with _LOADING:  # Members of a population begin in threads of their own, and XLA takes each function once.
+        found = _loaded()
     return found if isinstance(found, str) else None
 
 

@@ -225,6 +225,21 @@ for (x, width), size in [(((3, 13, 12, 1), 5), 3), (((2, 12, 15, 5), 33), 2), ((
 """
 
 
+AT_ONCE = """
+import concurrent.futures, time
+from digits.models.ops import native
+libraries = native._libraries
+native._libraries = lambda *args: time.sleep(0.2) or libraries(*args)
+with concurrent.futures.ThreadPoolExecutor(4) as pool:
+    assert [*pool.map(lambda _: native.problem(), range(4))] == [None] * 4
+"""
+
+
+@needs_compiler
+def test_members_that_begin_at_the_same_time_load_the_libraries_once():
+    run(AT_ONCE, machine.cache_dir())
+
+
 @pytest.fixture
 def compiler(tmp_path):
     """A compiler that notes every call, takes its time, and gives a library that is here already."""

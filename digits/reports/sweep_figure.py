@@ -14,7 +14,7 @@ from typing import Any
 from matplotlib import colors, patches
 import numpy as np
 
-from digits.analysis.figures.style import BLUE, SKY, VERMILLION, new_figure, png, styled, text_colour
+from digits.analysis.figures.style import BLUE, VERMILLION, new_figure, png, styled, text_colour
 from digits.analysis.statistics import summarize
 from digits.reports.sweep_axes import (
     axis_kind,
@@ -30,7 +30,8 @@ from digits.reports.sweep_axes import (
 from digits.runs.sweep_folder import Sweep, kind_of
 
 PANELS_A_ROW = 4
-_MEMBER, _MEAN, _LOST = SKY, BLUE, VERMILLION
+# A grey of middle brightness is seen on a dark page too, where pictures are turned over.
+_MEMBER, _MEAN, _LOST = "#767676", BLUE, VERMILLION
 
 
 @styled

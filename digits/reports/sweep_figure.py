@@ -60,7 +60,7 @@ def draw(sweep: Sweep) -> bytes | None:
         if pairs:
             _scatters([places["map"]], sweep, pairs, room=50)
         else:
-            _heat_map(places["map"], sweep, *fields, room=(55, 34))
+            _heat_map(places["map"], sweep, fields, room=(55, 34))
         _panels([places["0"], places["1"]], sweep, fields, room=34)
     else:
         halves = figure.subfigures(2, squeeze=False).flatten() if pairs else [figure]
@@ -93,7 +93,7 @@ def panels(sweep: Sweep) -> dict[str, bytes]:
     if not fields:
         _strip(part(f"{sweep.chooses} of every member", 3), sweep)
     if len(fields) == 2 and sweep.is_grid:
-        _heat_map(part(f"{sweep.chooses} by {' and '.join(fields)}", 5), sweep, *fields, room=(44, 24))
+        _heat_map(part(f"{sweep.chooses} by {' and '.join(fields)}", 5), sweep, fields, room=(44, 24))
     for pair in _pairs(sweep):
         _scatters([part(f"{sweep.chooses} by {' and '.join(pair)}", 4.4)], sweep, [pair], room=40)
     for field in fields:
@@ -202,13 +202,14 @@ def _scatters(places: Sequence[Any], sweep: Sweep, pairs: list[tuple[str, str]],
     _colour_bar(image, places, sweep, "ringed")
 
 
-def _heat_map(axes: Any, sweep: Sweep, down: str, across: str, room: tuple[int, int]) -> None:
+def _heat_map(axes: Any, sweep: Sweep, fields: Sequence[str], room: tuple[int, int]) -> None:
     """Draws the mean of every point into its cell; points without a finished member are hatched, the best is framed.
 
-    There is room for so many characters across, and lines down.
+    The first field goes up, the second across. There is room for so many characters across, and lines up.
     """
-    rows, columns = values_of(sweep, down), values_of(sweep, across)
-    cells = {(rows.index(p.values[down]), columns.index(p.values[across])): p for p in sweep.points}
+    up, across = fields
+    rows, columns = values_of(sweep, up), values_of(sweep, across)
+    cells = {(rows.index(p.values[up]), columns.index(p.values[across])): p for p in sweep.points}
     means = np.full((len(rows), len(columns)), np.nan)
     for place, point in cells.items():
         means[place] = summarize(figures(point.members, sweep.chooses)).mean
@@ -230,7 +231,7 @@ def _heat_map(axes: Any, sweep: Sweep, down: str, across: str, room: tuple[int, 
     axes.add_patch(patches.Rectangle((best[1] - 0.48, best[0] - 0.48), 0.96, 0.96, fill=False, ec=_LOST, lw=2.5))
     axes.grid(False)
     axes.set_xlabel(labelled(across))
-    axes.set_ylabel(labelled(down))
+    axes.set_ylabel(labelled(up))
     set_ticks(axes, "x", range(len(columns)), columns, room[0], "categorical")
     set_ticks(axes, "y", range(len(rows)), rows, room[1], "categorical")
     _colour_bar(image, [axes], sweep, "framed")

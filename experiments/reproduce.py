@@ -11,7 +11,7 @@ missing members of an arm are trained as one population in WORKDIR/ARM. A member
 is not trained again. Ctrl-C saves, and the same command goes on.
 
 The figures of every member are kept in experiments/results/STUDY.json. From these files alone experiments/RESULTS.md,
-results/STUDY.md, figures/, the table in README.md and the figures in the docstrings of configs/ are written. --render
+results/STUDY.md, figures/, the results in README.md and the figures in the docstrings of configs/ are written. --render
 does only this: it trains nothing and needs neither JAX nor data. --merge adds the members that another folder's
 results/ has, which may be of an earlier version, and renders.
 """

@@ -1,4 +1,4 @@
-"""Writes RESULTS.md, a page a study, figures and the table of README.md from the collected results. Needs no JAX."""
+"""Writes RESULTS.md, a page a study, figures and the results in README.md from the collected results. Needs no JAX."""
 
 import collections
 from collections.abc import Mapping, Sequence

@@ -111,8 +111,8 @@ def get_config() -> config_dict.ConfigDict:
     model.convolution = "auto"
 
     optimizer = config.optimizer = config_dict.ConfigDict()
-    # The optimizer, with Keras's formulas.
-    # Accepted: one of adam, rmsprop, sgd.
+    # The optimizer, with Keras's formulas; muon with Optax's, and Adam for biases, BatchNorm and the last layer.
+    # Accepted: one of adam, lion, muon, rmsprop, sgd.
     optimizer.name = "adam"
     # The base rate, which the schedule multiplies.
     # Accepted: a finite number above 0, 1e-37 to below 1e+37.
@@ -123,16 +123,16 @@ def get_config() -> config_dict.ConfigDict:
     # sgd: Nesterov's momentum.
     # Accepted: true or false.
     optimizer.nesterov = False
-    # adam: decay of the mean of the gradients.
+    # adam, lion, muon: decay of the mean of the gradients.
     # Accepted: a finite number from 0 to below 1, at most 0.999999.
     optimizer.beta_1 = 0.9
-    # adam: decay of the mean of their squares.
+    # adam, muon: decay of the mean of their squares. lion: decay of the mean of the gradients that is kept.
     # Accepted: a finite number from 0 to below 1, at most 0.999999.
     optimizer.beta_2 = 0.999
     # rmsprop: decay of the mean of the squared gradients.
     # Accepted: a finite number from 0 to below 1, at most 0.999999.
     optimizer.rho = 0.9
-    # adam, rmsprop: added to the divisor.
+    # adam, muon, rmsprop: added to the divisor.
     # Accepted: a finite number above 0, 1e-37 to below 1e+37.
     optimizer.epsilon = 1e-7
     # rmsprop: false as in Keras 2, true as in Keras 3.
@@ -141,6 +141,9 @@ def get_config() -> config_dict.ConfigDict:
     # Decoupled decay of kernels: an update shrinks them by the learning rate times this.
     # Accepted: a finite number from 0 to below 1e+37.
     optimizer.weight_decay = 0.0
+    # Validates, tests and keeps a moving average of the weights: an update leaves it this share. 0: the weights.
+    # Accepted: a finite number from 0 to below 1, at most 0.999999.
+    optimizer.ema_momentum = 0.0
     # Scales gradients down to this global norm; 0 does not.
     # Accepted: a finite number from 0 to below 1e+37.
     optimizer.clip_norm = 0.0

@@ -206,8 +206,8 @@ def config_from_json(fields: dict) -> ConfigDict:
 def completed(fields: dict) -> dict:
     """Recorded fields, with those that their version of digits did not have: completed(about["config"])."""
     for name, value in _LATER.items():
-        *section, field = name.split(".")
-        node = fields.setdefault(*section, {}) if section else fields
+        section, _, field = name.rpartition(".")
+        node = fields.setdefault(section, {}) if section else fields
         if isinstance(node, dict):
             node.setdefault(field, value)
     return fields

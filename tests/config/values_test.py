@@ -130,7 +130,7 @@ def test_values_take_the_type_of_their_field(field, given, value):
         ("model.hidden", "32", "a tuple such as"),
         ("model.hidden", "(" * 1000, "a tuple such as"),
         ("model.kernel_size", "big", "a whole number from 1, or a tuple with one for each"),
-        ("optimizer.name", 3, "one of adam, rmsprop, sgd"),
+        ("optimizer.name", 3, "one of adam, lion, muon, rmsprop, sgd"),
     ],
 )
 def test_values_of_another_type_are_refused(field, given, accepted):

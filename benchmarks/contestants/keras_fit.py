@@ -45,11 +45,16 @@ def _activation(name: str):
     return (lambda x: keras.activations.gelu(x, approximate=True)) if name == "gelu" else name
 
 
-def make_optimizer(config: dict):
-    """The optimizer of a `config.optimizer`."""
+def make_optimizer(config: dict, rates: np.ndarray | None = None):
+    """The optimizer of a `config.optimizer`, with a rate for every update if `rates` has them."""
     import keras
 
-    rate = config["learning_rate"]
+    class Rates(keras.optimizers.schedules.LearningRateSchedule):
+        def __call__(self, step):
+            last = len(rates) - 1  # A warm-up may be longer than the training.
+            return keras.ops.convert_to_tensor(rates)[keras.ops.minimum(keras.ops.cast(step, "int32"), last)]
+
+    rate = config["learning_rate"] if rates is None else Rates()
     if config["name"] == "adam":
         return keras.optimizers.Adam(rate, config["beta_1"], config["beta_2"], config["epsilon"])
     if config["name"] == "sgd":
@@ -64,15 +69,22 @@ class Contestant:
 
         self.keras = keras
         keras.utils.set_random_seed(problem.config["seed"])
-        self.problem, self.labels, self.outside = problem, problem.labels, 0.0
+        self.problem, self.labels, self.outside, self.shuffle = problem, problem.labels, 0.0, False
         self.device = _device(variant)
         self.model = build(problem.layers)
         self.parameters = self.model.count_params()
         self.model.compile(
-            optimizer=make_optimizer(problem.config["optimizer"]),
+            optimizer=make_optimizer(problem.config["optimizer"], problem.rates),
             loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
             metrics=["accuracy"],
         )
+
+    def restart(self, seed: int) -> None:
+        self.keras.utils.set_random_seed(seed)
+        self.shuffle = True
+        self.model.set_weights(build(self.problem.layers).get_weights())
+        for variable in self.model.optimizer.variables:
+            variable.assign(np.zeros(variable.shape))
 
     def train(self, start: int, stop: int) -> tuple[float, float]:
         size = self.problem.batch_size
@@ -86,7 +98,9 @@ class Contestant:
         clock = self.keras.callbacks.LambdaCallback(on_epoch_begin=note, on_epoch_end=note)
         started = time.perf_counter()
         # The epoch ends with its metrics as Python numbers: the device has done its work then.
-        fit = self.model.fit(inputs, labels, batch_size=size, epochs=1, shuffle=False, verbose=0, callbacks=[clock])
+        fit = self.model.fit(
+            inputs, labels, batch_size=size, epochs=1, shuffle=self.shuffle, verbose=0, callbacks=[clock]
+        )
         self.outside += time.perf_counter() - started - (times[1] - times[0])
         history = fit.history
         return float(history["loss"][-1]), float(history["accuracy"][-1])

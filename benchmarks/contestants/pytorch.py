@@ -83,6 +83,7 @@ class Contestant:
         self.model = build(problem.layers).to(device, memory_format=layout).train()
         tensors = [*self.model.parameters(), *self.model.buffers()]
         self.parameters = sum(t.numel() for t in tensors if t.is_floating_point())
+        self.order, self.updates = None, 0
         self.optimizer = make_optimizer(self.model.parameters(), problem.config["optimizer"], variant != "eager")
         self.forward = torch.compile(self._forward) if variant == "compile" else self._forward
 
@@ -94,11 +95,33 @@ class Contestant:
                 loss = loss + module.l2 * module.weight.square().sum()
         return loss, logits
 
+    def restart(self, seed: int) -> None:
+        torch.manual_seed(seed)
+        self.order, self.updates = torch.arange(len(self.labels)), 0
+        self.optimizer.state.clear()
+        layers = iter(layer for layer in self.problem.layers if layer.init)
+        for module in self.model:
+            if isinstance(module, (nn.Conv2d, nn.Linear)):
+                _initialize(module, next(layers).init)
+            elif isinstance(module, nn.modules.batchnorm._BatchNorm):
+                module.reset_parameters()
+
+    def _batch(self, start: int) -> tuple[torch.Tensor, torch.Tensor]:
+        rows = slice(start, start + self.batch_size)
+        if self.order is not None:
+            rows = self.order[rows]
+        return self.images[rows], self.labels[rows]
+
     def train(self, start: int, stop: int) -> tuple[float, float]:
+        if self.order is not None and start == 0:
+            self.order = torch.randperm(len(self.labels), device=self.labels.device)
         losses = torch.zeros((), device=self.labels.device)
         correct = torch.zeros((), device=self.labels.device, dtype=torch.int64)
         for i in range(start * self.batch_size, stop * self.batch_size, self.batch_size):
-            images, labels = self.images[i : i + self.batch_size], self.labels[i : i + self.batch_size]
+            images, labels = self._batch(i)
+            if self.order is not None and self.problem.rates is not None:
+                self.optimizer.param_groups[0]["lr"] = float(self.problem.rates[self.updates])
+                self.updates += 1
             self.optimizer.zero_grad(set_to_none=True)
             loss, logits = self.forward(images, labels)
             loss.backward()

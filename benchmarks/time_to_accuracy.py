@@ -11,7 +11,6 @@ result: `python -m digits.main` with cold and with warm caches, and the peers wi
 import json
 import os
 import pathlib
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -104,45 +103,9 @@ def _time_peer(name: str, folder: pathlib.Path) -> float:
         return time.monotonic() - began
 
 
-def rows(measured: dict[str, Any]) -> list[list[str]]:
-    """A row for each contestant that trained: seconds, accuracy, whole commands, and the seconds over those of digits."""
-    ratios = _ratios(measured)
-    found = []
-    for name, report in measured["contestants"].items():
-        if not report["rounds"]:
-            continue
-        seconds = results.Spread.of(item["seconds"] for item in report["rounds"])
-        accuracies = [item["test_accuracy"] for item in report["rounds"]]
-        mean = statistics.mean(accuracies)
-        spread = f" ± {statistics.stdev(accuracies):.4f}" if len(accuracies) > 1 else ""
-        whole = measured["commands"].get(name, {})
-        cells = [str(results.Spread.of(whole[kind])) if kind in whole else "-" for kind in ("warm", "cold")]
-        reached = "yes" if mean >= measured["target"] else "**no**"
-        ratio = str(ratios[name]) if name in ratios else "-"
-        found.append([name, str(seconds), f"{mean:.4f}{spread}", str(len(accuracies)), reached, *cells, ratio])
-    return found
-
-
-HEADINGS = [
-    "contestant", "training, s", "test accuracy", "n", "target reached", "command, s", "cold, s", "it / digits",
-]  # fmt: skip
-
-
-def _ratios(measured: dict[str, Any]) -> dict[str, results.Spread]:
-    """The seconds of each peer divided by those of digits, round by round."""
-    seconds = {
-        name: {item["round"]: item["seconds"] for item in report["rounds"]}
-        for name, report in measured["contestants"].items()
-    }
-    ours = seconds.pop("digits", {})
-    return {
-        name: results.Spread.of(pairs) for name, one in seconds.items() if (pairs := results.paired_ratios(one, ours))
-    }
-
-
 def table(measured: dict[str, Any]) -> str:
     """The measurements as an aligned table."""
-    lines = [HEADINGS, *rows(measured)]
+    lines = [results.WHOLE_HEADINGS, *results.whole_rows(measured)]
     widths = [max(map(len, column)) for column in zip(*lines)]
     text = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip() for line in lines]
     head = f"{measured['model']}: {measured['epochs']} x {measured['examples']:,} images to {measured['target']:g}"

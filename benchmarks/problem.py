@@ -110,6 +110,9 @@ def resolve(model: str, overrides: list[str], whole: bool = False):
     if whole:
         _check_whole(config)
         return config, changes
+    if config.label_smoothing:
+        changes.append("no label smoothing")
+        config.label_smoothing = 0.0
     if any(config.augment.values()):
         changes.append("no augmentation")
     if config.schedule.name != "constant" or config.schedule.warmup_epochs:
@@ -124,7 +127,7 @@ def _check_whole(config) -> None:
 
     require(config.optimizer.name in ("adam", "sgd", "rmsprop"), "optimizer.name", config.optimizer.name, "the peers'")
     require(config.schedule.name != "plateau", "schedule.name", "plateau", "one that no metric changes")
-    for field in ("label_smoothing", "optimizer.ema_momentum", *(f"augment.{name}" for name in config.augment)):
+    for field in ("optimizer.ema_momentum", *(f"augment.{name}" for name in config.augment)):
         require(not config[field], field, config[field], "0: the peers have nothing else")
 
 

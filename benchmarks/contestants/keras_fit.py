@@ -75,9 +75,16 @@ class Contestant:
         self.parameters = self.model.count_params()
         self.model.compile(
             optimizer=make_optimizer(problem.config["optimizer"], problem.rates),
-            loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+            loss=self._loss(problem.config["label_smoothing"]),
             metrics=["accuracy"],
         )
+
+    def _loss(self, smoothing: float):
+        """Keras smooths labels only as vectors."""
+        if not smoothing:
+            return self.keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+        self.labels = np.eye(self.problem.classes, dtype=np.float32)[self.labels]
+        return self.keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=smoothing)
 
     def restart(self, seed: int) -> None:
         self.keras.utils.set_random_seed(seed)

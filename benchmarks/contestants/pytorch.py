@@ -89,7 +89,7 @@ class Contestant:
 
     def _forward(self, images, labels):
         logits = self.model(images)
-        loss = F.cross_entropy(logits, labels)
+        loss = F.cross_entropy(logits, labels, label_smoothing=self.problem.config["label_smoothing"])
         for module in self.model:
             if getattr(module, "l2", 0.0):
                 loss = loss + module.l2 * module.weight.square().sum()

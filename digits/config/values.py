@@ -22,8 +22,11 @@ from digits.config.fields import FIELDS, Field
 from digits.config.suggestions import fields_like, instead, question
 from digits.errors import UserError, require
 
-# The sections and fields that runs of earlier versions lack.
-_LATER = {"label_smoothing", "deterministic", "population"}
+# The sections and fields that runs of earlier versions lack, with the values that say how these were trained.
+_LATER = {
+    "label_smoothing": 0.0, "deterministic": False, "population": {"sharing": "auto", "workers": 0, "size": 0},
+    "model.stride": 1, "model.separable": False, "model.conv_bias": True, "model.global_pool": "none",
+}  # fmt: skip
 
 # The errors of ast.literal_eval, and of making a float of a whole number that is too large for one.
 _UNREADABLE = (ValueError, SyntaxError, TypeError, MemoryError, RecursionError, OverflowError)
@@ -201,13 +204,21 @@ def config_from_json(fields: dict) -> ConfigDict:
 
 
 def recorded_config(fields: dict, path: os.PathLike) -> ConfigDict:
-    """The config that a run has recorded in a file; UserError, which names the file, if a value makes no sense."""
+    """The config that a run has recorded in a file, with the fields that came later.
+
+    Raises:
+      UserError: a value makes no sense; the sentence names the file.
+    """
     config = config_from_json(fields)
-    lacking = set(missing_fields(config))
-    if damage := [name for name in sorted(lacking) if name.partition(".")[0] not in _LATER]:
+    lacking = missing_fields(config)
+    if damage := [name for name in lacking if name not in _LATER]:
         raise UserError(f"{path} is damaged: it has no config.{damage[0]}.")
+    with config.unlocked():
+        for name in lacking:
+            section, _, key = name.rpartition(".")
+            (config[section] if section else config)[key] = _LATER[name]
     for name, field in FIELDS.items():
-        if name.partition(".")[0] not in lacking and name not in lacking and not field.accepted.accepts(config[name]):
+        if not field.accepted.accepts(config[name]):
             value = " ".join(repr(config[name]).split())[:100]  # That of a section has lines.
             raise UserError(f"{path} is damaged: its config.{name} is {value}, which must be {field.accepted.text}.")
     return config

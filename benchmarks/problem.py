@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 
 from benchmarks import network
-from digits.config.values import config_to_json
 
 TEST_IMAGES = 2000
 
@@ -140,6 +139,7 @@ def prepare(config, data_dir: str | None, folder: pathlib.Path, whole: bool = Fa
     import jax
 
     from digits import data, models
+    from digits.config.values import config_to_json
     from digits.data import transforms
     from digits.errors import require
     from digits.models import families

@@ -81,6 +81,16 @@ def get_config() -> config_dict.ConfigDict:
     # Window of the convolutions, in pixels; one for each block.
     # Accepted: a whole number from 1, or a tuple with one for each.
     model.kernel_size = one_or_each(3)
+    # Stride of the first convolution of a block, in pixels; the others have 1.
+    # Accepted: a whole number from 1, or a tuple with one for each.
+    model.stride = one_or_each(1)
+    # Makes each convolution of a block a depthwise one (a filter for each channel) and one of 1x1, as Keras's
+    # SeparableConv2D.
+    # Accepted: true or false, or a tuple with one for each.
+    model.separable = one_or_each(False)
+    # Biases of the convolutions. Directly before BatchNorm they have no effect.
+    # Accepted: true or false.
+    model.conv_bias = True
     # Padding of the convolutions.
     # Accepted: one of same, valid.
     model.padding = "valid"
@@ -93,6 +103,9 @@ def get_config() -> config_dict.ConfigDict:
     # Dropout rate at the end of a block.
     # Accepted: a finite number from 0 to below 1, at most 0.999, or a tuple with one for each.
     model.block_dropout = one_or_each(0.0)
+    # Average or maximum of each channel over the whole image, in place of all pixels, before the hidden layers.
+    # Accepted: one of average, max, none.
+    model.global_pool = "none"
     # Widths of the hidden layers. Each is a dense layer, then BatchNorm and dropout.
     # Accepted: a tuple such as (32,) or (64, 32), of widths from 1.
     model.hidden = (32, 32)

@@ -54,11 +54,28 @@ def test_layers_are_those_of_digits_in_their_order(name):
 
 
 EVERYTHING = ("model.hidden_batch_norm=True", "model.hidden_l2=0.01", "model.input_dropout=0.1")
+SMALL = (
+    "model.blocks=((3,4),(5,6))",
+    "model.kernel_size=(3,2)",
+    "model.hidden=(16,)",
+    "model.activation=gelu",
+    "model.convolution=stock",
+)
+FEW_PARAMETERS = (
+    "model.stride=(2,3)",
+    "model.separable=(True,False)",
+    "model.conv_bias=False",
+    "model.global_pool=average",
+    "model.pool=(2,0)",
+)
 
 
-@pytest.mark.parametrize("name", ["dense_dropout", "plateau_cnn", "six_conv"])
-def test_every_framework_builds_the_same_network(name):
-    _, layers = resolved(name, *(EVERYTHING if name == "dense_dropout" else ()))
+@pytest.mark.parametrize(
+    "name, changes",
+    [("dense_dropout", EVERYTHING), ("plateau_cnn", ()), ("six_conv", ()), ("plateau_cnn", FEW_PARAMETERS)],
+)
+def test_every_framework_builds_the_same_network(name, changes):
+    _, layers = resolved(name, *changes)
     expected = network.parameters(layers)
     assert _flax_parameters(layers) == expected
     for library, count in (("keras", _keras_parameters), ("torch", _torch_parameters)):
@@ -91,33 +108,28 @@ def _torch_parameters(layers):
 
 
 @pytest.mark.slow
-def test_same_weights_give_the_same_logits():
+@pytest.mark.parametrize("changes", [(), FEW_PARAMETERS, (*FEW_PARAMETERS, "model.global_pool=max")])
+def test_same_weights_give_the_same_logits(changes):
     import jax
     import numpy as np
     import optax
 
     from benchmarks.contestants import flax_example, keras_fit
 
-    small = (
-        "model.blocks=((3,4),(5,6))",
-        "model.kernel_size=(3,2)",
-        "model.hidden=(16,)",
-        "model.activation=gelu",
-        "model.convolution=stock",
-    )
-    config, layers = resolved("plateau_cnn", *small)
+    config, layers = resolved("plateau_cnn", *SMALL, *changes)
     ours = models.build(config.model, 10, jax.random.key(0))
     rng, weights = np.random.default_rng(0), []
     for layer in (getattr(ours, name) for name in ours.names):
-        names = ("scale", "bias", "mean", "var") if hasattr(layer, "mean") else ("kernel", "bias")
-        if hasattr(layer, "bias"):
+        names = [n for n in ("kernel", "scale", "bias", "mean", "var") if getattr(layer, n, None) is not None]
+        if names:
             weights.append({name: rng.uniform(0.1, 0.3, getattr(layer, name).shape).astype("f4") for name in names})
             _set(layer, weights[-1])
     images = rng.normal(size=(3, 28, 28, 1)).astype("f4")
     expected = np.asarray(jax.jit(lambda x: ours(x))(images))
 
     theirs = flax_example.build(layers)
-    for layer, arrays in zip((m for m in theirs.layers if hasattr(m, "bias")), weights, strict=True):
+    with_weights = [layer for layer in theirs.layers if hasattr(layer, "kernel") or hasattr(layer, "scale")]
+    for layer, arrays in zip(with_weights, weights, strict=True):
         _set(layer, arrays)
     theirs.eval()
     np.testing.assert_allclose(jax.jit(lambda x: theirs(x))(images), expected, rtol=2e-5)
@@ -133,7 +145,14 @@ def test_same_weights_give_the_same_logits():
 
 def _set(layer, arrays):
     for name, array in arrays.items():
-        getattr(layer, name)[...] = array
+        of = getattr(layer, name)
+        of[...] = array.reshape(of.shape)  # Flax has a depthwise kernel as KxKx1xC.
+
+
+def test_a_worker_needs_none_of_the_projects_libraries():
+    """That of a peer has another environment."""
+    code = "import sys; import benchmarks.worker; assert not {'ml_collections', 'jax', 'flax'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
 
 
 def test_training_flops():

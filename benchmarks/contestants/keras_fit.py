@@ -20,9 +20,13 @@ def build(layers: list[network.Layer]):
     def one(layer):
         if layer.kind == "conv":
             return keras.layers.Conv2D(
-                layer.width, layer.size, padding=layer.padding, activation=_activation(layer.activation),
-                kernel_initializer=layer.init,
+                layer.width, layer.size, layer.stride, layer.padding, activation=_activation(layer.activation),
+                use_bias=layer.bias, kernel_initializer=layer.init,
             )  # fmt: skip
+        if layer.kind == "depthwise":
+            return keras.layers.DepthwiseConv2D(
+                layer.size, layer.stride, layer.padding, use_bias=layer.bias, depthwise_initializer=layer.init
+            )
         if layer.kind == "dense":
             return keras.layers.Dense(
                 layer.width, activation=_activation(layer.activation), kernel_initializer=layer.init,
@@ -34,6 +38,9 @@ def build(layers: list[network.Layer]):
             )
         if layer.kind == "max_pool":
             return keras.layers.MaxPooling2D(layer.size)
+        if layer.kind == "global_pool":
+            kinds = {"average": keras.layers.GlobalAveragePooling2D, "max": keras.layers.GlobalMaxPooling2D}
+            return kinds[layer.pooling]()
         return keras.layers.Dropout(layer.rate) if layer.kind == "dropout" else keras.layers.Flatten()
 
     return keras.Sequential([keras.layers.Input(network.SHAPE), *map(one, layers)])

@@ -25,11 +25,21 @@ def build(layers: list[network.Layer]) -> nn.Sequential:
     """The network on images of Nx1x28x28. A layer's L2 factor is the attribute `l2` of its module."""
     modules = []
     for layer in layers:
-        if layer.kind == "conv":
-            modules.append(nn.Conv2d(layer.inputs, layer.width, layer.size, padding=layer.padding))
+        if layer.kind in ("conv", "depthwise"):
+            if any(layer.zeros):
+                modules.append(nn.ZeroPad2d(layer.zeros * 2))
+            modules.append(
+                nn.Conv2d(
+                    layer.inputs, layer.width, layer.size, layer.stride, groups=layer.groups, bias=layer.bias,
+                    padding=layer.padding if layer.stride == 1 else "valid",  # PyTorch has no `same` with a stride.
+                )
+            )  # fmt: skip
         elif layer.kind == "dense":
             modules.append(nn.Linear(layer.inputs, layer.width))
             modules[-1].l2 = layer.l2
+        elif layer.kind == "global_pool":
+            kind = {"average": nn.AdaptiveAvgPool2d, "max": nn.AdaptiveMaxPool2d}[layer.pooling]
+            modules += kind(1), nn.Flatten()
         elif layer.kind == "batch_norm":
             kind = nn.BatchNorm1d if any(isinstance(module, nn.Flatten) for module in modules) else nn.BatchNorm2d
             modules.append(kind(layer.width, network.BATCH_NORM_EPSILON, 1 - network.BATCH_NORM_MOMENTUM))
@@ -47,6 +57,8 @@ def _initialize(module: nn.Module, name: str) -> None:
     """Keras's initialisers by name, such as he_normal; biases to zero."""
     scale, shape = name.split("_")
     fan_in, fan_out = nn.init._calculate_fan_in_and_fan_out(module.weight)
+    if getattr(module, "groups", 1) > 1:  # Keras has a depthwise kernel's inputs and outputs the other way round.
+        fan_in, fan_out = fan_out, fan_in
     variance = {"glorot": 2 / (fan_in + fan_out), "he": 2 / fan_in, "lecun": 1 / fan_in}[scale]
     if shape == "uniform":
         nn.init.uniform_(module.weight, -math.sqrt(3 * variance), math.sqrt(3 * variance))
@@ -54,7 +66,8 @@ def _initialize(module: nn.Module, name: str) -> None:
         nn.init.trunc_normal_(
             module.weight, std=math.sqrt(variance), a=-2 * math.sqrt(variance), b=2 * math.sqrt(variance)
         )
-    nn.init.zeros_(module.bias)
+    if module.bias is not None:
+        nn.init.zeros_(module.bias)
 
 
 def make_optimizer(parameters, config: dict, fused: bool) -> torch.optim.Optimizer:

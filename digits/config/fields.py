@@ -163,6 +163,16 @@ _TABLE = (
         "model.kernel_size", one_or_each(whole(1, math.inf)),
         "Window of the convolutions, in pixels; one for each block.",
     ),
+    Field(
+        "model.stride", one_or_each(whole(1, math.inf)),
+        "Stride of the first convolution of a block, in pixels; the others have 1.",
+    ),
+    Field(
+        "model.separable", one_or_each(switch()),
+        "Makes each convolution of a block a depthwise one (a filter for each channel) and one of 1x1, as Keras's "
+        "SeparableConv2D.",
+    ),
+    Field("model.conv_bias", switch(), "Biases of the convolutions. Directly before BatchNorm they have no effect."),
     Field("model.padding", choice("valid", "same"), "Padding of the convolutions."),
     Field(
         "model.pool", one_or_each(whole(0, math.inf), " (no pooling)"),
@@ -173,6 +183,10 @@ _TABLE = (
         "BatchNorm in the blocks: conv after every convolution, block after the pooling.",
     ),
     Field("model.block_dropout", one_or_each(_DROPOUT), "Dropout rate at the end of a block."),
+    Field(
+        "model.global_pool", choice("none", "average", "max"),
+        "Average or maximum of each channel over the whole image, in place of all pixels, before the hidden layers.",
+    ),
     Field(
         "model.hidden", tuple_of(whole(1, math.inf), "a tuple such as (32,) or (64, 32), of widths from 1"),
         "Widths of the hidden layers. Each is a dense layer, then BatchNorm and dropout.",

@@ -17,6 +17,7 @@ from benchmarks import driver, network, problem, results, table, worker
 from benchmarks.contestants import CONTESTANTS
 from digits import models
 from digits.config.values import config_to_json
+from digits.errors import UserError
 from digits.models import families, summary
 from tests.conftest import ROOT
 
@@ -369,6 +370,47 @@ def test_two_contestants_end_to_end(tmp_path, run_module):
     ratios = results.paired_ratios(*(results.rates(measured["contestants"][name]) for name in names))
     assert measured["ratios"]["flax_example"]["median"] == pytest.approx(sum(ratios) / 2)
     assert "--peers_python" not in measured["command"]
+
+
+@pytest.mark.slow
+def test_whole_trainings_end_to_end(tmp_path, run_module):
+    file = tmp_path / "out.json"
+    names = ["digits", "keras_jax"] if importlib.util.find_spec("keras") else ["digits"]
+    tiny = [flag for flag in TINY if not flag.startswith("--seconds")]
+    recipe = ("--set=epochs=3", "--set=schedule.name=one_cycle", "--set=label_smoothing=0.1", "--target=0.7")
+    done = run_module(
+        "benchmarks.time_to_accuracy", *tiny, *recipe, f"--contestants={','.join(names)}", f"--json={file}"
+    )
+    assert done.returncode == 0, done.stderr
+    measured = json.loads(file.read_text())
+    for name in names:
+        rounds = measured["contestants"][name]["rounds"]
+        assert [item["steps"] for item in rounds] == [3 * (1437 // 64)] * 2
+        accuracies = [item["test_accuracy"] for item in rounds]
+        assert min(accuracies) > 0.7 and accuracies[0] != accuracies[1], "each round begins anew, with another seed"
+    assert "target reached" in done.stdout
+
+
+def test_a_recipe_that_the_peers_do_not_have_is_refused():
+    for override in ("augment.rotation=3.0", "optimizer.name=lion", "optimizer.ema_momentum=0.9"):
+        with pytest.raises(UserError, match=re.escape(f"config.{override.split('=')[0]} is ")):
+            problem.resolve("simple_cnn", [override], whole=True)
+
+
+def test_whole_trainings_are_rendered(tmp_path):
+    measured = {
+        "kind": "time_to_accuracy", "model": "fast_99", "overrides": [], "target": 0.85, "epochs": 1,
+        "examples": 60000, "batch_size": 64, "parameters": 1234,
+        "commands": {"digits": {"warm": [4.0], "cold": [20.0]}},
+        "contestants": made_up("digits", [1.0, 2.0]) | made_up("torch_eager", [4.0, 10.0]), "cores_used_by_others": 0,
+        "machine": {"cpu": "Some CPU", "cores": 2, "gpu": None}, "date": "2026-11-28", "command": "python -m ...",
+    }  # fmt: skip
+    for name, accuracy in (("digits", 0.9), ("torch_eager", 0.8)):
+        for item in measured["contestants"][name]["rounds"]:
+            item["test_accuracy"] = accuracy
+    text = table.render([measured])
+    assert "| digits | 1.50 [1.00-2.00] | 0.9000 ± 0.0000 | 2 | yes | 4.00 [4.00-4.00] | 20.0 [20.0-20.0] | - |" in text
+    assert "| torch_eager | 7.00 [4.00-10.0] | 0.8000 ± 0.0000 | 2 | **no** | - | - | 4.50 [4.00-5.00] |" in text
 
 
 @pytest.fixture

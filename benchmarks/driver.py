@@ -1,6 +1,6 @@
 """Starts the contestants' processes and lets exactly one run at a time; stops or ends the others whatever happens."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 import contextlib
 import dataclasses
 import functools
@@ -221,16 +221,25 @@ class Race:
                 action(self.racers[name])
 
     def run(self, rounds: int) -> None:
-        """Every contestant trains once a round, in an order that alternates."""
-        for number in range(rounds):
-            names = list(self.racers)
-            self._each(names if number % 2 == 0 else names[::-1], functools.partial(self._round, number + 1))
-            self.say(f"round {number + 1} of {rounds} done")
+        """Every contestant trains its steps once a round, in an order that alternates."""
+        self._rounds(rounds, lambda number, racer: {"do": "train", "steps": racer.steps})
 
-    def _round(self, number: int, racer: Racer) -> None:
-        timeout = _ROUND_TIMEOUT + 20 * racer.steps * racer.seconds_per_step
+    def trainings(self, rounds: int, steps: int) -> None:
+        """Every contestant makes a whole training of `steps` steps once a round, each round with another seed."""
+        self._rounds(rounds, lambda number, racer: {"do": "whole", "steps": steps, "seed": number - 1})
+
+    def _rounds(self, rounds: int, order: Callable[[int, Racer], dict[str, Any]]) -> None:
+        for number in range(1, rounds + 1):
+            names = list(self.racers)
+            one = functools.partial(self._round, number, order)
+            self._each(names if number % 2 else names[::-1], one)
+            self.say(f"round {number} of {rounds} done")
+
+    def _round(self, number: int, order: Callable[[int, Racer], dict[str, Any]], racer: Racer) -> None:
+        asked = order(number, racer)
+        timeout = _ROUND_TIMEOUT + 20 * asked["steps"] * racer.seconds_per_step
         before, started = busy_seconds(), time.monotonic()
-        answer = racer.process.ask(timeout, do="train", steps=racer.steps)
+        answer = racer.process.ask(timeout, **asked)
         elapsed = time.monotonic() - started
         others = max(0.0, busy_seconds() - before - answer["cpu_seconds"]) / elapsed
         racer.report["rounds"].append({"round": number, **answer, "cores_used_by_others": round(others, 2)})

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 
 from benchmarks import network
-from digits.config.values import config_to_json
 
 TEST_IMAGES = 2000
 
@@ -54,9 +53,15 @@ class Problem:
         """uint8 N."""
         return np.load(self.folder / "labels.npy")
 
+    @functools.cached_property
+    def rates(self) -> np.ndarray | None:
+        """The learning rate of every update of the whole training; None if it is the optimizer's all the time."""
+        file = self.folder / "rates.npy"
+        return np.load(file) if file.exists() else None
+
     @property
     def test(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Images (uint8), inputs (float32, normalised) and labels of the first 2,000 test examples."""
+        """Images (uint8), inputs (float32, normalised) and labels of the test examples that were prepared."""
         return tuple(np.load(self.folder / f"test_{name}.npy") for name in ("images", "inputs", "labels"))
 
 
@@ -66,12 +71,13 @@ def read(folder: str | pathlib.Path) -> Problem:
     return Problem(folder, **json.loads((folder / "problem.json").read_text()))
 
 
-def resolve(model: str, overrides: list[str]):
+def resolve(model: str, overrides: list[str], whole: bool = False):
     """The config of an experiment, with a constant learning rate; its augmentation is for `digits_augmented` alone.
 
     Args:
       model: the name of a file of configs/.
       overrides: "field=value" each, as digits.main takes them after --config.
+      whole: whether the training is compared as a whole: then the config keeps its schedule.
 
     Returns:
       The config and, in words, what was changed in it.
@@ -100,6 +106,12 @@ def resolve(model: str, overrides: list[str]):
         if config.optimizer[field]:
             raise UserError(f"config.optimizer.{field} is {config.optimizer[field]}, but the peers train with 0 only.")
     changes = []
+    if whole:
+        _check_whole(config)
+        return config, changes
+    if config.label_smoothing:
+        changes.append("no label smoothing")
+        config.label_smoothing = 0.0
     if any(config.augment.values()):
         changes.append("no augmentation")
     if config.schedule.name != "constant" or config.schedule.warmup_epochs:
@@ -108,15 +120,26 @@ def resolve(model: str, overrides: list[str]):
     return config, changes
 
 
-def prepare(config, data_dir: str | None, folder: pathlib.Path) -> tuple[Problem, int]:
+def _check_whole(config) -> None:
+    """Raises UserError for a training that the peers do not have as a whole."""
+    from digits.errors import require
+
+    require(config.optimizer.name in ("adam", "sgd", "rmsprop"), "optimizer.name", config.optimizer.name, "the peers'")
+    require(config.schedule.name != "plateau", "schedule.name", "plateau", "one that no metric changes")
+    for field in ("optimizer.ema_momentum", *(f"augment.{name}" for name in config.augment)):
+        require(not config[field], field, config[field], "0: the peers have nothing else")
+
+
+def prepare(config, data_dir: str | None, folder: pathlib.Path, whole: bool = False) -> tuple[Problem, int]:
     """Writes the problem of `config` to `folder`; returns it and the number of parameters of digits' network.
 
     The training split is put into one random order and cut to whole batches, so that no framework has to compile a
-    second program for a partial one.
+    second program for a partial one. A `whole` training is tested on all test images, at the rates of its schedule.
     """
     import jax
 
     from digits import data, models
+    from digits.config.values import config_to_json
     from digits.data import transforms
     from digits.errors import require
     from digits.models import families
@@ -129,12 +152,15 @@ def prepare(config, data_dir: str | None, folder: pathlib.Path) -> tuple[Problem
     order = np.random.default_rng(config.seed).permutation(len(labels))
     order = order[: len(order) // config.batch_size * config.batch_size]
     arrays = {"images": images[order], "labels": labels[order]}
-    arrays |= {"test_images": test_images[:TEST_IMAGES], "test_labels": test_labels[:TEST_IMAGES]}
+    tested = None if whole else TEST_IMAGES
+    arrays |= {"test_images": test_images[:tested], "test_labels": test_labels[:tested]}
 
     def normalize(images):
         return np.asarray(transforms.normalize(images, config.data.normalization))
 
     arrays |= {name.replace("images", "inputs"): normalize(arrays[name]) for name in ("images", "test_images")}
+    if whole:
+        arrays["rates"] = _rates(config, len(order) // config.batch_size)
     for name, array in arrays.items():
         np.save(folder / f"{name}.npy", array)
     classes = len(dataset.class_names)
@@ -142,3 +168,17 @@ def prepare(config, data_dir: str | None, folder: pathlib.Path) -> tuple[Problem
     (folder / "problem.json").write_text(json.dumps(content))
     model = models.outline(config.model, classes)
     return read(folder), sum(leaf.size for leaf in jax.tree.leaves(families.parts(model)[1:]))
+
+
+def _rates(config, steps_per_epoch: int) -> np.ndarray:
+    """The learning rate of every update of a training."""
+    import jax
+    import jax.numpy as jnp
+
+    from digits.config import numbers
+    from digits.training import optimizer
+
+    schedule = numbers.of(config).schedule
+    rate = optimizer.learning_rate(config.schedule.name, schedule, config.epochs, steps_per_epoch)
+    steps = jnp.arange(config.epochs * steps_per_epoch)
+    return np.asarray(jax.vmap(rate, (0, None))(steps, config.optimizer.learning_rate), np.float32)

@@ -100,6 +100,32 @@ def startup_spreads(measured: dict[str, Any]) -> dict[str, Spread]:
     return spreads
 
 
+def whole_rows(measured: dict[str, Any]) -> list[list[str]]:
+    """The rows of WHOLE_HEADINGS for a file of benchmarks.time_to_accuracy: a row for each that trained."""
+    seconds = {
+        name: {item["round"]: item["seconds"] for item in report["rounds"]}
+        for name, report in measured["contestants"].items()
+        if report["rounds"]
+    }
+    found = []
+    for name, own in seconds.items():
+        accuracies = [item["test_accuracy"] for item in measured["contestants"][name]["rounds"]]
+        mean = statistics.mean(accuracies)
+        spread = f" ± {statistics.stdev(accuracies):.4f}" if len(accuracies) > 1 else ""
+        reached = "yes" if mean >= measured["target"] else "**no**"
+        commands = measured["commands"].get(name, {})
+        cells = [str(Spread.of(commands[kind])) if kind in commands else "-" for kind in ("warm", "cold")]
+        ratios = paired_ratios(own, seconds.get("digits", {})) if name != "digits" else []
+        ratio = str(Spread.of(ratios)) if ratios else "-"
+        found.append([name, str(Spread.of(own.values())), f"{mean:.4f}{spread}", len(own), reached, *cells, ratio])
+    return [list(map(str, row)) for row in found]
+
+
+WHOLE_HEADINGS = [
+    "contestant", "training, s", "test accuracy", "n", "target reached", "command, s", "cold, s", "it / digits",
+]  # fmt: skip
+
+
 def row_cells(row: dict, report: dict[str, Any]) -> list[str]:
     """A contestant's row of the table, as texts, in the order of HEADINGS."""
 

@@ -88,6 +88,7 @@ def render(files: list[dict[str, Any]]) -> str:
     startups = [measured for measured in files if measured["kind"] == "startup"]
     agreements = [measured for measured in files if measured["kind"] == "agreement"]
     parts = [INTRODUCTION, _summary(peers), _startup(startups), _populations(files), _agreement(agreements)]
+    parts.insert(3, _whole([measured for measured in files if measured["kind"] == "time_to_accuracy"]))
     parts.append(_devices([measured for measured in files if measured["kind"] == "devices"]))
     parts.append(_operations([measured for measured in files if measured["kind"] == "operations"]))
     contestants = "\n".join(f"- `{name}`: {entry.words}" for name, entry in CONTESTANTS.items())
@@ -153,6 +154,28 @@ def _startup(startups: list[dict]) -> str:
         "the PyTorch contestant, whose images are normalised already, in the same run. Below 1, `digits` is faster.\n\n"
     )
     return text + _markdown(headings, lines)
+
+
+def _whole(files: list[dict]) -> str:
+    """Whole trainings to an accuracy, a table each."""
+    if not files:
+        return ""
+    text = (
+        "## A whole training to an accuracy\n\n"
+        "The same recipe by all: network, optimizer, schedule, batches and epochs. Each round is a training with another\n"
+        "seed, tested on all test images. *Training* leaves out compilation, *command* is a whole process from its start to\n"
+        "the result: that of `digits` also writes the run's files and report, and reads MNIST's own files, where the peers\n"
+        "find normalised images. *Cold* is the first start, which compiles. The last column is the median of the rounds'\n"
+        "ratios: above 1, `digits` is faster.\n"
+    )
+    for measured in files:
+        text += (
+            f"\n`{measured['model']}`{_differences(measured)}: {measured['epochs']} x {measured['examples']:,} images in "
+            f"batches of {measured['batch_size']}, {measured['parameters']:,} parameters, to {measured['target']:g}. "
+            f"{_device(measured)}, {measured['date']}. {results.disturbed(measured)}\n\n"
+            f"{_markdown(results.WHOLE_HEADINGS, results.whole_rows(measured))}\n`{measured['command']}`\n"
+        )
+    return text
 
 
 def _populations(files: list[dict]) -> str:

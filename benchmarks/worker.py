@@ -44,6 +44,12 @@ class Training:
         self.loss, self.accuracy = loss / steps, accuracy / steps
         return seconds
 
+    def whole(self, epochs: int, seed: int) -> float:
+        """Trains from new weights to the end; returns the seconds it took."""
+        self.contestant.restart(seed)
+        self.position = 0
+        return sum(self.train(self.steps_per_epoch) for _ in range(epochs))
+
     def warm_up(self, seconds: float) -> float:
         """Trains spans of doubling length, each twice, up to a quarter of `seconds`; returns seconds a step.
 
@@ -115,6 +121,11 @@ def main() -> None:
         elif order["do"] == "epoch":
             training.position = 0
             say(steps=task.steps_per_epoch, seconds=training.train(task.steps_per_epoch))
+        elif order["do"] == "whole":
+            before = time.process_time()
+            seconds = training.whole(task.config["epochs"], order["seed"])
+            cpu_seconds = time.process_time() - before
+            say(steps=order["steps"], seconds=seconds, cpu_seconds=cpu_seconds, test_accuracy=contestant.test())
         elif order["do"] == "finish":
             say(
                 loss=training.loss,

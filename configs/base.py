@@ -81,6 +81,16 @@ def get_config() -> config_dict.ConfigDict:
     # Window of the convolutions, in pixels; one for each block.
     # Accepted: a whole number from 1, or a tuple with one for each.
     model.kernel_size = one_or_each(3)
+    # Stride of the first convolution of a block, in pixels; the others have 1.
+    # Accepted: a whole number from 1, or a tuple with one for each.
+    model.stride = one_or_each(1)
+    # Makes each convolution of a block a depthwise one (a filter for each channel) and one of 1x1, as Keras's
+    # SeparableConv2D.
+    # Accepted: true or false, or a tuple with one for each.
+    model.separable = one_or_each(False)
+    # Biases of the convolutions. Directly before BatchNorm they have no effect.
+    # Accepted: true or false.
+    model.conv_bias = True
     # Padding of the convolutions.
     # Accepted: one of same, valid.
     model.padding = "valid"
@@ -93,6 +103,9 @@ def get_config() -> config_dict.ConfigDict:
     # Dropout rate at the end of a block.
     # Accepted: a finite number from 0 to below 1, at most 0.999, or a tuple with one for each.
     model.block_dropout = one_or_each(0.0)
+    # Average or maximum of each channel over the whole image, in place of all pixels, before the hidden layers.
+    # Accepted: one of average, max, none.
+    model.global_pool = "none"
     # Widths of the hidden layers. Each is a dense layer, then BatchNorm and dropout.
     # Accepted: a tuple such as (32,) or (64, 32), of widths from 1.
     model.hidden = (32, 32)
@@ -111,8 +124,8 @@ def get_config() -> config_dict.ConfigDict:
     model.convolution = "auto"
 
     optimizer = config.optimizer = config_dict.ConfigDict()
-    # The optimizer, with Keras's formulas.
-    # Accepted: one of adam, rmsprop, sgd.
+    # The optimizer, with Keras's formulas; muon with Optax's, and Adam for biases, BatchNorm and the last layer.
+    # Accepted: one of adam, lion, muon, rmsprop, sgd.
     optimizer.name = "adam"
     # The base rate, which the schedule multiplies.
     # Accepted: a finite number above 0, 1e-37 to below 1e+37.
@@ -123,16 +136,16 @@ def get_config() -> config_dict.ConfigDict:
     # sgd: Nesterov's momentum.
     # Accepted: true or false.
     optimizer.nesterov = False
-    # adam: decay of the mean of the gradients.
+    # adam, lion, muon: decay of the mean of the gradients.
     # Accepted: a finite number from 0 to below 1, at most 0.999999.
     optimizer.beta_1 = 0.9
-    # adam: decay of the mean of their squares.
+    # adam, muon: decay of the mean of their squares. lion: decay of the mean of the gradients that is kept.
     # Accepted: a finite number from 0 to below 1, at most 0.999999.
     optimizer.beta_2 = 0.999
     # rmsprop: decay of the mean of the squared gradients.
     # Accepted: a finite number from 0 to below 1, at most 0.999999.
     optimizer.rho = 0.9
-    # adam, rmsprop: added to the divisor.
+    # adam, muon, rmsprop: added to the divisor.
     # Accepted: a finite number above 0, 1e-37 to below 1e+37.
     optimizer.epsilon = 1e-7
     # rmsprop: false as in Keras 2, true as in Keras 3.
@@ -141,6 +154,9 @@ def get_config() -> config_dict.ConfigDict:
     # Decoupled decay of kernels: an update shrinks them by the learning rate times this.
     # Accepted: a finite number from 0 to below 1e+37.
     optimizer.weight_decay = 0.0
+    # Validates, tests and keeps a moving average of the weights: an update leaves it this share. 0: the weights.
+    # Accepted: a finite number from 0 to below 1, at most 0.999999.
+    optimizer.ema_momentum = 0.0
     # Scales gradients down to this global norm; 0 does not.
     # Accepted: a finite number from 0 to below 1e+37.
     optimizer.clip_norm = 0.0

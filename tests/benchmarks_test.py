@@ -17,6 +17,7 @@ from benchmarks import driver, network, problem, results, table, worker
 from benchmarks.contestants import CONTESTANTS
 from digits import models
 from digits.config.values import config_to_json
+from digits.errors import UserError
 from digits.models import families, summary
 from tests.conftest import ROOT
 
@@ -54,11 +55,28 @@ def test_layers_are_those_of_digits_in_their_order(name):
 
 
 EVERYTHING = ("model.hidden_batch_norm=True", "model.hidden_l2=0.01", "model.input_dropout=0.1")
+SMALL = (
+    "model.blocks=((3,4),(5,6))",
+    "model.kernel_size=(3,2)",
+    "model.hidden=(16,)",
+    "model.activation=gelu",
+    "model.convolution=stock",
+)
+FEW_PARAMETERS = (
+    "model.stride=(2,3)",
+    "model.separable=(True,False)",
+    "model.conv_bias=False",
+    "model.global_pool=average",
+    "model.pool=(2,0)",
+)
 
 
-@pytest.mark.parametrize("name", ["dense_dropout", "plateau_cnn", "six_conv"])
-def test_every_framework_builds_the_same_network(name):
-    _, layers = resolved(name, *(EVERYTHING if name == "dense_dropout" else ()))
+@pytest.mark.parametrize(
+    "name, changes",
+    [("dense_dropout", EVERYTHING), ("plateau_cnn", ()), ("six_conv", ()), ("plateau_cnn", FEW_PARAMETERS)],
+)
+def test_every_framework_builds_the_same_network(name, changes):
+    _, layers = resolved(name, *changes)
     expected = network.parameters(layers)
     assert _flax_parameters(layers) == expected
     for library, count in (("keras", _keras_parameters), ("torch", _torch_parameters)):
@@ -91,33 +109,28 @@ def _torch_parameters(layers):
 
 
 @pytest.mark.slow
-def test_same_weights_give_the_same_logits():
+@pytest.mark.parametrize("changes", [(), FEW_PARAMETERS, (*FEW_PARAMETERS, "model.global_pool=max")])
+def test_same_weights_give_the_same_logits(changes):
     import jax
     import numpy as np
     import optax
 
     from benchmarks.contestants import flax_example, keras_fit
 
-    small = (
-        "model.blocks=((3,4),(5,6))",
-        "model.kernel_size=(3,2)",
-        "model.hidden=(16,)",
-        "model.activation=gelu",
-        "model.convolution=stock",
-    )
-    config, layers = resolved("plateau_cnn", *small)
+    config, layers = resolved("plateau_cnn", *SMALL, *changes)
     ours = models.build(config.model, 10, jax.random.key(0))
     rng, weights = np.random.default_rng(0), []
     for layer in (getattr(ours, name) for name in ours.names):
-        names = ("scale", "bias", "mean", "var") if hasattr(layer, "mean") else ("kernel", "bias")
-        if hasattr(layer, "bias"):
+        names = [n for n in ("kernel", "scale", "bias", "mean", "var") if getattr(layer, n, None) is not None]
+        if names:
             weights.append({name: rng.uniform(0.1, 0.3, getattr(layer, name).shape).astype("f4") for name in names})
             _set(layer, weights[-1])
     images = rng.normal(size=(3, 28, 28, 1)).astype("f4")
     expected = np.asarray(jax.jit(lambda x: ours(x))(images))
 
     theirs = flax_example.build(layers)
-    for layer, arrays in zip((m for m in theirs.layers if hasattr(m, "bias")), weights, strict=True):
+    with_weights = [layer for layer in theirs.layers if hasattr(layer, "kernel") or hasattr(layer, "scale")]
+    for layer, arrays in zip(with_weights, weights, strict=True):
         _set(layer, arrays)
     theirs.eval()
     np.testing.assert_allclose(jax.jit(lambda x: theirs(x))(images), expected, rtol=2e-5)
@@ -133,7 +146,14 @@ def test_same_weights_give_the_same_logits():
 
 def _set(layer, arrays):
     for name, array in arrays.items():
-        getattr(layer, name)[...] = array
+        of = getattr(layer, name)
+        of[...] = array.reshape(of.shape)  # Flax has a depthwise kernel as KxKx1xC.
+
+
+def test_a_worker_needs_none_of_the_projects_libraries():
+    """That of a peer has another environment."""
+    code = "import sys; import benchmarks.worker; assert not {'ml_collections', 'jax', 'flax'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
 
 
 def test_training_flops():
@@ -350,6 +370,47 @@ def test_two_contestants_end_to_end(tmp_path, run_module):
     ratios = results.paired_ratios(*(results.rates(measured["contestants"][name]) for name in names))
     assert measured["ratios"]["flax_example"]["median"] == pytest.approx(sum(ratios) / 2)
     assert "--peers_python" not in measured["command"]
+
+
+@pytest.mark.slow
+def test_whole_trainings_end_to_end(tmp_path, run_module):
+    file = tmp_path / "out.json"
+    names = ["digits", "keras_jax"] if importlib.util.find_spec("keras") else ["digits"]
+    tiny = [flag for flag in TINY if not flag.startswith("--seconds")]
+    recipe = ("--set=epochs=3", "--set=schedule.name=one_cycle", "--set=label_smoothing=0.1", "--target=0.7")
+    done = run_module(
+        "benchmarks.time_to_accuracy", *tiny, *recipe, f"--contestants={','.join(names)}", f"--json={file}"
+    )
+    assert done.returncode == 0, done.stderr
+    measured = json.loads(file.read_text())
+    for name in names:
+        rounds = measured["contestants"][name]["rounds"]
+        assert [item["steps"] for item in rounds] == [3 * (1437 // 64)] * 2
+        accuracies = [item["test_accuracy"] for item in rounds]
+        assert min(accuracies) > 0.7 and accuracies[0] != accuracies[1], "each round begins anew, with another seed"
+    assert "target reached" in done.stdout
+
+
+def test_a_recipe_that_the_peers_do_not_have_is_refused():
+    for override in ("augment.rotation=3.0", "optimizer.name=lion", "optimizer.ema_momentum=0.9"):
+        with pytest.raises(UserError, match=re.escape(f"config.{override.split('=')[0]} is ")):
+            problem.resolve("simple_cnn", [override], whole=True)
+
+
+def test_whole_trainings_are_rendered(tmp_path):
+    measured = {
+        "kind": "time_to_accuracy", "model": "fast_99", "overrides": [], "target": 0.85, "epochs": 1,
+        "examples": 60000, "batch_size": 64, "parameters": 1234,
+        "commands": {"digits": {"warm": [4.0], "cold": [20.0]}},
+        "contestants": made_up("digits", [1.0, 2.0]) | made_up("torch_eager", [4.0, 10.0]), "cores_used_by_others": 0,
+        "machine": {"cpu": "Some CPU", "cores": 2, "gpu": None}, "date": "2026-11-28", "command": "python -m ...",
+    }  # fmt: skip
+    for name, accuracy in (("digits", 0.9), ("torch_eager", 0.8)):
+        for item in measured["contestants"][name]["rounds"]:
+            item["test_accuracy"] = accuracy
+    text = table.render([measured])
+    assert "| digits | 1.50 [1.00-2.00] | 0.9000 ± 0.0000 | 2 | yes | 4.00 [4.00-4.00] | 20.0 [20.0-20.0] | - |" in text
+    assert "| torch_eager | 7.00 [4.00-10.0] | 0.8000 ± 0.0000 | 2 | **no** | - | - | 4.50 [4.00-5.00] |" in text
 
 
 @pytest.fixture

@@ -25,6 +25,7 @@ from digits.training import step  # noqa: E402
 EXAMPLES = 133  # Thirteen batches of 10 and one of 3: of eight devices some have no example of it.
 EVERYTHING = {
     "model.family": "cnn", "model.blocks": ((4,), (4,)), "model.kernel_size": 3, "model.pool": 2,
+    "model.stride": (2, 1), "model.separable": (False, True), "model.global_pool": "average",
     "model.batch_norm": "conv", "model.block_dropout": 0.25, "model.hidden": (8,), "model.hidden_batch_norm": True,
     "model.hidden_dropout": 0.3, "model.hidden_l2": 0.01, "label_smoothing": 0.1,
     "augment.rotation": 10.0, "augment.zoom": 0.1, "augment.width_shift": 0.1, "optimizer.clip_norm": 1.0,

@@ -7,6 +7,8 @@ Each module has a class `Contestant`:
   .train(start, stop)               trains with batches `start` to `stop` of an epoch, waits until the device has done
                                     it, and returns the mean loss (with L2) and the accuracy over these steps;
   .outside                          the seconds so far in `train` that are not training: of Keras's `fit`, setting up;
+  .restart(seed)                    begins a training anew, with other weights, at the problem's rates if it has them;
+                                    epochs are shuffled then;
   .test()                           the accuracy on the problem's test images, in evaluation mode.
 """
 

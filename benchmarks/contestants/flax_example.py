@@ -3,6 +3,8 @@
 The tutorial reads batches through TFDS; here they are slices of an array in memory, which costs less.
 """
 
+import functools
+
 from flax import nnx
 import jax
 import jax.numpy as jnp
@@ -17,12 +19,17 @@ def build(layers: list[network.Layer], seed: int = 0) -> nnx.Sequential:
     """The network on images of Nx28x28x1. A layer's L2 factor is the attribute `l2` of its module."""
     rngs, modules = nnx.Rngs(seed), []
     for layer in layers:
-        init = getattr(jax.nn.initializers, layer.init)() if layer.init else None
-        if layer.kind == "conv":
-            size = (layer.size, layer.size)
+        # Flax has a depthwise kernel's inputs and outputs the other way round than Keras, whose formulas these are.
+        axes = (-1, -2) if layer.groups > 1 else (-2, -1)
+        init = getattr(jax.nn.initializers, layer.init)(*axes) if layer.init else None
+        if layer.kind in ("conv", "depthwise"):
+            size, strides = (layer.size, layer.size), (layer.stride, layer.stride)
             modules.append(
-                nnx.Conv(layer.inputs, layer.width, size, padding=layer.padding.upper(), kernel_init=init, rngs=rngs)
-            )
+                nnx.Conv(
+                    layer.inputs, layer.width, size, strides, padding=layer.padding.upper(), use_bias=layer.bias,
+                    feature_group_count=layer.groups, kernel_init=init, rngs=rngs,
+                )
+            )  # fmt: skip
         elif layer.kind == "dense":
             modules.append(nnx.Linear(layer.inputs, layer.width, kernel_init=init, rngs=rngs))
             modules[-1].l2 = layer.l2
@@ -33,6 +40,8 @@ def build(layers: list[network.Layer], seed: int = 0) -> nnx.Sequential:
             modules.append(nnx.Dropout(layer.rate, rngs=rngs))
         elif layer.kind == "max_pool":
             modules.append(_max_pool(layer.size))
+        elif layer.kind == "global_pool":
+            modules.append(functools.partial({"average": jnp.mean, "max": jnp.max}[layer.pooling], axis=(1, 2)))
         else:
             modules.append(lambda x: x.reshape(x.shape[0], -1))
         if layer.init and layer.activation != "linear":

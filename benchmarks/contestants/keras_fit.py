@@ -20,9 +20,13 @@ def build(layers: list[network.Layer]):
     def one(layer):
         if layer.kind == "conv":
             return keras.layers.Conv2D(
-                layer.width, layer.size, padding=layer.padding, activation=_activation(layer.activation),
-                kernel_initializer=layer.init,
+                layer.width, layer.size, layer.stride, layer.padding, activation=_activation(layer.activation),
+                use_bias=layer.bias, kernel_initializer=layer.init,
             )  # fmt: skip
+        if layer.kind == "depthwise":
+            return keras.layers.DepthwiseConv2D(
+                layer.size, layer.stride, layer.padding, use_bias=layer.bias, depthwise_initializer=layer.init
+            )
         if layer.kind == "dense":
             return keras.layers.Dense(
                 layer.width, activation=_activation(layer.activation), kernel_initializer=layer.init,
@@ -34,6 +38,9 @@ def build(layers: list[network.Layer]):
             )
         if layer.kind == "max_pool":
             return keras.layers.MaxPooling2D(layer.size)
+        if layer.kind == "global_pool":
+            kinds = {"average": keras.layers.GlobalAveragePooling2D, "max": keras.layers.GlobalMaxPooling2D}
+            return kinds[layer.pooling]()
         return keras.layers.Dropout(layer.rate) if layer.kind == "dropout" else keras.layers.Flatten()
 
     return keras.Sequential([keras.layers.Input(network.SHAPE), *map(one, layers)])
@@ -45,11 +52,16 @@ def _activation(name: str):
     return (lambda x: keras.activations.gelu(x, approximate=True)) if name == "gelu" else name
 
 
-def make_optimizer(config: dict):
-    """The optimizer of a `config.optimizer`."""
+def make_optimizer(config: dict, rates: np.ndarray | None = None):
+    """The optimizer of a `config.optimizer`, with a rate for every update if `rates` has them."""
     import keras
 
-    rate = config["learning_rate"]
+    class Rates(keras.optimizers.schedules.LearningRateSchedule):
+        def __call__(self, step):
+            last = len(rates) - 1  # A warm-up may be longer than the training.
+            return keras.ops.convert_to_tensor(rates)[keras.ops.minimum(keras.ops.cast(step, "int32"), last)]
+
+    rate = config["learning_rate"] if rates is None else Rates()
     if config["name"] == "adam":
         return keras.optimizers.Adam(rate, config["beta_1"], config["beta_2"], config["epsilon"])
     if config["name"] == "sgd":
@@ -64,15 +76,29 @@ class Contestant:
 
         self.keras = keras
         keras.utils.set_random_seed(problem.config["seed"])
-        self.problem, self.labels, self.outside = problem, problem.labels, 0.0
+        self.problem, self.labels, self.outside, self.shuffle = problem, problem.labels, 0.0, False
         self.device = _device(variant)
         self.model = build(problem.layers)
         self.parameters = self.model.count_params()
         self.model.compile(
-            optimizer=make_optimizer(problem.config["optimizer"]),
-            loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+            optimizer=make_optimizer(problem.config["optimizer"], problem.rates),
+            loss=self._loss(problem.config["label_smoothing"]),
             metrics=["accuracy"],
         )
+
+    def _loss(self, smoothing: float):
+        """Keras smooths labels only as vectors."""
+        if not smoothing:
+            return self.keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+        self.labels = np.eye(self.problem.classes, dtype=np.float32)[self.labels]
+        return self.keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=smoothing)
+
+    def restart(self, seed: int) -> None:
+        self.keras.utils.set_random_seed(seed)
+        self.shuffle = True
+        self.model.set_weights(build(self.problem.layers).get_weights())
+        for variable in self.model.optimizer.variables:
+            variable.assign(np.zeros(variable.shape))
 
     def train(self, start: int, stop: int) -> tuple[float, float]:
         size = self.problem.batch_size
@@ -86,7 +112,9 @@ class Contestant:
         clock = self.keras.callbacks.LambdaCallback(on_epoch_begin=note, on_epoch_end=note)
         started = time.perf_counter()
         # The epoch ends with its metrics as Python numbers: the device has done its work then.
-        fit = self.model.fit(inputs, labels, batch_size=size, epochs=1, shuffle=False, verbose=0, callbacks=[clock])
+        fit = self.model.fit(
+            inputs, labels, batch_size=size, epochs=1, shuffle=self.shuffle, verbose=0, callbacks=[clock]
+        )
         self.outside += time.perf_counter() - started - (times[1] - times[0])
         history = fit.history
         return float(history["loss"][-1]), float(history["accuracy"][-1])

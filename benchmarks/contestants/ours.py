@@ -9,7 +9,15 @@ from digits import models
 from digits.config.values import config_from_json
 from digits.models import families, inference
 from digits.runtime import machine
-from digits.training.step import TrainMetrics, compile_steps, init_state, make_run_steps, make_train_step
+from digits.training.step import (
+    TrainMetrics,
+    compile_steps,
+    init_state,
+    make_run_steps,
+    make_train_step,
+    numbers_of,
+    shuffled,
+)
 
 
 class Contestant:
@@ -31,20 +39,28 @@ class Contestant:
         self.parameters = sum(leaf.size for leaf in jax.tree.leaves(arrays))
         step = make_train_step(config, graphdef, problem.steps_per_epoch)
         run_steps = make_run_steps(step, problem.examples, problem.batch_size)
-        self.state = jax.jit(lambda: init_state(config, problem.classes))()
+        self._init = jax.jit(lambda seed: init_state(config, problem.classes, numbers_of(config)._replace(seed=seed)))
+        self.state = self._init(np.int32(config.seed))
         # The data is in its order already; the engine gathers every batch by an order all the same.
         order = jnp.arange(problem.examples, dtype=jnp.int32)
-        self.arguments = (jax.device_put((problem.images, problem.labels)), order)
+        self.data, self.order = jax.device_put((problem.images, problem.labels)), order
+        self.seed, self.epoch = None, 0
         zero = np.int32(0)
         lowered = jax.jit(run_steps, donate_argnums=(0, 1)).lower(
-            self.state, TrainMetrics.empty(), *self.arguments, zero, zero
+            self.state, TrainMetrics.empty(), self.data, self.order, zero, zero
         )
         self.run_steps = compile_steps(lowered, config)
         self.evaluate = inference.make_evaluate(graphdef, config.data.normalization, config.eval_batch_size)
 
+    def restart(self, seed: int) -> None:
+        self.state, self.seed, self.epoch = self._init(np.int32(seed)), np.int32(seed), 0
+
     def train(self, start: int, stop: int) -> tuple[float, float]:
+        if self.seed is not None and start == 0:
+            self.epoch += 1
+            self.order = shuffled(self.seed, np.int32(self.epoch), self.problem.examples)
         self.state, totals = self.run_steps(
-            self.state, TrainMetrics.empty(), *self.arguments, np.int32(start), np.int32(stop)
+            self.state, TrainMetrics.empty(), self.data, self.order, np.int32(start), np.int32(stop)
         )
         jax.block_until_ready((self.state, totals))
         means = jax.device_get(totals).compute()

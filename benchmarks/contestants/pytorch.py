@@ -25,11 +25,21 @@ def build(layers: list[network.Layer]) -> nn.Sequential:
     """The network on images of Nx1x28x28. A layer's L2 factor is the attribute `l2` of its module."""
     modules = []
     for layer in layers:
-        if layer.kind == "conv":
-            modules.append(nn.Conv2d(layer.inputs, layer.width, layer.size, padding=layer.padding))
+        if layer.kind in ("conv", "depthwise"):
+            if any(layer.zeros):
+                modules.append(nn.ZeroPad2d(layer.zeros * 2))
+            modules.append(
+                nn.Conv2d(
+                    layer.inputs, layer.width, layer.size, layer.stride, groups=layer.groups, bias=layer.bias,
+                    padding=layer.padding if layer.stride == 1 else "valid",  # PyTorch has no `same` with a stride.
+                )
+            )  # fmt: skip
         elif layer.kind == "dense":
             modules.append(nn.Linear(layer.inputs, layer.width))
             modules[-1].l2 = layer.l2
+        elif layer.kind == "global_pool":
+            kind = {"average": nn.AdaptiveAvgPool2d, "max": nn.AdaptiveMaxPool2d}[layer.pooling]
+            modules += kind(1), nn.Flatten()
         elif layer.kind == "batch_norm":
             kind = nn.BatchNorm1d if any(isinstance(module, nn.Flatten) for module in modules) else nn.BatchNorm2d
             modules.append(kind(layer.width, network.BATCH_NORM_EPSILON, 1 - network.BATCH_NORM_MOMENTUM))
@@ -47,6 +57,8 @@ def _initialize(module: nn.Module, name: str) -> None:
     """Keras's initialisers by name, such as he_normal; biases to zero."""
     scale, shape = name.split("_")
     fan_in, fan_out = nn.init._calculate_fan_in_and_fan_out(module.weight)
+    if getattr(module, "groups", 1) > 1:  # Keras has a depthwise kernel's inputs and outputs the other way round.
+        fan_in, fan_out = fan_out, fan_in
     variance = {"glorot": 2 / (fan_in + fan_out), "he": 2 / fan_in, "lecun": 1 / fan_in}[scale]
     if shape == "uniform":
         nn.init.uniform_(module.weight, -math.sqrt(3 * variance), math.sqrt(3 * variance))
@@ -54,7 +66,8 @@ def _initialize(module: nn.Module, name: str) -> None:
         nn.init.trunc_normal_(
             module.weight, std=math.sqrt(variance), a=-2 * math.sqrt(variance), b=2 * math.sqrt(variance)
         )
-    nn.init.zeros_(module.bias)
+    if module.bias is not None:
+        nn.init.zeros_(module.bias)
 
 
 def make_optimizer(parameters, config: dict, fused: bool) -> torch.optim.Optimizer:
@@ -83,22 +96,45 @@ class Contestant:
         self.model = build(problem.layers).to(device, memory_format=layout).train()
         tensors = [*self.model.parameters(), *self.model.buffers()]
         self.parameters = sum(t.numel() for t in tensors if t.is_floating_point())
+        self.order, self.updates = None, 0
         self.optimizer = make_optimizer(self.model.parameters(), problem.config["optimizer"], variant != "eager")
         self.forward = torch.compile(self._forward) if variant == "compile" else self._forward
 
     def _forward(self, images, labels):
         logits = self.model(images)
-        loss = F.cross_entropy(logits, labels)
+        loss = F.cross_entropy(logits, labels, label_smoothing=self.problem.config["label_smoothing"])
         for module in self.model:
             if getattr(module, "l2", 0.0):
                 loss = loss + module.l2 * module.weight.square().sum()
         return loss, logits
 
+    def restart(self, seed: int) -> None:
+        torch.manual_seed(seed)
+        self.order, self.updates = torch.arange(len(self.labels)), 0
+        self.optimizer.state.clear()
+        layers = iter(layer for layer in self.problem.layers if layer.init)
+        for module in self.model:
+            if isinstance(module, (nn.Conv2d, nn.Linear)):
+                _initialize(module, next(layers).init)
+            elif isinstance(module, nn.modules.batchnorm._BatchNorm):
+                module.reset_parameters()
+
+    def _batch(self, start: int) -> tuple[torch.Tensor, torch.Tensor]:
+        rows = slice(start, start + self.batch_size)
+        if self.order is not None:
+            rows = self.order[rows]
+        return self.images[rows], self.labels[rows]
+
     def train(self, start: int, stop: int) -> tuple[float, float]:
+        if self.order is not None and start == 0:
+            self.order = torch.randperm(len(self.labels), device=self.labels.device)
         losses = torch.zeros((), device=self.labels.device)
         correct = torch.zeros((), device=self.labels.device, dtype=torch.int64)
         for i in range(start * self.batch_size, stop * self.batch_size, self.batch_size):
-            images, labels = self.images[i : i + self.batch_size], self.labels[i : i + self.batch_size]
+            images, labels = self._batch(i)
+            if self.order is not None and self.problem.rates is not None:
+                self.optimizer.param_groups[0]["lr"] = float(self.problem.rates[self.updates])
+                self.updates += 1
             self.optimizer.zero_grad(set_to_none=True)
             loss, logits = self.forward(images, labels)
             loss.backward()

@@ -163,6 +163,16 @@ _TABLE = (
         "model.kernel_size", one_or_each(whole(1, math.inf)),
         "Window of the convolutions, in pixels; one for each block.",
     ),
+    Field(
+        "model.stride", one_or_each(whole(1, math.inf)),
+        "Stride of the first convolution of a block, in pixels; the others have 1.",
+    ),
+    Field(
+        "model.separable", one_or_each(switch()),
+        "Makes each convolution of a block a depthwise one (a filter for each channel) and one of 1x1, as Keras's "
+        "SeparableConv2D.",
+    ),
+    Field("model.conv_bias", switch(), "Biases of the convolutions. Directly before BatchNorm they have no effect."),
     Field("model.padding", choice("valid", "same"), "Padding of the convolutions."),
     Field(
         "model.pool", one_or_each(whole(0, math.inf), " (no pooling)"),
@@ -173,6 +183,10 @@ _TABLE = (
         "BatchNorm in the blocks: conv after every convolution, block after the pooling.",
     ),
     Field("model.block_dropout", one_or_each(_DROPOUT), "Dropout rate at the end of a block."),
+    Field(
+        "model.global_pool", choice("none", "average", "max"),
+        "Average or maximum of each channel over the whole image, in place of all pixels, before the hidden layers.",
+    ),
     Field(
         "model.hidden", tuple_of(whole(1, math.inf), "a tuple such as (32,) or (64, 32), of widths from 1"),
         "Widths of the hidden layers. Each is a dense layer, then BatchNorm and dropout.",
@@ -188,18 +202,28 @@ _TABLE = (
         "How convolutions are computed: by XLA's own operation (stock), as matrix products (dot), or compiled for this "
         "processor with its C++ compiler (native, the fastest on CPUs). auto takes the fastest here.",
     ),
-    Field("optimizer.name", choice("adam", "sgd", "rmsprop"), "The optimizer, with Keras's formulas."),
+    Field(
+        "optimizer.name", choice("adam", "sgd", "rmsprop", "lion", "muon"),
+        "The optimizer, with Keras's formulas; muon with Optax's, and Adam for biases, BatchNorm and the last layer.",
+    ),
     Field("optimizer.learning_rate", _POSITIVE, "The base rate, which the schedule multiplies."),
     Field("optimizer.momentum", _SHARE, "sgd: the share of the last update that the next one keeps."),
     Field("optimizer.nesterov", switch(), "sgd: Nesterov's momentum."),
-    Field("optimizer.beta_1", _SHARE, "adam: decay of the mean of the gradients."),
-    Field("optimizer.beta_2", _SHARE, "adam: decay of the mean of their squares."),
+    Field("optimizer.beta_1", _SHARE, "adam, lion, muon: decay of the mean of the gradients."),
+    Field(
+        "optimizer.beta_2", _SHARE,
+        "adam, muon: decay of the mean of their squares. lion: decay of the mean of the gradients that is kept.",
+    ),
     Field("optimizer.rho", _SHARE, "rmsprop: decay of the mean of the squared gradients."),
-    Field("optimizer.epsilon", _POSITIVE, "adam, rmsprop: added to the divisor."),
+    Field("optimizer.epsilon", _POSITIVE, "adam, muon, rmsprop: added to the divisor."),
     Field("optimizer.epsilon_in_sqrt", switch(), "rmsprop: false as in Keras 2, true as in Keras 3."),
     Field(
         "optimizer.weight_decay", number(),
         "Decoupled decay of kernels: an update shrinks them by the learning rate times this.",
+    ),
+    Field(
+        "optimizer.ema_momentum", _SHARE,
+        "Validates, tests and keeps a moving average of the weights: an update leaves it this share. 0: the weights.",
     ),
     Field("optimizer.clip_norm", number(), "Scales gradients down to this global norm; 0 does not."),
     Field(

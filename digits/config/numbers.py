@@ -26,6 +26,7 @@ class OptimizerNumbers(NamedTuple):
     rho: Number
     epsilon: Number
     momentum: Switch = None
+    ema_momentum: Switch = None
     weight_decay: Switch = None
     clip_norm: Switch = None
 

@@ -22,8 +22,12 @@ from digits.config.fields import FIELDS, Field
 from digits.config.suggestions import fields_like, instead, question
 from digits.errors import UserError, require
 
-# The sections and fields that runs of earlier versions lack.
-_LATER = {"label_smoothing", "deterministic", "population"}
+# The fields that runs of earlier versions lack, with the values that these runs trained with.
+_LATER = {
+    "label_smoothing": 0.0, "deterministic": False, "optimizer.ema_momentum": 0.0,
+    "population.sharing": "auto", "population.workers": 0, "population.size": 0,
+    "model.stride": 1, "model.separable": False, "model.conv_bias": True, "model.global_pool": "none",
+}  # fmt: skip
 
 # The errors of ast.literal_eval, and of making a float of a whole number that is too large for one.
 _UNREADABLE = (ValueError, SyntaxError, TypeError, MemoryError, RecursionError, OverflowError)
@@ -200,16 +204,25 @@ def config_from_json(fields: dict) -> ConfigDict:
     return ConfigDict(restore(fields)).lock()
 
 
+def completed(fields: dict) -> dict:
+    """Recorded fields, with those that their version of digits did not have: completed(about["config"])."""
+    for name, value in _LATER.items():
+        section, _, field = name.rpartition(".")
+        node = fields.setdefault(section, {}) if section else fields
+        if isinstance(node, dict):
+            node.setdefault(field, value)
+    return fields
+
+
 def recorded_config(fields: dict, path: os.PathLike) -> ConfigDict:
     """The config that a run has recorded in a file; UserError, which names the file, if a value makes no sense."""
-    config = config_from_json(fields)
-    lacking = set(missing_fields(config))
-    if damage := [name for name in sorted(lacking) if name.partition(".")[0] not in _LATER]:
-        raise UserError(f"{path} is damaged: it has no config.{damage[0]}.")
+    config = config_from_json(completed(fields))
+    if lacking := missing_fields(config):
+        raise UserError(f"{path} is damaged: it has no config.{lacking[0]}.")
     for name, field in FIELDS.items():
-        if name.partition(".")[0] not in lacking and name not in lacking and not field.accepted.accepts(config[name]):
-            value = " ".join(repr(config[name]).split())[:100]  # That of a section has lines.
-            raise UserError(f"{path} is damaged: its config.{name} is {value}, which must be {field.accepted.text}.")
+        if not field.accepted.accepts(value := config[name]):
+            text = " ".join(repr(value).split())[:100]  # That of a section has lines.
+            raise UserError(f"{path} is damaged: its config.{name} is {text}, which must be {field.accepted.text}.")
     return config
 
 

@@ -18,13 +18,16 @@ from digits.config.values import check_fields
 from digits.data import SIDE
 from digits.errors import UserError, require
 from digits.models import layers
-from digits.models.layers import BatchNorm, ConvBlock, Dropout, Flatten, Linear, MaxPool
+from digits.models.layers import BatchNorm, ConvBlock, Depthwise, Dropout, Flatten, GlobalPool, Linear, MaxPool
 from digits.models.ops import convolution, native
 from digits.runtime.devices import Shard
 
 IMAGE_SHAPE = (SIDE, SIDE, 1)
 MOST_LAYERS = 100  # Hidden layers and convolutions: building more takes minutes.
 MOST_PARAMETERS = 2**28  # A GiB of weights; training needs four times as much, saving a fifth.
+_OF_A_BLOCK = ("kernel_size", "stride", "separable", "pool", "block_dropout")
+# The dense family refuses any other value of these.
+_OF_CONVOLUTIONS = {"stride": 1, "separable": False, "conv_bias": True, "global_pool": "none"}
 
 
 class Network(nnx.Module):
@@ -63,8 +66,11 @@ class Network(nnx.Module):
         return x
 
     def _add_dense(self, inputs: int, classes: int, config: ConfigDict, rngs: nnx.Rngs) -> None:
-        """Adds flatten, the hidden layers (dense, BatchNorm, dropout each) and the logits."""
-        self._add("flatten", Flatten())
+        """Adds flatten or global pooling, the hidden layers (dense, BatchNorm, dropout each) and the logits."""
+        if config.global_pool == "none":
+            self._add("flatten", Flatten())
+        else:
+            self._add("global_pool", GlobalPool(config.global_pool))
         if config.input_dropout:
             self._add("dropout", Dropout(config.input_dropout))
         count = len(config.hidden)
@@ -95,38 +101,44 @@ class Dense(Network):
 
 
 class CNN(Network):
-    """Convolution blocks (convolutions, pooling, BatchNorm, dropout each), then hidden layers and logits."""
+    """Convolution blocks (convolutions, pooling, BatchNorm, dropout each), then hidden layers and logits.
+
+    A separable convolution is two layers: a depthwise one, and one of 1x1 with activation and pooling.
+    """
 
     def __init__(self, shape: Sequence[int], classes: int, config: ConfigDict, rngs: nnx.Rngs):
         super().__init__()
         side, channels = shape[0], shape[2]
         count = len(config.blocks)
         norm_after_conv = config.batch_norm == "conv"  # Then it comes before the pooling.
-        for widths, size, pool, rate in zip(
-            config.blocks,
-            each(config.kernel_size, count, "model.kernel_size", "model.blocks"),
-            each(config.pool, count, "model.pool", "model.blocks"),
-            each(config.block_dropout, count, "model.block_dropout", "model.blocks"),
+        for widths, size, stride, separable, pool, rate in zip(
+            config.blocks, *(each(config[field], count, f"model.{field}", "model.blocks") for field in _OF_A_BLOCK)
         ):
+            require(stride <= side, "model.stride", config.stride, f"at most {side}, the side of the images there")
             for place, width in enumerate(widths, start=1):
-                side -= size - 1 if config.padding == "valid" else 0
+                kernel = size, stride if place == 1 else 1
+                side = -(-(side - (size - 1 if config.padding == "valid" else 0)) // kernel[1])
                 if side < 1:
                     raise UserError(
                         f"config.model.kernel_size is {config.kernel_size!r}, but nothing is left of a {shape[0]}x"
-                        f"{shape[1]} image after these {config.padding} convolutions: use smaller kernels, fewer "
-                        "blocks, less pooling or config.model.padding='same'."
+                        f"{shape[1]} image after these {config.padding} convolutions: use smaller kernels or strides, "
+                        "fewer blocks, less pooling or config.model.padding='same'."
                     )
+                if separable:
+                    self._add("depthwise", Depthwise(channels, *kernel, config, rngs))
+                    kernel = 1, 1
                 window = pool if place == len(widths) and not norm_after_conv else 0
-                self._add("conv", ConvBlock(channels, width, size, window, config, rngs))
+                self._add("conv", ConvBlock(channels, width, *kernel, window, config, rngs))
                 if norm_after_conv:
                     self._add("batch_norm", BatchNorm(width, rngs))
                 channels = width
             if pool and norm_after_conv:
                 self._add("max_pool", MaxPool(pool, config.convolution))
             side //= pool or 1
+            require(side >= 1, "model.pool", config.pool, "small enough that a pixel is left after every block")
             self._add_norm_and_dropout(config.batch_norm == "block", rate, channels, rngs)
-        require(side >= 1, "model.pool", config.pool, "small enough that a pixel is left after the last block")
-        self._add_dense(side * side * channels, classes, config, rngs)
+        pixels = side * side if config.global_pool == "none" else 1
+        self._add_dense(pixels * channels, classes, config, rngs)
 
 
 def check(config: ConfigDict) -> None:
@@ -142,9 +154,11 @@ def check(config: ConfigDict) -> None:
         each(config[field], len(config.hidden), f"model.{field}", "model.hidden")
     if config.family == "dense":
         require(not config.blocks, "model.blocks", config.blocks, "() in the dense family (or model.family='cnn')")
+        for field, without in _OF_CONVOLUTIONS.items():
+            require(config[field] == without, f"model.{field}", config[field], f"{without!r} in the dense family")
         return
     require(config.blocks, "model.blocks", config.blocks, "one or more blocks in the cnn family: ((32, 32), (64, 64))")
-    for field in ("kernel_size", "pool", "block_dropout"):
+    for field in _OF_A_BLOCK:
         each(config[field], len(config.blocks), f"model.{field}", "model.blocks")
     require(config.input_dropout == 0, "model.input_dropout", config.input_dropout, "0 in the cnn family")
 

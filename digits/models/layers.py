@@ -44,17 +44,19 @@ class Linear(nnx.Linear):
 
 
 class ConvBlock(nnx.Module):
-    """A convolution with stride 1 and bias, its activation and, with a `window`, max pooling; NxHxWxC to NxH'xW'xO.
+    """A convolution, its activation and, with a `window`, max pooling; NxHxWxC to NxH'xW'xO.
 
     The three are one operation, because that is faster on a CPU. Window 0 means no pooling.
     """
 
-    def __init__(self, inputs: int, width: int, size: int, window: int, config: ConfigDict, rngs: nnx.Rngs):
+    def __init__(
+        self, inputs: int, width: int, size: int, stride: int, window: int, config: ConfigDict, rngs: nnx.Rngs
+    ):
         init = INITIALIZERS[config.kernel_init]()
         self.kernel = nnx.Param(init(rngs.params(), (size, size, inputs, width), jnp.float32))
-        self.bias = nnx.Param(jnp.zeros(width, jnp.float32))
+        self.bias = nnx.Param(jnp.zeros(width, jnp.float32)) if config.conv_bias else None
         self.padding, self.activation, self.implementation = config.padding, config.activation, config.convolution
-        self.window = window
+        self.stride, self.window = stride, window
 
     def __call__(self, x: jax.Array) -> jax.Array:
         return self._apply(x, self.window or 1)
@@ -64,10 +66,25 @@ class ConvBlock(nnx.Module):
         return self._apply(x, 1)
 
     def _apply(self, x: jax.Array, window: int) -> jax.Array:
-        activation = ACTIVATIONS[self.activation]
+        bias, activation = None if self.bias is None else self.bias[...], ACTIVATIONS[self.activation]
         return convolution.conv_block(
-            x, self.kernel[...], self.bias[...], self.padding, activation, window, self.implementation
+            x, self.kernel[...], bias, self.padding, activation, window, self.implementation, self.stride
         )
+
+
+class Depthwise(nnx.Module):
+    """A convolution of every channel with a filter of its own, the first half of a separable one; NxHxWxC to NxH'xW'xC.
+
+    Has neither bias nor activation. The kernel is KxKxCx1, as in Keras, whose initial weights depend on the shape.
+    """
+
+    def __init__(self, channels: int, size: int, stride: int, config: ConfigDict, rngs: nnx.Rngs):
+        init = INITIALIZERS[config.kernel_init]()
+        self.kernel = nnx.Param(init(rngs.params(), (size, size, channels, 1), jnp.float32))
+        self.padding, self.implementation, self.stride = config.padding, config.convolution, stride
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        return convolution.depthwise(x, self.kernel[...], self.padding, self.implementation, self.stride)
 
 
 class MaxPool(nnx.Module):
@@ -78,6 +95,16 @@ class MaxPool(nnx.Module):
 
     def __call__(self, x: jax.Array) -> jax.Array:
         return convolution.max_pool(x, self.window, self.implementation)
+
+
+class GlobalPool(nnx.Module):
+    """The "average" or "max" of every channel over the whole image; NxHxWxC to NxC."""
+
+    def __init__(self, kind: str):
+        self.kind = kind
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        return x.mean((1, 2)) if self.kind == "average" else x.max((1, 2))
 
 
 class Flatten(nnx.Module):

@@ -11,9 +11,10 @@ from typing import Any
 from flax import nnx
 import jax
 import jax.numpy as jnp
+from ml_collections import ConfigDict
 
 from digits import models
-from digits.config.values import config_from_json, flat, recorded_config
+from digits.config.values import config_from_json, config_to_json, flat, recorded_config
 from digits.errors import OF_THE_MACHINE, UserError, reason, refusals, system_code
 from digits.models import families
 from digits.models.ops import native
@@ -161,8 +162,8 @@ def _read_run(files: Workdir, which: str) -> Run:
                 )
             state, about = _restore(checkpoints, step)
         checkpoints.close()
-        model = _network(about, state["train"])
         class_names = tuple(about["class_names"])
+        model = _network(config, len(class_names), state["train"])
     except (UserError, MemoryError):
         raise
     except Exception as error:  # Damaged, or nonsense in a checkpoint that nobody sealed.
@@ -206,10 +207,10 @@ def _restore(checkpoints: Checkpoints, step: int) -> tuple[Any, dict[str, Any]]:
     return state, about
 
 
-def _network(about: dict[str, Any], saved: dict[str, Any]) -> models.Network:
+def _network(config: ConfigDict, classes: int, saved: dict[str, Any]) -> models.Network:
     """Builds the config's network with the saved weights; ValueError if these belong to another network."""
-    graphdef, *expected = _structure(json.dumps(about["config"]["model"]), len(about["class_names"]))
-    given = [saved["params"], saved.get("stats") or {}]
+    graphdef, *expected = _structure(json.dumps(config_to_json(config.model)), classes)
+    given = [saved.get("average") or saved["params"], saved.get("stats") or {}]
     kinds = [jax.tree.map(lambda a: (a.shape, a.dtype), trees) for trees in (given, expected)]
     if kinds[0] != kinds[1]:
         raise ValueError("its weights are not those of its config's network")

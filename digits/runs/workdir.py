@@ -17,7 +17,7 @@ import uuid
 
 from ml_collections import ConfigDict
 
-from digits.config.values import config_to_json, flat
+from digits.config.values import completed, config_to_json, flat
 from digits.errors import UserError, reason, writing_to
 from digits.runs import files, found, locks
 from digits.runtime import atomic, paths
@@ -73,7 +73,8 @@ class Workdir:
         """Reads config.json: `config`, and what `create` was given beside it; UserError if there is none."""
         if not self._config.exists():
             raise incomplete(self._config)
-        return files.read_object(self._config, config=dict, run=(str, type(None)))
+        about = files.read_object(self._config, config=dict, run=(str, type(None)))
+        return about | {"config": completed(about["config"])}
 
     @property
     def identity(self) -> str | None:

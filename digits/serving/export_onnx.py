@@ -79,12 +79,12 @@ def _normalize(graph: _Graph, kind: str) -> str:
 
 def _layer(graph: _Graph, name: str, layer: nnx.Module, x: str) -> str:
     if isinstance(layer, layers.ConvBlock):
-        kernel, bias = _arrays(layer.kernel, layer.bias)
-        # For an even kernel SAME_UPPER puts the extra row below and the extra column to the right, as ConvBlock does.
-        pad = {"same": "SAME_UPPER", "valid": "VALID"}[layer.padding]
-        x = graph.add("Conv", name, x, kernel.transpose(3, 2, 0, 1), bias, auto_pad=pad)
-        x = _activate(graph, name, layer, x)
+        kernel, *bias = _arrays(layer.kernel, layer.bias)
+        x = _activate(graph, name, layer, _convolve(graph, name, layer, x, kernel.transpose(3, 2, 0, 1), *bias))
         return _max_pool(graph, f"{name}.max_pool", layer, x) if layer.window else x
+    if isinstance(layer, layers.Depthwise):  # Each channel is a group of its own.
+        (kernel,) = _arrays(layer.kernel)
+        return _convolve(graph, name, layer, x, kernel.transpose(2, 3, 0, 1), group=kernel.shape[2])
     if isinstance(layer, layers.Linear):
         return _activate(graph, name, layer, graph.add("Gemm", name, x, *_arrays(layer.kernel, layer.bias)))
     if isinstance(layer, layers.MaxPool):
@@ -92,10 +92,21 @@ def _layer(graph: _Graph, name: str, layer: nnx.Module, x: str) -> str:
     if isinstance(layer, nnx.BatchNorm):
         of = _arrays(layer.scale, layer.bias, layer.mean, layer.var)
         return graph.add("BatchNormalization", name, x, *of, epsilon=layer.epsilon)
+    if isinstance(layer, layers.GlobalPool):
+        pool = {"average": "GlobalAveragePool", "max": "GlobalMaxPool"}[layer.kind]
+        return graph.add("Flatten", name, graph.add(pool, f"{name}.{layer.kind}", x))
     if isinstance(layer, layers.Flatten):  # The next layer has its weights in the order NxHxWxC.
         last = graph.add("Transpose", f"{name}.channels_last", x, perm=[0, 2, 3, 1])
         return graph.add("Flatten", name, last)
     raise UserError(f"--format is 'onnx', which has no rule for the layer {name}: name another.")
+
+
+def _convolve(
+    graph: _Graph, name: str, layer: layers.ConvBlock | layers.Depthwise, *inputs: str | np.ndarray, group: int = 1
+) -> str:
+    # Of an odd number of rows and columns SAME_UPPER puts one more below and to the right, as the layers do.
+    pad = {"same": "SAME_UPPER", "valid": "VALID"}[layer.padding]
+    return graph.add("Conv", name, *inputs, auto_pad=pad, strides=[layer.stride] * 2, group=group)
 
 
 def _max_pool(graph: _Graph, name: str, layer: layers.ConvBlock | layers.MaxPool, x: str) -> str:
@@ -103,8 +114,8 @@ def _max_pool(graph: _Graph, name: str, layer: layers.ConvBlock | layers.MaxPool
     return graph.add("MaxPool", name, x, kernel_shape=window, strides=window)
 
 
-def _arrays(*variables: nnx.Variable) -> list[np.ndarray]:
-    return [np.asarray(jax.device_get(variable[...])) for variable in variables]
+def _arrays(*variables: nnx.Variable | None) -> list[np.ndarray]:
+    return [np.asarray(jax.device_get(variable[...])) for variable in variables if variable is not None]
 
 
 def _activate(graph: _Graph, name: str, layer: layers.Linear | layers.ConvBlock, x: str) -> str:

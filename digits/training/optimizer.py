@@ -10,8 +10,11 @@ import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 import optax
+from optax.contrib import MuonDimensionNumbers
 
-from digits.config.numbers import OptimizerNumbers, ScheduleNumbers
+from digits.config.numbers import Number, OptimizerNumbers, ScheduleNumbers
+
+_RMS_OF_ADAM = 0.2  # The root mean square of Adam's updates (Liu et al. 2025).
 
 
 def scale_by_adam(b1: float, b2: float, epsilon: float) -> optax.GradientTransformation:
@@ -27,6 +30,34 @@ def scale_by_adam(b1: float, b2: float, epsilon: float) -> optax.GradientTransfo
         return optax.scale_by_adam(b1, b2, corrected).update(updates, state, params)
 
     return optax.GradientTransformation(init, update)
+
+
+def scale_by_muon(b1: float, b2: float, epsilon: float) -> optax.GradientTransformation:
+    """Optax's Muon for the hidden kernels, its Adam for all else: biases, BatchNorm's parameters and the last layer.
+
+    Muon (Jordan et al. 2024) takes the orthogonal matrix that is nearest to the momentum of a kernel, whose axes but
+    the last one count as one. Its updates have the size of Adam's (Liu et al. 2025, section 2.2), so that one learning
+    rate suits both.
+    """
+
+    def matrices(params):
+        last = f"dense_{sum(name.startswith('dense') for name in params)}"
+
+        def matrix(path, p):
+            hidden_kernel = p.ndim > 1 and path[0].key != last
+            return MuonDimensionNumbers(tuple(range(p.ndim - 1)), (p.ndim - 1,)) if hidden_kernel else None
+
+        return jax.tree.map_with_path(matrix, params)
+
+    return optax.contrib.muon(
+        learning_rate=-1.0,  # Optax turns the sign, and `scale_by_learning_rate` turns it again.
+        beta=b1,
+        adam_b1=b1,
+        adam_b2=b2,
+        eps=epsilon,
+        consistent_rms=_RMS_OF_ADAM,
+        muon_weight_dimension_numbers=matrices,
+    )
 
 
 def scale_by_learning_rate() -> optax.GradientTransformationExtraArgs:
@@ -66,6 +97,10 @@ def build(config: ConfigDict, numbers: OptimizerNumbers) -> optax.GradientTransf
         chain.append(optax.clip_by_global_norm(numbers.clip_norm))
     if config.name == "adam":
         chain.append(scale_by_adam(numbers.beta_1, numbers.beta_2, numbers.epsilon))
+    elif config.name == "lion":
+        chain.append(optax.scale_by_lion(numbers.beta_1, numbers.beta_2))
+    elif config.name == "muon":
+        chain.append(scale_by_muon(numbers.beta_1, numbers.beta_2, numbers.epsilon))
     elif config.name == "rmsprop":
         chain.append(optax.scale_by_rms(numbers.rho, numbers.epsilon, eps_in_sqrt=config.epsilon_in_sqrt))
     chain.append(scale_by_learning_rate())
@@ -74,6 +109,17 @@ def build(config: ConfigDict, numbers: OptimizerNumbers) -> optax.GradientTransf
     if numbers.weight_decay is not None:
         chain.append(decay_kernels(numbers.weight_decay))
     return optax.chain(*chain)
+
+
+def moving_average(average: dict, params: dict, momentum: Number | None, step: jax.Array) -> dict:
+    """The moving average of the parameters after an update, as Keras's `use_ema`; {} without a momentum.
+
+    The first update (step 0) starts it.
+    """
+    if momentum is None:
+        return {}
+    kept = jnp.where(step == 0, 0, momentum)
+    return jax.tree.map(lambda a, p: kept * a + (1 - kept) * p, average, params)
 
 
 def learning_rate(

@@ -108,11 +108,11 @@ class Program:
 
     def evaluate(self, state: TrainState, images, labels) -> dict[str, float]:
         """Exact loss and accuracy of the state's network."""
-        return self._evaluate(state.params, state.stats, images, labels, state.numbers.layers)
+        return self._evaluate(state.weights, state.stats, images, labels, state.numbers.layers)
 
     def logits(self, state: TrainState, images: np.ndarray) -> np.ndarray:
         """Logits of the state's network, NxK, for images of Nx28x28."""
-        params, stats = state.params, state.stats
+        params, stats = state.weights, state.stats
         if self.devices.devices:
             params, stats = jax.device_get((params, stats))
         model = nnx.merge(families.parts(self.model)[0], params, stats)

@@ -34,6 +34,12 @@ class TrainState(struct.PyTreeNode):
     opt_state: Any
     learning_rate: jax.Array  # Before the schedule's factor; the plateau rule lowers it.
     numbers: Numbers  # The config's other numbers.
+    average: dict = struct.field(default_factory=dict)  # The parameters' moving average, where the config has one.
+
+    @property
+    def weights(self) -> dict:
+        """The parameters of the network that is validated, tested and used."""
+        return self.average or self.params
 
 
 def stream(seed: int | jax.Array, purpose: str, index: int | jax.Array = 0) -> jax.Array:
@@ -74,8 +80,10 @@ def make_train_step(config: ConfigDict, graphdef: nnx.GraphDef, steps_per_epoch:
         tx = optimizer.build(config.optimizer, numbers.optimizer)
         updates, opt_state = tx.update(grads, state.opt_state, state.params, learning_rate=rate)
         params = optax.apply_updates(state.params, updates)
+        average = optimizer.moving_average(state.average, params, numbers.optimizer.ema_momentum, state.step)
         found = TrainMetrics.single_from_model_output(loss=loss, correct=correct, count=shard.batch)
-        return state.replace(step=state.step + 1, params=params, stats=stats, opt_state=opt_state), found
+        state = state.replace(step=state.step + 1, params=params, stats=stats, opt_state=opt_state, average=average)
+        return state, found
 
     return train_step
 
@@ -167,7 +175,12 @@ def init_state(config: ConfigDict, classes: int, start: StartNumbers | None = No
     _, params, stats = families.parts(models.build(config.model, classes, stream(start.seed, "params")))
     tx = optimizer.build(config.optimizer, start.numbers.optimizer)
     return TrainState(
-        step=jnp.zeros((), jnp.int32), params=params, stats=stats, opt_state=tx.init(params), **start._asdict()
+        step=jnp.zeros((), jnp.int32),
+        params=params,
+        stats=stats,
+        opt_state=tx.init(params),
+        average=jax.tree.map(jnp.copy, params) if config.optimizer.ema_momentum else {},
+        **start._asdict(),
     )
 
 

@@ -1,7 +1,9 @@
 """Reads and writes experiments/results/STUDY.json, the figures of trained members. Needs no JAX.
 
-    {"study": NAME, "arms": {ARM: {"config_file", "overrides", "repeats", "config", "members", "diverged"}}}
+    {"study": NAME, "arms": {ARM: {"config_file", "overrides", "repeats", "parameters", "config", "members",
+                                   "diverged"}}}
 
+    parameters the number that training changes; None in a file that was written before it had them
     config     by dotted field, without the field in which the members differ
     members    each has "seed" (or the fold, where the arm repeats "data.fold"), "command" (trains it alone), "result"
                (some keys of its result.json) and "history" (columns of its metrics.jsonl)
@@ -26,7 +28,10 @@ _RESULT = (
     "images_per_second", "device", "versions", "commit", "dirty", "diff_sha256", "data",
 )  # fmt: skip
 _HISTORY = ("loss", "accuracy", "val_loss", "val_accuracy", "learning_rate")
-_ENTRY = {"config_file": str, "overrides": dict, "repeats": str, "config": dict, "members": list, "diverged": list}
+_ENTRY = {
+    "config_file": str, "overrides": dict, "repeats": str, "parameters": (int, type(None)), "config": dict,
+    "members": list, "diverged": list,
+}  # fmt: skip
 # These fields change no figure.
 _ASIDE = ("documented.", "population.")
 
@@ -43,9 +48,10 @@ def read(study: Study, folder: pathlib.Path) -> dict[str, dict[str, Any]]:
     try:
         arms = json.loads(file.read_text(encoding="utf-8"))["arms"]
         for name, arm in arms.items():
+            arm.setdefault("parameters", None)
             for key, type_ in _ENTRY.items():
                 if not isinstance(arm[key], type_):
-                    raise ValueError(f"{key!r} of the arm {name!r} is no {type_.__name__}")
+                    raise ValueError(f"{key!r} of the arm {name!r} is {arm[key]!r:.50}")
             for member in arm["members"]:
                 member["seed"], member["command"], member["result"]["test_accuracy"], member["history"]["loss"]
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -65,10 +71,11 @@ def save(study: Study, folder: pathlib.Path, arms: Mapping[str, dict[str, Any]])
     write(path(study, folder), content.encode())
 
 
-def entry(arm: Arm, config: Mapping[str, Any]) -> dict[str, Any]:
-    """An arm without members; `config` is its resolved config by dotted field."""
+def entry(arm: Arm, config: Mapping[str, Any], parameters: int | None = None) -> dict[str, Any]:
+    """An arm without members; `config` is its resolved config by dotted field, `parameters` those of its network."""
     kept = {field: v for field, v in config.items() if field != arm.repeats and not field.startswith(_ASIDE)}
     about = {"config_file": f"configs/{arm.config}.py", "overrides": dict(arm.overrides), "repeats": arm.repeats}
+    about["parameters"] = parameters
     return json.loads(json.dumps(about | {"config": kept, "members": [], "diverged": []}))
 
 

@@ -44,7 +44,9 @@ class Reproduction:
         self.arms = {arm.name: arm for study in studies for arm in study.arms}
         self.configs = {name: _config(arm) for name, arm in self.arms.items()}
         self.entries = {
-            name: collected.entry(arm, flat(config_to_json(self.configs[name]))) for name, arm in self.arms.items()
+            name: collected.entry(arm, flat(config_to_json(config)), _parameters(FrozenConfigDict(config.model)))
+            for name, arm in self.arms.items()
+            for config in [self.configs[name]]
         }
         self.files = {study.name: collected.read(study, folder) for study in studies}
         for study in studies:
@@ -213,10 +215,18 @@ def _work(config: ConfigDict) -> float:
 
 
 @functools.cache
+def _layers(model: FrozenConfigDict) -> list[summary.Layer]:
+    return summary.describe(models.outline(model, 10))
+
+
 def _multiplications(model: FrozenConfigDict) -> float:
     """The multiplications for one image: every weight is used once for each place of its layer's output."""
-    layers = summary.describe(models.outline(model, 10))
-    return float(sum(layer.trainable * math.prod(layer.output[:-1]) for layer in layers))
+    return float(sum(layer.trainable * math.prod(layer.output[:-1]) for layer in _layers(model)))
+
+
+def _parameters(model: FrozenConfigDict) -> int:
+    """The trained parameters of a network."""
+    return sum(layer.trainable for layer in _layers(model))
 
 
 def _train(members: Sequence[population.Member], start: startup.Start, listener: Listener, command: str) -> None:

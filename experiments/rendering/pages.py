@@ -22,8 +22,9 @@ from experiments.judging.verdicts import (
     Judgement,
     judge,
 )
-from experiments.rendering import charts, docstrings, findings, rows
+from experiments.rendering import charts, docstrings, findings, records, rows
 from experiments.rendering.results import Results, compared, read
+from experiments.studies.records import STUDY as RECORDS
 
 _IN_README = r"(?s)(?<=<!-- results -->\n)(.*?)(?=\n<!-- /results -->)"
 _CURVES = (
@@ -44,7 +45,12 @@ def write(studies: Sequence[Study], folder: pathlib.Path) -> str:
       UserError: a file of results is damaged, or a file cannot be written.
     """
     found = read(studies, folder)
-    pictures = _pictures(studies, found)
+    pictures, page = _pictures(studies, found), folder.parent / "docs" / "records.md"
+    if RECORDS in studies:
+        times = records.timed(folder.parent / "benchmarks" / "results")
+        pictures |= records.pictures(found, times)
+        if page.exists():
+            files.write(page, records.page(page.read_text(encoding="utf-8"), found, times).encode())
     for name, picture in pictures.items():
         files.write(folder / "figures" / f"{name}.png", picture)
     for name, text in render(studies, found).items():

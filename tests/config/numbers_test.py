@@ -60,6 +60,7 @@ def test_numbers_are_no_part_of_the_structure(field, one, other):
         ("model.hidden_dropout", (0.3, 0.0), (0.3, 0.1)),
         ("model.hidden", (32,), (64,)),
         ("model.kernel_size", 3, 5),
+        ("model.stride", 1, 2),
         ("batch_size", 32, 64),
         ("epochs", 10, 20),
         ("data.validation", "none", "test"),

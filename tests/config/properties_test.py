@@ -34,6 +34,8 @@ CHOICES = {
     "model.family": ("dense", "cnn"), "model.activation": tuple(layers.ACTIVATIONS),
     "model.kernel_init": tuple(layers.INITIALIZERS), "model.output_init": tuple(layers.INITIALIZERS),
     "model.blocks": ((), ((2,),), ((2, 3), (2,))), "model.kernel_size": (1, 2, 3, 5, (3, 2)),
+    "model.stride": (1, 2, (2, 1)), "model.separable": (False, True, (True, False)), "model.conv_bias": (True, False),
+    "model.global_pool": ("none", "average", "max"),
     "model.padding": ("valid", "same"), "model.pool": (0, 1, 2, 3, (2, 0)), "model.hidden": ((), (3,), (4, 2)),
     "model.batch_norm": ("none", "conv", "block"), "model.hidden_batch_norm": (False, True, (True, False)),
     "model.block_dropout": (0.0, 0.25, 0.3, (0.1, 0.0)), "model.hidden_dropout": (0.0, 0.5, 0.3, (0.1, 0.0)),
@@ -54,8 +56,8 @@ ODD = {
 }  # fmt: skip
 # These take one value or a tuple, hence anything.
 ONE_OR_EACH = (
-    "model.kernel_size", "model.pool", "model.block_dropout", "model.hidden_batch_norm", "model.hidden_dropout",
-    "model.hidden_l2",
+    "model.kernel_size", "model.stride", "model.separable", "model.pool", "model.block_dropout",
+    "model.hidden_batch_norm", "model.hidden_dropout", "model.hidden_l2",
 )  # fmt: skip
 ANYTHING = (*ODD[float], *ODD[int], *ODD[tuple], "3", None, {}, [0.1, 0.1], (0.1,), (0.1, 0.1, 0.1), (0.1, math.nan))
 

@@ -42,6 +42,33 @@ def test_batchnorm_after_every_convolution_comes_before_the_pooling():
     assert operations(simple_cnn_batchnorm.get_config()) == expected
 
 
+def test_a_separable_convolution_is_a_depthwise_one_and_one_of_1x1():
+    config = base.get_config()
+    config.model.family, config.model.blocks, config.model.separable = "cnn", ((4, 6), (8,)), (True, False)
+    config.model.stride, config.model.conv_bias, config.model.global_pool = (2, 1), False, "average"
+    names = "depthwise_1 conv_1 depthwise_2 conv_2 max_pool_1 conv_3 max_pool_2 global_pool_1 dense_1 dense_2 dense_3"
+    assert operations(config) == names.split()
+    shapes = jax.tree.map(lambda array: array.shape, families.parts(outline(config))[1])
+    kernels = {name: leaves["kernel"] for name, leaves in shapes.items() if "bias" not in leaves}
+    assert kernels == {
+        "depthwise_1": (3, 3, 1, 1), "conv_1": (1, 1, 1, 4), "depthwise_2": (3, 3, 4, 1), "conv_2": (1, 1, 4, 6),
+        "conv_3": (3, 3, 6, 8),
+    }  # fmt: skip
+    assert [row.output for row in summary.describe(outline(config))[:5]] == [
+        (13, 13, 1), (13, 13, 4), (11, 11, 4), (11, 11, 6), (5, 5, 6)
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "field, value", [("stride", 2), ("separable", True), ("conv_bias", False), ("global_pool", "max")]
+)
+def test_the_dense_family_refuses_what_only_convolutions_have(field, value):
+    config = base.get_config()
+    config.model[field] = value
+    with pytest.raises(errors.UserError, match=f"config.model.{field} is {value!r}, but it must be .* dense family"):
+        families.check(config.model)
+
+
 def test_a_key_means_training():
     config = base.get_config()
     config.model.hidden_dropout, config.model.hidden_batch_norm = 0.5, True
@@ -70,12 +97,14 @@ def test_dropout_layers_draw_from_different_streams():
     assert not np.array_equal(*masks)
 
 
+@pytest.mark.parametrize("separable", [False, True])
 @pytest.mark.parametrize("batch_norm", ["none", "conv", "block"])
-def test_random_streams_are_numbered_by_operation(batch_norm, monkeypatch):
+def test_random_streams_are_numbered_by_operation(batch_norm, separable, monkeypatch):
     """A run goes on with the same bits as when its checkpoint was written: a stream keeps its number."""
     config = base.get_config()
     config.model.family, config.model.blocks, config.model.batch_norm = "cnn", ((2, 2), (2,)), batch_norm
     config.model.pool, config.model.block_dropout, config.model.hidden_dropout = (2, 0), 0.5, 0.5
+    config.model.separable, config.model.global_pool = separable, "average" if separable else "none"
     key, keys = jax.random.key(1), []
     monkeypatch.setattr(dropout, "inverted_dropout", lambda x, rate, key, bits, shard: keys.append(key) or x)
     build(config)(jnp.ones((1, 28, 28, 1)), key)

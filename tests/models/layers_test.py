@@ -23,11 +23,17 @@ def normal(*shape):
 def test_a_block_pools_its_activations(window, rngs):
     config = base.get_config().model
     config.convolution = "dot"
-    block, images = layers.ConvBlock(1, 3, 3, window, config, rngs), normal(2, 8, 8, 1)
+    block, images = layers.ConvBlock(1, 3, 3, 1, window, config, rngs), normal(2, 8, 8, 1)
     activations = block.without_pooling(images)
     pooled = layers.MaxPool(2, "dot")(activations) if window else activations
     assert activations.shape == (2, 6, 6, 3) and (activations >= 0).all()
     np.testing.assert_array_equal(block(images), pooled)
+
+
+def test_global_pooling_is_of_the_whole_image():
+    images = normal(2, 5, 4, 3)
+    np.testing.assert_allclose(layers.GlobalPool("average")(images), np.mean(images, (1, 2)), rtol=1e-5, atol=1e-6)
+    np.testing.assert_array_equal(layers.GlobalPool("max")(images), np.max(images, (1, 2)))
 
 
 def test_a_dense_layer_applies_its_activation(rngs):

@@ -18,12 +18,16 @@ from tests.parity.comparison import assert_close
 @pytest.mark.parametrize("implementation", ["dot", "stock"])
 @pytest.mark.parametrize("padding", ["valid", "same"])
 def test_convolution_and_pooling_equal_keras_for_even_and_odd_sizes(padding, implementation, float64):
-    """Includes cases that no experiment has: even kernels with `same`, images that are not square."""
+    """Includes cases that no experiment has: even kernels with `same`, strides, images that are not square."""
     rng = np.random.default_rng(31)
     x = jnp.asarray(rng.normal(0, 1, (2, 9, 8, 3)))
     for size in (2, 3, 4):
-        kernel = jnp.asarray(rng.normal(0, 1, (size, size, 3, 2)))
-        assert_close(convolution.conv(x, kernel, padding, implementation), keras.ops.conv(x, kernel, padding=padding))
+        kernel, filters = (jnp.asarray(rng.normal(0, 1, (size, size, 3, width))) for width in (2, 1))
+        for stride in (1, 2, 3):
+            static, keras_static = (padding, implementation, stride), {"strides": stride, "padding": padding}
+            assert_close(convolution.conv(x, kernel, *static), keras.ops.conv(x, kernel, **keras_static))
+            expected = keras.ops.depthwise_conv(x, filters, **keras_static)
+            assert_close(convolution.depthwise(x, filters, *static), expected)
         if padding == "valid":
             assert_close(convolution.max_pool(x, size, implementation), keras.ops.max_pool(x, size, size))
 
@@ -43,7 +47,7 @@ def test_dropout_keeps_as_many_and_scales_as_much_as_keras(rate):
     np.testing.assert_array_equal(dropout(x, None), x)
 
 
-@pytest.mark.parametrize("shape", [(600, 400), (5, 5, 40, 100)], ids=["dense", "conv"])
+@pytest.mark.parametrize("shape", [(600, 400), (5, 5, 40, 100), (5, 5, 4000, 1)], ids=["dense", "conv", "depthwise"])
 @pytest.mark.parametrize("kind", sorted(layers.INITIALIZERS))
 def test_initializer_has_the_distribution_of_keras(kind, shape):
     ours = np.asarray(layers.INITIALIZERS[kind]()(jax.random.key(2), shape, jnp.float32), np.float64).ravel()

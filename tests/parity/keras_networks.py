@@ -1,5 +1,6 @@
 """The networks of the notebooks in Keras, written layer by layer from the notebooks and not from the configs."""
 
+import collections
 import functools
 import math
 from unittest import mock
@@ -9,8 +10,17 @@ import keras
 import numpy as np
 
 
-def conv(width, size, init="glorot_uniform", padding="valid", activation="relu"):
-    return keras.layers.Conv2D(width, size, padding=padding, activation=activation, kernel_initializer=init)
+def conv(width, size, init="glorot_uniform", padding="valid", activation="relu", stride=1, bias=True):
+    return keras.layers.Conv2D(
+        width, size, stride, padding, activation=activation, use_bias=bias, kernel_initializer=init
+    )
+
+
+def separable(width, size, padding, stride=1, bias=True, init="he_normal"):
+    return keras.layers.SeparableConv2D(
+        width, size, stride, padding, activation="relu", use_bias=bias,
+        depthwise_initializer=init, pointwise_initializer=init,
+    )  # fmt: skip
 
 
 def dense(width, init="glorot_uniform", activation="relu", l2=None):
@@ -101,7 +111,62 @@ def plateau_cnn():
     ]  # fmt: skip
 
 
-# Every distinct network of the notebooks: (config, kernel size where it is searched over) -> its layers in Keras.
+global_average, global_max = keras.layers.GlobalAveragePooling2D, keras.layers.GlobalMaxPooling2D
+# Networks of few parameters, which no notebook has: the fields in which their configs differ from the base.
+FEW_PARAMETERS = {
+    "strided": {
+        "blocks": ((4, 3), (5,), (6,)), "kernel_size": (3, 4, 2), "stride": (2, 3, 2), "pool": 0, "conv_bias": False,
+        "batch_norm": "conv", "global_pool": "average", "hidden": (7,), "hidden_batch_norm": True,
+    },
+    "strided_same": {
+        "blocks": ((4, 3), (5,), (6,)), "kernel_size": (3, 4, 2), "stride": (2, 1, 3), "pool": (2, 0, 0),
+        "padding": "same", "global_pool": "max", "hidden": (),
+    },
+    "separable": {
+        "blocks": ((4, 3), (5,), (6,)), "kernel_size": (3, 2, 3), "stride": (2, 1, 2), "pool": (0, 2, 0),
+        "separable": True, "batch_norm": "block", "hidden": (7,), "kernel_init": "he_normal",
+    },
+    "separable_same": {
+        "blocks": ((4, 3), (5,), (6,)), "kernel_size": (3, 4, 3), "stride": (3, 2, 1), "pool": (0, 0, 2),
+        "padding": "same", "separable": (True, True, False), "conv_bias": False, "batch_norm": "conv",
+        "global_pool": "average", "hidden": (), "kernel_init": "he_normal",
+    },
+}  # fmt: skip
+
+
+def strided():
+    conv_ = functools.partial(conv, bias=False)
+    return [
+        conv_(4, 3, stride=2), norm(), conv_(3, 3), norm(), conv_(5, 4, stride=3), norm(), conv_(6, 2, stride=2),
+        norm(), global_average(), dense(7), norm(), logits(),
+    ]  # fmt: skip
+
+
+def strided_same():
+    conv_ = functools.partial(conv, padding="same")
+    return [
+        conv_(4, 3, stride=2), conv_(3, 3), pool(2), conv_(5, 4), conv_(6, 2, stride=3), global_max(), logits()
+    ]  # fmt: skip
+
+
+def separable_valid():
+    conv_ = functools.partial(separable, padding="valid")
+    return [
+        conv_(4, 3, stride=2), conv_(3, 3), norm(), conv_(5, 2), pool(2), norm(), conv_(6, 3, stride=2), norm(),
+        flatten(), dense(7, "he_normal"), logits(),
+    ]  # fmt: skip
+
+
+def separable_same():
+    conv_ = functools.partial(separable, padding="same", bias=False)
+    return [
+        conv_(4, 3, stride=3), norm(), conv_(3, 3), norm(), conv_(5, 4, stride=2), norm(),
+        conv(6, 3, "he_normal", "same", bias=False), norm(), pool(2), global_average(), logits(),
+    ]  # fmt: skip
+
+
+# Every distinct network of the notebooks, and those above: (config, kernel size where it is searched over) -> layers of
+# Keras.
 ARCHITECTURES = {
     ("deep_cnn", None): deep_cnn,
     **{("two_conv", size): functools.partial(two_conv, size) for size in (2, 3, 5, 7, 11)},
@@ -123,6 +188,10 @@ ARCHITECTURES = {
     ("simple_cnn_batchnorm", None): lambda: [
         conv(32, 3), norm(), pool(2), conv(64, 3), norm(), pool(2), flatten(), dense(64), norm(), logits()
     ],
+    ("strided", None): strided,
+    ("strided_same", None): strided_same,
+    ("separable", None): separable_valid,
+    ("separable_same", None): separable_same,
 }  # fmt: skip
 
 
@@ -141,19 +210,35 @@ def keras_network(keras_layers):
         return keras.Sequential([keras.Input((28, 28, 1)), *keras_layers])
 
 
+def kernels(layer):
+    """(initializer, variable) of every kernel of a Keras layer, in their order."""
+    if isinstance(layer, keras.layers.SeparableConv2D):
+        return [
+            (layer.depthwise_initializer, layer.depthwise_kernel), (layer.pointwise_initializer, layer.pointwise_kernel)
+        ]  # fmt: skip
+    return [(layer.kernel_initializer, layer.kernel)] if hasattr(layer, "kernel") else []
+
+
 def named_variables(network):
     """(trained variables, statistics) of a Keras network under the names of our arrays: ("conv_2", "kernel")."""
-    kinds = {keras.layers.Conv2D: "conv", keras.layers.Dense: "dense", keras.layers.BatchNormalization: "batch_norm"}
-    trained, statistics, counts = {}, {}, {}
+    kinds = {
+        keras.layers.Conv2D: "conv", keras.layers.SeparableConv2D: "conv", keras.layers.Dense: "dense",
+        keras.layers.BatchNormalization: "batch_norm",
+    }  # fmt: skip
+    trained, statistics, counts = {}, {}, collections.Counter()
     for layer in network.layers:
         if kind := kinds.get(type(layer)):
-            counts[kind] = counts.get(kind, 0) + 1
+            counts[kind] += 1
             name = f"{kind}_{counts[kind]}"
             if kind == "batch_norm":
                 trained |= {(name, "scale"): layer.gamma, (name, "bias"): layer.beta}
                 statistics |= {(name, "mean"): layer.moving_mean, (name, "var"): layer.moving_variance}
-            else:
-                trained |= {(name, "kernel"): layer.kernel, (name, "bias"): layer.bias}
+                continue
+            *first, (_, kernel) = kernels(layer)
+            for _, own in first:
+                counts["depthwise"] += 1
+                trained[f"depthwise_{counts['depthwise']}", "kernel"] = own
+            trained |= {(name, "kernel"): kernel} | ({(name, "bias"): layer.bias} if layer.use_bias else {})
     assert len(trained) == len(network.trainable_variables)
     assert len(statistics) == len(network.non_trainable_variables)
     return trained, statistics

@@ -12,28 +12,42 @@ import numpy as np
 import optax
 import pytest
 
+from configs import base
 from digits import models
+from digits.config.values import with_values
 from digits.models import families, layers
 from digits.models.ops import dropout
 from tests.parity.comparison import LITTLE_OPTIMISED, UNOPTIMISED, assert_close, double_precision, load
 from tests.parity.keras_networks import (
     ARCHITECTURES,
+    FEW_PARAMETERS,
     copy_into,
     fixed_dropout,
     flat,
     initializer,
     keras_network,
+    kernels,
     named_variables,
 )
 
 # These train with XLA's own convolution and pooling, the others with the matrix products that replace them on the CPU.
-STOCK = {("two_conv", 3), ("two_conv", 11), ("deep_cnn", None), ("five_conv_tanh", None), ("simple_cnn_dropout", None)}
+STOCK = {
+    ("two_conv", 3), ("two_conv", 11), ("deep_cnn", None), ("five_conv_tanh", None), ("simple_cnn_dropout", None),
+    ("strided", None), ("separable", None),
+}  # fmt: skip
 COMPARED = ("evaluation logits", "training logits", "loss", "gradients", "statistics")
+
+
+def config_of(name):
+    if name not in FEW_PARAMETERS:
+        return load(name)
+    changes = {"family": "cnn"} | FEW_PARAMETERS[name]
+    return with_values(base.get_config(), {f"model.{field}": value for field, value in changes.items()})
 
 
 def abstract(name, size, implementation="auto"):
     """(graphdef, params, stats) of a config's network with shapes for arrays: nothing is drawn or compiled."""
-    config = load(name)
+    config = config_of(name)
     config.model.convolution = implementation
     if size:
         config.model.kernel_size = size
@@ -205,9 +219,7 @@ def test_every_kernel_has_the_initializer_of_keras(case, float64):
     with mock.patch.dict(layers.INITIALIZERS, initializers):
         abstract(*case)
     assert [(initializer(kind), shape) for kind, shape in asked] == [
-        (type(layer.kernel_initializer), tuple(layer.kernel.shape))
-        for layer in documented_network(*case).layers
-        if hasattr(layer, "kernel")
+        (type(own), tuple(kernel.shape)) for layer in documented_network(*case).layers for own, kernel in kernels(layer)
     ]
 
 

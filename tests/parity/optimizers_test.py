@@ -95,6 +95,9 @@ OPTIMIZERS = {
         {"name": "adam", "learning_rate": 0.1, "beta_1": 0.8, "beta_2": 0.95, "epsilon": 1e-4}, {},
         lambda: Adam(0.1, beta_1=0.8, beta_2=0.95, epsilon=1e-4),
     ),
+    "lion": (
+        {"name": "lion", "beta_2": 0.99}, {}, lambda: keras.optimizers.Lion(1e-3, beta_1=0.9, beta_2=0.99)
+    ),
     "sgd": ({"name": "sgd", "learning_rate": 0.01}, {}, lambda: SGD(0.01)),
     "sgd by name, as notebook 003 ran it": (
         {"name": "sgd", "learning_rate": 0.01}, {}, lambda: keras.optimizers.get("sgd")
@@ -149,6 +152,19 @@ def test_optimizer_equals_keras(case, float64):
     start = problem()
     ours = our_trajectory(optimizer_config(schedule, **fields), *start)
     assert_same_trajectory(ours, keras_trajectory(keras_optimizer(), *start))
+
+
+def test_moving_average_of_the_weights_equals_keras(float64):
+    params, gradients = problem()
+    trajectory = our_trajectory(optimizer_config(), params, gradients)
+    average = params
+    for step in range(STEPS):
+        now = {name: values[step] for name, values in trajectory.items()}
+        average = optimizer.moving_average(average, now, 0.9, step)
+    reference = Adam(1e-3, epsilon=1e-7, use_ema=True, ema_momentum=0.9)
+    keras_trajectory(reference, params, gradients)
+    for ours, theirs in zip(average.values(), reference._model_variables_moving_average, strict=True):
+        assert_close(ours, theirs.numpy())
 
 
 MOMENTUMS = pytest.mark.parametrize(

@@ -28,3 +28,11 @@ def test_a_dense_layer_is_a_product_and_its_activation_and_dropout_is_nothing():
     assert operators(**dense, activation="relu") == [*begin, "Relu", *end]
     assert operators(**dense, activation="silu") == [*begin, "Sigmoid", "Mul", *end]
     assert operators(**dense | {"hidden_batch_norm": True}, activation="relu").count("BatchNormalization") == 1
+
+
+def test_a_separable_convolution_is_two_and_global_pooling_one_operation():
+    fields = {"family": "cnn", "blocks": ((4,),), "separable": True, "stride": 2, "conv_bias": False, "pool": 0}
+    fields |= {"hidden": (), "hidden_batch_norm": False, "hidden_dropout": 0.0, "convolution": "stock"}
+    begin, end = ["Cast", "Div", "Unsqueeze", "Conv", "Conv", "Relu"], ["Flatten", "Gemm", "Softmax"]
+    assert operators(**fields, global_pool="average") == [*begin, "GlobalAveragePool", *end]
+    assert operators(**fields, global_pool="max") == [*begin, "GlobalMaxPool", *end]

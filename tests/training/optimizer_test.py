@@ -64,3 +64,30 @@ def test_weight_decay_shrinks_kernels_only_and_clipping_bounds_the_global_norm()
     norm = float(optax.tree.norm(grads))
     np.testing.assert_allclose(updates["bias"], -0.5 * 4 / norm, rtol=1e-6)
     np.testing.assert_allclose(updates["kernel"], -0.5 * (3 / norm + 0.1 * 2), rtol=1e-6)
+
+
+def test_muon_orthogonalises_hidden_kernels_as_matrices_and_leaves_the_rest_to_adam():
+    config = base.get_config().optimizer
+    config.name = "muon"
+    tx = optimizer.build(config, of_section(OptimizerNumbers, config))
+    keys = iter(jax.random.split(jax.random.key(0), 5))
+
+    def layer(*shape):
+        return {"kernel": jax.random.normal(next(keys), shape), "bias": jnp.zeros(shape[-1])}
+
+    params = {"conv_1": layer(3, 3, 4, 8), "dense_1": layer(40, 20), "dense_2": layer(20, 10)}
+    grads = jax.tree.map(lambda p: jax.random.normal(next(keys), p.shape) if p.ndim > 3 else p + 1, params)
+    updates, _ = tx.update(grads, tx.init(params), params, learning_rate=0.1)
+
+    matrix = {"kernel": params["conv_1"]["kernel"].reshape(36, 8)}
+    reference = optax.contrib.muon(0.1, beta=0.9, eps=1e-7, consistent_rms=0.2)
+    gradient = {"kernel": grads["conv_1"]["kernel"].reshape(36, 8)}
+    expected, _ = reference.update(gradient, reference.init(matrix), matrix)
+    np.testing.assert_allclose(updates["conv_1"]["kernel"].reshape(36, 8), expected["kernel"], rtol=1e-5, atol=1e-7)
+    singular = np.linalg.svd(updates["conv_1"]["kernel"].reshape(36, 8), compute_uv=False) / (0.1 * 0.2 * 6)
+    assert singular.min() > 0.6 and singular.max() < 1.3, "Newton and Schulz's five steps make all about 1"
+
+    adam = optax.nadamw(0.1, eps=1e-7, weight_decay=0.0)
+    rest = {"dense_2": params["dense_2"]}
+    expected, _ = adam.update({"dense_2": grads["dense_2"]}, adam.init(rest), rest)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), updates["dense_2"], expected["dense_2"])

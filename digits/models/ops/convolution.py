@@ -18,6 +18,7 @@ import jax.numpy as jnp
 from digits.models.ops import native, products
 
 IMPLEMENTATIONS = ("auto", "stock", "dot", "native")
+_NHWC = ("NHWC", "HWIO", "NHWC")
 
 
 def choose(implementation: str, dtype: jnp.dtype = jnp.float32) -> str:
@@ -49,11 +50,12 @@ def _say_slow(problem: str) -> None:
 def conv_block(
     x: jax.Array,
     kernel: jax.Array,
-    bias: jax.Array,
+    bias: jax.Array | None,
     padding: str,
     activation: Callable[[jax.Array], jax.Array] = jax.nn.relu,
     window: int = 1,
     implementation: str = "auto",
+    stride: int = 1,
 ) -> jax.Array:
     """Computes max_pool(activation(conv(x, kernel, padding) + bias), window), in one pass where that is faster.
 
@@ -61,40 +63,99 @@ def conv_block(
     of `conv` and `max_pool`.
     """
     relu = activation is jax.nn.relu
-    if choose(implementation, x.dtype) == "native" and (relu or window == 1) and window in (1, 2):
-        y = _native_block(x, kernel, bias, native.Settings(*_pads(kernel, padding), relu, window))
+    if _choose(implementation, x, kernel, stride) == "native" and (relu or window == 1) and window in (1, 2):
+        x, kernel, pads = _unstrided(x, kernel, padding, stride)
+        bias = jnp.zeros(kernel.shape[3]) if bias is None else bias
+        y = _native_block(x, kernel, bias, native.Settings(*pads, relu, window))
         return y if relu else activation(y)
-    return max_pool(activation(conv(x, kernel, padding, implementation) + bias), window, implementation)
+    y = conv(x, kernel, padding, implementation, stride)
+    return max_pool(activation(y if bias is None else y + bias), window, implementation)
 
 
-def _pads(kernel: jax.Array, padding: str) -> tuple[int, int]:
-    """Rows and columns of zeros before and after the image."""
-    if padding == "valid":
-        return 0, 0
-    size = kernel.shape[0]
-    low = (size - 1) // 2
-    return low, size - 1 - low
-
-
-def conv(x: jax.Array, kernel: jax.Array, padding: str, implementation: str = "auto") -> jax.Array:
-    """Convolves images with stride 1.
+def conv(x: jax.Array, kernel: jax.Array, padding: str, implementation: str = "auto", stride: int = 1) -> jax.Array:
+    """Convolves images.
 
     Args:
       x: images, NxHxWxC.
       kernel: KxKxCxO.
-      padding: "valid" (output H-K+1) or "same" (output H; for even K the extra row and column lie below and right).
+      padding: "valid" (output (H-K)/stride+1, rounded down) or "same" (output H/stride, rounded up; of an odd number of
+        rows and columns of zeros, one more lies below and right).
       implementation: one of IMPLEMENTATIONS.
+      stride: pixels from one window to the next, down and to the right.
 
     Returns:
       NxH'xW'xO.
     """
-    pads = _pads(kernel, padding)
-    chosen = choose(implementation, x.dtype)
+    chosen = _choose(implementation, x, kernel, stride)
+    if chosen == "stock":
+        return lax.conv_general_dilated(x, kernel, (stride, stride), padding.upper(), dimension_numbers=_NHWC)
+    x, kernel, pads = _unstrided(x, kernel, padding, stride)
     if chosen == "native":
         return _native_block(x, kernel, jnp.zeros(kernel.shape[3]), native.Settings(*pads))
-    if chosen == "dot":
-        return products.conv(x, kernel, pads)
-    return lax.conv_general_dilated(x, kernel, (1, 1), [pads] * 2, dimension_numbers=("NHWC", "HWIO", "NHWC"))
+    if len(kernel) == 1:  # JAX finds the gradients, which are products too.
+        return (x.reshape(-1, x.shape[3]) @ kernel[0, 0]).reshape(*x.shape[:3], -1)
+    return products.conv(x, kernel, pads)
+
+
+def _choose(implementation: str, x: jax.Array, kernel: jax.Array, stride: int) -> str:
+    """`choose` for a convolution. One that sees each pixel once is a single product, which XLA computes as fast."""
+    chosen = choose(implementation, x.dtype)
+    return "dot" if chosen == "native" and len(kernel) <= stride else chosen
+
+
+def _pads(x: jax.Array, kernel: jax.Array, padding: str, stride: int) -> list[tuple[int, int]]:
+    """Rows of zeros above and below the images, and columns to their left and right."""
+    return lax.padtype_to_pads(x.shape[1:3], kernel.shape[:2], (stride, stride), padding.upper())
+
+
+def _unstrided(
+    x: jax.Array, kernel: jax.Array, padding: str, stride: int
+) -> tuple[jax.Array, jax.Array, tuple[int, int]]:
+    """Images, kernel and padding of the same convolution with stride 1.
+
+    Each square of stride x stride pixels becomes a pixel, whose channels are those of all its pixels. The kernel, with
+    zeros up to a multiple of the stride, is folded in the same way.
+    """
+    pads = _pads(x, kernel, padding, stride)
+    if stride == 1:
+        return x, kernel, pads[0]
+    size, *_, channels, width = kernel.shape
+    taps, seen = -(-size // stride), min(size, stride)  # Of a square, a smaller kernel sees a part.
+    squares = [(n + sum(pad) - size) // stride + taps for n, pad in zip(x.shape[1:3], pads)]
+    # Below zero, lax.pad crops: the last windows may end before the image does.
+    edges = [(low, m * stride - low - n, 0) for n, (low, _), m in zip(x.shape[1:3], pads, squares)]
+    x = lax.pad(x, jnp.zeros((), x.dtype), [(0, 0, 0), *edges, (0, 0, 0)])
+    x = x.reshape(-1, squares[0], stride, squares[1], stride, channels)[:, :, :seen, :, :seen]
+    more = 0, taps * seen - size
+    kernel = jnp.pad(kernel, (more, more, (0, 0), (0, 0))).reshape(taps, seen, taps, seen, channels, width)
+    return (
+        x.transpose(0, 1, 3, 2, 4, 5).reshape(-1, *squares, seen * seen * channels),
+        kernel.transpose(0, 2, 1, 3, 4, 5).reshape(taps, taps, seen * seen * channels, width),
+        (0, 0),
+    )
+
+
+def depthwise(
+    x: jax.Array, kernel: jax.Array, padding: str, implementation: str = "auto", stride: int = 1
+) -> jax.Array:
+    """Convolves every channel of NxHxWxC with a filter of its own, of KxKxCx1. The other arguments are those of `conv`.
+
+    On a CPU it is a sum of K*K shifted images: a training step with XLA's own operation takes tens of times as long.
+    """
+    if choose(implementation, x.dtype) == "stock":
+        return lax.conv_general_dilated(
+            x, kernel.swapaxes(2, 3), (stride, stride), padding.upper(), dimension_numbers=_NHWC,
+            feature_group_count=x.shape[3],
+        )  # fmt: skip
+    size = len(kernel)
+    x = jnp.pad(x, ((0, 0), *_pads(x, kernel, padding, stride), (0, 0)))
+    rows, columns = (n - size + 1 for n in x.shape[1:3])
+    shifted = (
+        x[:, i : i + rows : stride, j : j + columns : stride] * kernel[i, j, :, 0]
+        for i in range(size)
+        for j in range(size)
+    )
+    return functools.reduce(jnp.add, shifted)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(3,))

@@ -40,16 +40,16 @@ def normal(seed, shape, dtype="float32"):
 fast_jit = functools.partial(jax.jit, compiler_options={"xla_backend_optimization_level": 0})
 
 
-@functools.partial(fast_jit, static_argnums=(2, 3))
-def value_and_gradients(x, kernel, padding, implementation):
+@functools.partial(fast_jit, static_argnums=(2, 3, 4, 5))
+def value_and_gradients(x, kernel, padding, implementation, stride=1, operation=convolution.conv):
     """The convolution and, for a random cotangent, the gradients of images and kernel."""
-    y, pullback = jax.vjp(lambda x, kernel: convolution.conv(x, kernel, padding, implementation), x, kernel)
+    y, pullback = jax.vjp(lambda x, kernel: operation(x, kernel, padding, implementation, stride), x, kernel)
     return y, *pullback(normal(9, y.shape, y.dtype))
 
 
-def assert_dot_equals_stock(x_shape, kernel_shape, padding, dtype):
+def assert_dot_equals_stock(x_shape, kernel_shape, padding, dtype, *more):
     x, kernel = normal(0, x_shape, dtype), normal(1, kernel_shape, dtype)
-    results = value_and_gradients(x, kernel, padding, "dot"), value_and_gradients(x, kernel, padding, "stock")
+    results = (value_and_gradients(x, kernel, padding, one, *more) for one in ("dot", "stock"))
     for result, expected in zip(*results, strict=True):
         assert_close(result, expected, dtype)
 
@@ -74,6 +74,25 @@ def test_convolution_as_products_equals_stock(size, shape, padding, dtype):
     *x_shape, width = shape
     with jax.enable_x64(dtype == "float64"):
         assert_dot_equals_stock(tuple(x_shape), (size, size, x_shape[-1], width), padding, dtype)
+
+
+# Kernels smaller than a stride, a multiple of it and neither. Windows leave rows and columns over at the end.
+@pytest.mark.parametrize("padding", ["valid", "same"])
+@pytest.mark.parametrize("size, stride", [(1, 2), (2, 2), (2, 3), (3, 2), (4, 3), (5, 2), (5, 4)])
+def test_strided_convolution_as_products_equals_stock(size, stride, padding):
+    with jax.enable_x64(True):
+        assert_dot_equals_stock((3, 14, 11, 3), (size, size, 3, 2), padding, "float64", stride)
+    if stride == 2:
+        assert_dot_equals_stock((3, 14, 11, 16), (size, size, 16, 18), padding, "float32", stride)
+
+
+@pytest.mark.parametrize("padding", ["valid", "same"])
+@pytest.mark.parametrize("size, stride", [(1, 1), (2, 1), (3, 1), (3, 2), (4, 3), (2, 3)])
+def test_depthwise_convolution_as_products_equals_stock(size, stride, padding):
+    with jax.enable_x64(True):
+        assert_dot_equals_stock(
+            (3, 14, 11, 4), (size, size, 4, 1), padding, "float64", stride, convolution.depthwise
+        )  # fmt: skip
 
 
 @pytest.mark.parametrize("implementation", convolution.IMPLEMENTATIONS)
@@ -141,16 +160,19 @@ def test_convolution_in_a_compiled_loop_equals_stock(x_shape, kernel_shape):
     assert_close(train(start, "dot"), expected)
 
 
+@pytest.mark.parametrize("more", [(), (2,), (1, convolution.depthwise)], ids=["plain", "strided", "depthwise"])
 @pytest.mark.parametrize("kernels", ["one kernel", "many kernels"])
-def test_vmap_over_convolution(kernels):
+def test_vmap_over_convolution(kernels, more):
     x = normal(0, (3, 4, 9, 9, 2))
-    kernel = normal(1, (3, 3, 3, 2, 5) if kernels == "many kernels" else (3, 3, 2, 5))
+    shape = (3, 3, 2, 1 if convolution.depthwise in more else 5)
+    kernel = normal(1, (3, *shape) if kernels == "many kernels" else shape)
     axes = (0, 0 if kernels == "many kernels" else None)
-    mapped = jax.vmap(lambda x, kernel: value_and_gradients(x, kernel, "same", "dot"), axes)(x, kernel)
+    mapped = jax.vmap(lambda x, kernel: value_and_gradients(x, kernel, "same", "dot", *more), axes)(x, kernel)
     for index in range(3):
         one_kernel = kernel[index] if kernels == "many kernels" else kernel
-        for result, expected in zip(mapped, value_and_gradients(x[index], one_kernel, "same", "stock"), strict=True):
-            assert_close(result[index], expected)
+        expected = value_and_gradients(x[index], one_kernel, "same", "stock", *more)
+        for result, one in zip(mapped, expected, strict=True):
+            assert_close(result[index], one)
 
 
 def test_auto_is_products_on_the_cpu_and_stock_elsewhere(monkeypatch):

@@ -37,25 +37,26 @@ def linear(x):
     return x
 
 
-@functools.partial(fast_jit, static_argnums=(3, 4, 5, 6))
-def value_and_gradients(x, kernel, bias, padding, activation, window, implementation):
+@functools.partial(fast_jit, static_argnums=(3, 4, 5, 6, 7))
+def value_and_gradients(x, kernel, bias, padding, activation, window, implementation, stride=1):
     """The block's result and, for a random cotangent, the gradients of images, kernel and bias."""
 
     def block(*arrays):
-        return convolution.conv_block(*arrays, padding, activation, window, implementation)
+        return convolution.conv_block(*arrays, padding, activation, window, implementation, stride)
 
     y, pullback = jax.vjp(block, x, kernel, bias)
     return y, *pullback(normal(9, y.shape))
 
 
-def stock(x, kernel, bias, padding, activation, window):
+def stock(x, kernel, bias, padding, activation, window, stride=1):
     """The same in the operations of JAX alone."""
-    y = lax.conv_general_dilated(x, kernel, (1, 1), padding.upper(), dimension_numbers=("NHWC", "HWIO", "NHWC"))
+    strides, names = (stride, stride), ("NHWC", "HWIO", "NHWC")
+    y = lax.conv_general_dilated(x, kernel, strides, padding.upper(), dimension_numbers=names)
     shape = (1, window, window, 1)
     return lax.reduce_window(activation(y + bias), -jnp.inf, lax.max, shape, shape, "VALID")
 
 
-@functools.partial(fast_jit, static_argnums=(3, 4, 5))
+@functools.partial(fast_jit, static_argnums=(3, 4, 5, 6))
 def stock_value_and_gradients(x, kernel, bias, *static):
     y, pullback = jax.vjp(lambda *arrays: stock(*arrays, *static), x, kernel, bias)
     return y, *pullback(normal(9, y.shape))
@@ -69,7 +70,8 @@ def arrays(x_shape, size, width, seed=0):
 
 
 def assert_equal(results, expected):
-    for name, result, stock_result in zip(("value", "x", "kernel", "bias"), results, expected, strict=True):
+    names = ("value", "x", "kernel", "bias")[: len(expected)]
+    for name, result, stock_result in zip(names, results, expected, strict=True):
         assert result.shape == stock_result.shape and result.dtype == stock_result.dtype
         scale = np.abs(stock_result).max()
         assert scale > 0, name
@@ -98,6 +100,28 @@ def test_block_equals_stock(size, padding, shape, activation, window):
     given = arrays(x_shape, size, width)
     results = value_and_gradients(*given, padding, activation, window, "native")
     assert_equal(results, stock_value_and_gradients(*given, padding, activation, window))
+
+
+@needs_compiler
+@pytest.mark.parametrize("activation, window", [(jax.nn.relu, 1), (jax.nn.relu, 2), (jnp.tanh, 2)])
+@pytest.mark.parametrize("shape", ["one channel", "many channels"])
+@pytest.mark.parametrize("padding", ["valid", "same"])
+@pytest.mark.parametrize("size, stride", [(3, 2), (4, 2), (5, 3), (3, 3), (2, 3)])
+def test_strided_block_equals_stock(size, stride, padding, shape, activation, window):
+    x_shape, width = SHAPES[shape]
+    given = arrays(x_shape, size, width)
+    results = value_and_gradients(*given, padding, activation, window, "native", stride)
+    assert_equal(results, stock_value_and_gradients(*given, padding, activation, window, stride))
+
+
+@needs_compiler
+@pytest.mark.parametrize("window", [1, 2])
+def test_a_block_without_bias_is_one_with_zeros(window):
+    x, kernel, bias = arrays((2, 12, 15, 5), 3, 33)
+    static = "same", jax.nn.relu, window
+    results = value_and_gradients(x, kernel, None, *static, "native")
+    assert results[3] is None
+    assert_equal(results[:3], stock_value_and_gradients(x, kernel, 0 * bias, *static)[:3])
 
 
 @needs_compiler
@@ -195,11 +219,12 @@ def test_float64_takes_products():
 
 
 @needs_compiler
-def test_first_layer_computes_no_input_gradient():
+@pytest.mark.parametrize("stride", [1, 2])
+def test_first_layer_computes_no_input_gradient(stride):
     x, kernel, bias = arrays((4, 12, 12, 1), 3, 8)
 
     def loss(kernel):
-        return convolution.conv_block(x, kernel, bias, "same", jax.nn.relu, 2, "native").sum()
+        return convolution.conv_block(x, kernel, bias, "same", jax.nn.relu, 2, "native", stride).sum()
 
     text = jax.jit(jax.grad(loss)).lower(kernel).compile().as_text()
     assert "digits_kernel_gradient" in text and "digits_input_gradient" not in text

@@ -1,0 +1,111 @@
+"""The tables and pictures of docs/records.md. Needs no JAX."""
+
+from collections.abc import Mapping, Sequence
+import json
+import pathlib
+import re
+import statistics
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from digits.analysis.figures.style import BLUE, DARK, DPI, png, styled
+from digits.analysis.statistics import AccuracySummary, summarize
+from experiments.judging.study import TEST_ACCURACY, Arm, devices
+from experiments.rendering import rows
+from experiments.rendering.results import Results
+from experiments.studies import records
+
+
+def timed(folder: pathlib.Path) -> dict[str, dict[str, Any]]:
+    """The files of benchmarks.time_to_accuracy in a folder, by the name of their config."""
+    files = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("time_to_accuracy_*.json"))]
+    return {file["model"]: file for file in files}
+
+
+def page(text: str, found: Results, times: Mapping[str, dict[str, Any]]) -> str:
+    """The text of docs/records.md with the tables between its marks: <!-- speed --> ... <!-- /speed -->."""
+    tables = {
+        "speed": _table(records.SPEED, found, times),
+        "accuracy": _table(records.ACCURACY, found, times),
+        "parameters": _table(records.PARAMETERS, found, times),
+        "published": rows.table({"source": one.name, "protocol": one.protocol} for one in records.PUBLISHED),
+    }
+    for name, table in tables.items():
+        pattern = rf"(?s)(?<=<!-- {name} -->\n).*?(?=<!-- /{name} -->)"
+        text = re.sub(pattern, lambda _: f"{table or 'Not run yet.'}\n", text)  # noqa: B023
+    return text
+
+
+def _table(arms: Sequence[Arm], found: Results, times: Mapping[str, dict[str, Any]]) -> str:
+    return rows.table(_row(arm, found, times.get(arm.config)) for arm in arms if found.members[arm.name])
+
+
+def _row(arm: Arm, found: Results, times: dict[str, Any] | None) -> dict[str, str]:
+    """The row of a record: its command, all its seeds, and the seconds that it takes alone on the machine."""
+    members = found.members[arm.name]
+    accuracies = [TEST_ACCURACY.of(member) for member in members]
+    summary = summarize(accuracies, AccuracySummary)
+    low, high = summary.interval() or (None, None)
+    training, command = seconds(times)
+    return {
+        "command": f"`python -m digits.main --config={arm.config}`",
+        "test accuracy": str(summary),
+        "95% interval of the mean": "" if low is None else f"{low:.5f} to {high:.5f}",
+        "lowest, highest": f"{min(accuracies):.4f}, {max(accuracies):.4f}",
+        "seeds": f"{summary.n}" + (f" of {arm.seeds}" if summary.n < arm.seeds else ""),
+        "parameters": f"{found.parameters[arm.name]:,}" if arm.name in found.parameters else "",
+        "training, s": training,
+        "command, s": command,
+        "trained on": devices(members),
+    }
+
+
+def seconds(times: dict[str, Any] | None) -> tuple[str, str]:
+    """The median seconds of training alone and of the whole command, warm, as texts; "" where they are not measured."""
+    if times is None:
+        return "", ""
+    training = [item["seconds"] for item in times["contestants"]["digits"]["rounds"]]
+    commands = times["commands"].get("digits", {}).get("warm", [])
+    return tuple(f"{statistics.median(values):.2f}" if values else "" for values in (training, commands))
+
+
+def pictures(found: Results, times: Mapping[str, dict[str, Any]]) -> dict[str, bytes]:
+    """The two pictures, by name: the test error against seconds of training, and against parameters."""
+    made = {}
+    trained = [arm for arm in records.STUDY.arms if len(found.members[arm.name]) > 2]
+    by_seconds = {arm.name: float(seconds(times[arm.config])[0]) for arm in trained if arm.config in times}
+    by_parameters = {arm.name: found.parameters[arm.name] for arm in trained if arm.name in found.parameters}
+    for name, places, label in (
+        ("seconds", by_seconds, "seconds of training (two CPU cores; open marks: GPUs)"),
+        ("parameters", by_parameters, "trained parameters"),
+    ):
+        if places:
+            made[f"records_{name}"] = _picture(places, found, name, label)
+    return made
+
+
+@styled
+def _picture(places: Mapping[str, float], found: Results, quantity: str, label: str) -> bytes:
+    """Draws test errors in percent against a quantity, both on logarithmic axes, as a PNG file."""
+    figure = Figure(figsize=(7, 4.5), dpi=DPI, layout="constrained")
+    axes = figure.subplots()
+    for name, x in places.items():
+        summary = summarize(map(TEST_ACCURACY.of, found.members[name]), AccuracySummary)
+        y = 100 * (1 - summary.mean)
+        low, high = summary.interval() or (summary.mean, summary.mean)
+        axes.plot([x, x], [100 * (1 - low), 100 * (1 - high)], color=BLUE, lw=1.5)
+        axes.plot(x, y, "o", color=BLUE, ms=5)
+        axes.annotate(f"{name} (n = {summary.n})", (x, y), xytext=(6, 4), textcoords="offset points", fontsize=8)
+    for one in records.PUBLISHED:
+        if (x := getattr(one, quantity)) is not None:
+            y = 100 * (1 - one.accuracy)
+            axes.plot(x, y, "o", color=DARK, mfc="none", ms=6)
+            axes.annotate(one.name, (x, y), xytext=(6, -10), textcoords="offset points", fontsize=8, color=DARK)
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    axes.yaxis.set_major_formatter("{x:g}")
+    axes.yaxis.set_minor_formatter("{x:g}")
+    axes.set_xlabel(label)
+    axes.set_ylabel("test error (%): dot the mean, line its 95% interval")
+    return png(figure)

@@ -1,0 +1,55 @@
+"""Records of speed, accuracy and size, by the protocol of docs/records.md: every seed counts.
+
+    python -m experiments.reproduce records_study
+
+The notebooks claim nothing of this kind, so that the study has no claims. Its tables and pictures are in
+docs/records.md.
+"""
+
+from typing import NamedTuple
+
+from experiments.judging.study import Arm, Study
+
+SPEED = (Arm("fast_99", "fast_99", "ours", seeds=100),)
+ACCURACY: tuple[Arm, ...] = ()
+PARAMETERS: tuple[Arm, ...] = ()
+
+
+class Published(NamedTuple):
+    """A figure that others published, for the pictures.
+
+    Attributes:
+      name: the project.
+      accuracy: the test accuracy.
+      seconds, parameters: of training, and of the network; None where it is not claimed.
+      protocol: how the figure came about.
+    """
+
+    name: str
+    accuracy: float
+    seconds: float | None
+    parameters: int | None
+    protocol: str
+
+
+PUBLISHED = (
+    Published(
+        "tuomaso/train_mnist_fast", 0.99, 0.762, None,
+        "0.762 ± 0.025 s of training on a GTX 1660 Ti; the settings were tuned on the test set",
+    ),
+    Published(
+        "ttdoucet/mnist", 0.99738, None, None, "99.738 ± 0.031% of ten networks, the best published mean of one network"
+    ),
+    Published("697 parameters", 0.99, None, 697, "the best of 700 networks of one architecture"),
+)  # fmt: skip
+
+STUDY = Study(
+    "records_study",
+    "Records",
+    "How fast does a network reach 99% on an ordinary CPU, how accurate is one on average, and how few parameters "
+    "suffice?",
+    (*SPEED, *ACCURACY, *PARAMETERS),
+    claims=(),
+    lessons=(),
+    appendix=lambda members: "The protocol, the tables and the pictures: [docs/records.md](../../docs/records.md).",
+)

@@ -1,0 +1,97 @@
+"""Records: the protocol holds, searches keep validation figures alone, and the page has all seeds."""
+
+import csv
+import importlib
+import json
+
+import pytest
+
+from configs import fast_99
+from digits.runs import sweep_folder
+from experiments import records_search
+from experiments.collecting import collected
+from experiments.rendering import records as tables
+from experiments.rendering.results import Results
+from experiments.studies import records
+from tests.conftest import ROOT
+from tests.made_sweeps import THREE, make
+from tests.result_pages import made_up
+
+
+@pytest.mark.parametrize("arm", records.STUDY.arms, ids=lambda arm: arm.name)
+def test_a_record_trains_on_all_training_images_and_is_tested_once(arm):
+    config = importlib.import_module(f"configs.{arm.config}").get_config()
+    assert config.data.validation == "none" and not config.early_stopping.restore_best
+    assert arm.overrides == {} and arm.repeats == "seed" and not config.monitor.startswith("val_")
+
+
+def test_every_published_row_has_all_its_seeds():
+    for name, entry in collected.read(records.STUDY, collected.FOLDER).items():
+        (arm,) = (arm for arm in records.STUDY.arms if arm.name == name)
+        seeds = sorted([member["seed"] for member in entry["members"]] + entry["diverged"])
+        assert seeds == list(range(arm.seeds)), name
+        assert len({member["result"]["commit"] for member in entry["members"]}) == 1, "one recipe, one commit"
+        assert not any(member["result"]["dirty"] for member in entry["members"])
+
+
+def test_the_search_holds_out_writers_and_logs_no_test_figure():
+    assert "--config.data.validation=writer_folds(5)" in records_search.FOLDS
+    assert not any("test" in column for column in records_search.COLUMNS)
+    for log in records_search.FOLDER.glob("*.csv"):
+        assert (ROOT / "configs" / f"{log.stem}.py").exists()
+        rows = list(csv.DictReader(log.read_text().splitlines()))
+        assert rows and tuple(rows[0]) == records_search.COLUMNS
+        for row in rows:
+            assert "test" not in row["changes"] and row["commit"]
+
+
+def test_the_search_refuses_another_validation(capsys):
+    wrong = ["search", "--config=fast_99", "--sweep.optimizer.learning_rate=0.1,0.2", "--sweep.data.fold=0:3"]
+    assert records_search.main(wrong) == 2
+    assert "data.fold" in capsys.readouterr().err
+
+
+def test_a_candidate_is_a_row_and_a_repeated_one_replaces_it(tmp_path):
+    sweep = sweep_folder.read_sweep(make(tmp_path, THREE))
+    about = {"date": "2026-11-28", "commit": "abc"}
+    rows = records_search.rows(sweep, {"epochs": 2, "data.validation": "writer_folds(5)"}, about)
+    assert len(rows) == len(sweep.points) and json.loads(rows[0]["changes"])["epochs"] == 2
+    assert rows[0]["val_accuracy"] == pytest.approx(sweep.points[0].summary("val_accuracy").mean, abs=1e-5)
+    log = tmp_path / "log.csv"
+    records_search.keep(log, rows)
+    records_search.keep(log, [rows[0] | {"seconds": 77}])
+    kept = list(csv.DictReader(log.read_text().splitlines()))
+    assert len(kept) == len(rows) and [row["seconds"] for row in kept].count("77") == 1
+    records_search.keep(log, [rows[0] | {"commit": "def"}])
+    assert len(log.read_text().splitlines()) == len(rows) + 2
+
+
+def found(count):
+    (arm,) = records.SPEED[:1]
+    return Results(
+        {one.name: made_up(count) if one is arm else [] for one in records.STUDY.arms}, {}, (), {arm.name: 9}
+    )
+
+
+def test_the_page_shows_every_seed_with_its_interval_and_the_seconds_alone():
+    times = {"fast_99": {"contestants": {"digits": {"rounds": [{"seconds": s} for s in (1, 3, 2)]}}, "commands": {}}}
+    text = "a\n<!-- speed -->\nold\n<!-- /speed -->\nb\n<!-- accuracy -->\n<!-- /accuracy -->\n"
+    page = tables.page(text, found(5), times)
+    assert page.startswith("a\n<!-- speed -->\n| command |") and "old" not in page
+    assert "| 0.9354 ± 0.0016 |" in page and "| 0.9334, 0.9374 | 5 of 100 | 9 | 2.00 |" in page
+    assert "<!-- accuracy -->\nNot run yet.\n<!-- /accuracy -->" in page
+    assert tables.page(page, found(5), times) == page
+
+
+def test_the_pictures_have_the_records_that_were_trained():
+    times = {"fast_99": {"contestants": {"digits": {"rounds": [{"seconds": 2.0}]}}, "commands": {}}}
+    assert set(tables.pictures(found(5), times)) == {"records_seconds", "records_parameters"}
+    assert set(tables.pictures(found(5), {})) == {"records_parameters"}
+    assert tables.pictures(found(0), times) == {}
+
+
+def test_fast_99_has_the_peers_layers_alone():
+    from benchmarks import problem
+
+    config, changes = problem.resolve("fast_99", [], whole=True)
+    assert changes == [] and config == fast_99.get_config()

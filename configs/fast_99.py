@@ -26,6 +26,6 @@ def get_config() -> ConfigDict:
     config.model.batch_norm = "block"
     config.model.hidden = ()
 
-    config.optimizer.learning_rate = 0.012
+    config.optimizer.learning_rate = 0.03
     config.schedule.name = "one_cycle"
     return config

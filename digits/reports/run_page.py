@@ -121,7 +121,7 @@ def _worst(confusion: list[list[int]], names: Sequence[str]) -> str:
 
 def _first_layer(run: JudgedRun) -> str:
     """The name of the first layer that has weights."""
-    return next(layer.name for layer in run.layers if layer.name.startswith(("conv", "dense")))
+    return next(layer.name for layer in run.layers if layer.name.startswith(("conv", "depthwise", "dense")))
 
 
 def _augmentation(run: JudgedRun) -> dict[str, float]:

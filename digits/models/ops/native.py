@@ -24,6 +24,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 from typing import NamedTuple
 
 import filelock
@@ -44,6 +45,8 @@ _PARTS = {
     "DIGITS_GRADIENT": ("digits_kernel_gradient",),
 }
 _EMPTY = (0, 0, 0, 0)
+# Threads of a sweep begin at once, and XLA refuses a second registration.
+_one_loads = threading.Lock()
 
 
 def available() -> bool:
@@ -55,7 +58,8 @@ def problem() -> str | None:
     """The reason why the compiled convolutions cannot be used; None if they can."""
     if jax.default_backend() != "cpu":
         return "they are for CPUs"
-    found = _loaded()
+    with _one_loads:
+        found = _loaded()
     return found if isinstance(found, str) else None
 
 

@@ -118,7 +118,7 @@ def _interval(entry: Entry) -> tuple[float, float] | None:
         return None
     if not entry.sweep:
         return statistics.wilson(*compared_runs.correct(entry.finished[0]))
-    return entry.accuracy.interval() if entry.accuracy.n >= compared_runs.FEWEST else None
+    return entry.accuracy.interval()
 
 
 def _documented(entry: Entry) -> str:

@@ -1,5 +1,8 @@
 """`digits COMMAND` and `python -m digits COMMAND`: the list of commands, each with its help and version."""
 
+import os
+import subprocess
+import sys
 import tomllib
 
 import pytest
@@ -58,3 +61,19 @@ def test_a_command_gets_its_arguments(capsys):
 def test_an_installation_has_the_command():
     scripts = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
     assert scripts == {"digits": "digits.__main__:main"}
+
+
+@pytest.mark.parametrize(
+    "start",
+    [
+        ["-m", "digits.main"],
+        ["-m", "digits", "train"],
+        ["-c", "from digits.__main__ import main; main()"],  # The console script's lines.
+        [str(ROOT / "digits" / "main.py")],
+        ["-m", "experiments.reproduce"],
+    ],
+)
+def test_ctrl_c_is_quiet_before_the_first_library_is_imported(start, tmp_path):
+    (tmp_path / "absl.py").write_text("import os, signal\nos._exit(40 + (signal.getsignal(2) is signal.SIG_DFL))\n")
+    env = os.environ | {"PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"}
+    assert subprocess.run([sys.executable, *start], env=env, cwd=ROOT).returncode == 41

@@ -2,16 +2,19 @@
 
     python -m digits.export --workdir=runs/simple_cnn --format=onnx
 
-Formats: jax (needs only JAX to run), savedmodel (TensorFlow), tflite (TensorFlow Lite, LiteRT) and onnx (ONNX Runtime
-and many others). An export to jax can be read by the JAX versions of the next six months at least. In each format
+Formats: jax (needs only JAX to run), savedmodel (TensorFlow), tflite
+(TensorFlow Lite, LiteRT) and onnx (ONNX Runtime and many others). An export to
+jax can be read by the JAX versions of the next six months at least. In each
+format
 
-    input   images         uint8    n x 28 x 28   pixels of 0 to 255, white on black like MNIST; n from 1
-    output  probabilities  float32  n x classes   each row sums to 1
+    images         uint8    n x 28 x 28  in: 0 to 255, white on black; any n
+    probabilities  float32  n x classes  out: each row sums to 1
 
-The run's normalisation is part of the export. The file also holds metadata: the config, the names of the classes, the
-epoch, the test accuracy, and the lines that load the file, which are printed too. Before it gets its name, an export is
-loaded by its own runtime and compared with the run on test images of the run's dataset, or on made images where that
-is not at hand.
+The run's normalisation is part of the export. The file also holds metadata:
+the config, the names of the classes, the epoch, the test accuracy, and the
+lines that load the file, which are printed too. Before it gets its name, an
+export is loaded by its own runtime and compared with the run on test images of
+the run's dataset, or on made images where that is not at hand.
 """
 
 import sys

@@ -1,11 +1,14 @@
-"""Writes a report on a run, or one that compares several: a page that explains itself and needs no other file.
+"""Writes a report on a run, or one that compares several: a page that explains
+itself and needs no other file.
 
     python -m digits.report runs/simple_cnn
-    python -m digits.report runs/dense_32_32 runs/dense_64_64 runs/simple_cnn_sweep,seed=0..10 --output=dense.html
+    python -m digits.report runs/dense_32_32 runs/simple_cnn --output=two.html
 
-For one run, writes RUN/report.html and its pictures in RUN/figures/; with --output, that file alone. For several runs
-and sweeps, writes comparison.html beside the first: which is best and whether the difference is more than chance, test
-accuracies with intervals, curves, and differences of the configs. For one sweep, writes SWEEP/report.html.
+For one run, writes RUN/report.html and its pictures in RUN/figures/; with
+--output, that file alone. For several runs and sweeps, writes comparison.html
+beside the first: which is best and whether the difference is more than chance,
+test accuracies with intervals, curves, and differences of the configs. For one
+sweep, writes SWEEP/report.html.
 """
 
 import pathlib

@@ -1,11 +1,13 @@
-"""Lists runs and sweeps, newest first: state, accuracies, seconds, what was changed.
+"""Lists runs and sweeps, newest first: state, accuracies, seconds, what was
+changed.
 
     python -m digits.runs
-    python -m digits.runs --sort=test_accuracy --filter=optimizer.name=adam --filter=state=finished
+    python -m digits.runs --sort=test_accuracy --filter=optimizer.name=adam
     python -m digits.runs runs/monday --members --csv > monday.csv
 
-A sweep is one row, with the means of its best point; --members lists its runs too. The documented test accuracy stands
-beside a run of its experiment as it is. Trains and evaluates nothing.
+A sweep is one row, with the means of its best point; --members lists its runs
+too. The documented test accuracy stands beside a run of its experiment as it
+is. Trains and evaluates nothing.
 """
 
 import shutil

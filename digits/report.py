@@ -28,6 +28,7 @@ _OUTPUT = flags.DEFINE_string(
     "The page's file. Default: report.html in the run's folder; comparison.html beside the first of several.",
     flag_values=_FLAGS,
 )  # fmt: skip
+_COMPARISON = "comparison.html"
 _DATA_DIR = flags.DEFINE_string("data_dir", None, "As for digits.main.", flag_values=_FLAGS)
 
 
@@ -43,14 +44,15 @@ def _main(workdirs: list[str]) -> int:
         raise UserError("--output is empty: name the page to write, such as --output=report.html.")
     if not workdirs:
         raise found.none_named("no run is named: give the folder of one or several, such as runs/simple_cnn.")
-    workdirs = [found.existing(workdir) for workdir in workdirs]
+    # runs/* names the page of an earlier comparison too.
+    workdirs = [found.existing(one) for one in workdirs if len(workdirs) == 1 or pathlib.Path(one).name != _COMPARISON]
     from digits.reports import pages  # Imports JAX.
 
     folder, output = pathlib.Path(workdirs[0]).expanduser(), _OUTPUT.value
     if len(workdirs) == 1 and not found.is_sweep(folder):
         path = pages.write(folder, _DATA_DIR.value, output)
     else:
-        default = folder / "report.html" if len(workdirs) == 1 else folder.parent / "comparison.html"
+        default = folder / "report.html" if len(workdirs) == 1 else folder.parent / _COMPARISON
         path = pages.compare(workdirs, output or default, _DATA_DIR.value)
     print(shlex.quote(str(path)))
     return 0

@@ -216,7 +216,7 @@ def text(given: list[Row], width: int | None = None) -> str:
 
         print(text(given, width=79))
 
-    Where a name and its figures have no room in a line, the name has one of its own: it is whole, as a command takes it.
+    Where a name and its figures have no room in a line, the name has one of its own. It stays whole, for commands.
     """
     table = [_cells(row, short=width is not None) for row in given]
     names = [name for name in table[0] if any(cells[name] for cells in table)]

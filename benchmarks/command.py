@@ -1,6 +1,7 @@
 """The command lines of the benchmarks: the flags that they share, and what happens to a mistake or Ctrl-C."""
 
 from collections.abc import Callable
+import itertools
 import json
 import pathlib
 import sys
@@ -10,6 +11,7 @@ from typing import Any
 from absl import app, flags
 
 from benchmarks import driver
+from digits import command_line
 from digits.errors import UserError
 
 MODEL = flags.DEFINE_string("model", None, "The experiment: the name of a file of configs/, such as deep_cnn.")
@@ -46,8 +48,10 @@ def run(
     """
     app.define_help_flags()
     if {"--help", "-h", "--helpshort", "-help"} & set(argv):
-        say("\n".join([words, *map(flags.FLAGS.module_help, (module, sys.modules[__name__]))]))
-        return 0
+        shown = map(flags.FLAGS.get_key_flags_for_module, (module, sys.modules[__name__]))
+        return command_line.show(f"{words}\n{command_line.describe(itertools.chain(*shown))}")
+    if "--version" in argv:
+        return command_line.show_version()
     try:
         _check(flags.FLAGS(argv))
         import jax

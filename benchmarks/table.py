@@ -17,6 +17,7 @@ from absl import app, flags
 
 from benchmarks import driver, results
 from benchmarks.contestants import CONTESTANTS
+from digits import command_line
 from digits.errors import UserError
 
 _FOLDER = pathlib.Path(__file__).resolve().parent
@@ -357,8 +358,10 @@ def main(argv: list[str]) -> int:
     """Runs the command line; returns the exit code: 0, or 2 for a user's mistake."""
     app.define_help_flags()
     if {"--help", "-h", "--helpshort", "-help"} & set(argv):
-        print(f"{__doc__}\n{flags.FLAGS.module_help(sys.modules[__name__])}")
-        return 0
+        shown = flags.FLAGS.get_key_flags_for_module(sys.modules[__name__])
+        return command_line.show(f"{__doc__}\n{command_line.describe(shown)}")
+    if "--version" in argv:
+        return command_line.show_version()
     try:
         if len(rest := flags.FLAGS(argv)) > 1:
             raise UserError(f"{rest[1]!r} is no flag: flags start with --.")

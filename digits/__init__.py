@@ -24,7 +24,7 @@ __all__ = ["analysis", "data", "load", "models", "train"]
 # Imported on first use, so that `import digits` (and `--help`) need not wait for JAX.
 _FUNCTIONS = {"load": "digits.runs.loading", "train": "digits.training.session"}
 
-if sys.argv[:1] == ["-m"]:  # `python -m digits.main` begins here.
+if sys.argv[:1] == ["-m"]:  # `python -m digits.main` begins here, as `digits` in __main__.py.
     from digits.runtime import signals, streams
 
     streams.open_missing()

@@ -9,15 +9,14 @@ digits predict     reads digits in pictures
 digits demo        a page to draw digits on
 digits export      writes a run for other programs
 
-`digits help COMMAND` explains one, `digits --version` says which version this is. `python -m digits` is the same, and
-so is `python -m digits.main` for `digits train`, or `python -m digits.sweep` for `digits sweep`, and so on.
+`digits help COMMAND` explains one, `digits --version` says which version this
+is. `python -m digits` is the same, and so is `python -m digits.main` for
+`digits train`, or `python -m digits.sweep` for `digits sweep`, and so on.
 """
 
 import importlib
 import sys
 
-from digits import command_line
-from digits.config.suggestions import nearest, question
 from digits.runtime import signals, streams
 
 _MODULES = {"train": "main", "runs": "runs.__main__"}
@@ -29,6 +28,9 @@ def main(argv: list[str] | None = None) -> int:
     if argv is None:
         streams.open_missing()
         signals.end_at_once()
+    from digits import command_line  # A tenth of a second, in which Ctrl-C is quiet already.
+    from digits.config.suggestions import nearest, question
+
     _, *words = sys.argv if argv is None else argv
     if words[:1] == ["help"]:
         words = [*words[1:2], "--help"]

@@ -6,7 +6,7 @@
 """
 
 import collections
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 import contextlib
 import functools
 import re
@@ -19,10 +19,10 @@ from absl import flags
 
 import digits
 from digits.config.experiment_files import Given, load
-from digits.config.suggestions import fields_called, fields_like, nearest, question
+from digits.config.suggestions import fields_called, fields_like, nearest, question, several
 from digits.config.values import convert, field_type
 from digits.errors import UserError, refusals
-from digits.runtime import characters, streams
+from digits.runtime import characters, screen, streams
 from digits.runtime.signals import Interrupted
 
 
@@ -61,7 +61,7 @@ _OF_ONE_RUN = (COORDINATOR, NUM_PROCESSES, PROCESS_ID, INITIALIZATION_TIMEOUT, P
 
 _FIELDS_HELP = """
 
-Fields of the config, some of them; `python -m digits.main --config=NAME --fields` lists all:
+Some fields of the config; `digits train --config=NAME --fields` lists all:
   --config.epochs=3
   --config.optimizer.learning_rate=3e-3
   --config.model.hidden=128,64
@@ -121,7 +121,7 @@ def train(argv: list[str], help_text: Callable[[], str], body: Callable[[Given],
         given = read(argv)
         if given.swept and not sweeps:
             this = f"--sweep.{next(iter(given.swept))} is given, but digits.main trains one run"
-            raise UserError(f"{this}; to sweep: python -m digits.sweep {shlex.join(argv[1:])}")
+            raise UserError(f"{this}; to sweep:\n  python -m digits.sweep {shlex.join(argv[1:])}")
         return body(given)
 
     return _exit_code(argv, help_text, read_and_train, prints=False)
@@ -264,15 +264,17 @@ def flags_help(more: ModuleType | None = None) -> str:
     return describe(shown) + _FIELDS_HELP
 
 
-def describe(shown: list[flags.Flag]) -> str:
+def describe(shown: Iterable[flags.Flag]) -> str:
     """Describes flags, each with its default if it has one."""
     lines = ["Flags:"]
     for flag in shown:
         choices = getattr(flag.parser, "enum_values", None)
         value = "" if flag.boolean else f"={'|'.join(choices) if choices else 'VALUE'}"
-        default = "" if flag.default in (None, False, "") else f" (default: {flag.default})"
+        value_by_default = ", ".join(flag.default) if isinstance(flag.default, list) else flag.default
+        default = f" (default: {value_by_default})" if value_by_default else ""
         lines.append(f"  --{'[no]' if flag.boolean else ''}{flag.name}{value}")
         text = flag.help.rpartition(f"<{'|'.join(choices)}>: ")[2] if choices else flag.help
+        text = re.split(r";\s+repeat this option", text)[0]  # absl's words.
         lines += textwrap.wrap(text + default, 79, initial_indent="      ", subsequent_indent="      ")
     return "\n".join([*lines, "  --help", "  --version"])
 
@@ -280,7 +282,7 @@ def describe(shown: list[flags.Flag]) -> str:
 def refuse(error: UserError | str) -> int:
     """Prints a user's mistake; returns the exit code for it."""
     with contextlib.redirect_stderr(streams.Output(sys.stderr)):
-        print(f"error: {error}", file=sys.stderr)
+        print(screen.wrap(f"error: {error}", screen.width(sys.stderr)), file=sys.stderr)
     return 2
 
 
@@ -289,13 +291,14 @@ def _sentence(error: flags.Error, known: flags.FlagValues, fields: bool = False)
     if not isinstance(error, flags.UnrecognizedFlagError):
         return str(error).rstrip(" .?\n") + "."
     name, value = error.flagname, error.flagvalue.partition("=")[2]
-    value = f"={shlex.quote(value)}" if value else ""
+    given = f"={shlex.quote(value)}" if value else ""
     section, _, field = name.partition(".")
     if section in ("config", "sweep") and field:
-        return f"--{name}{value} is for digits.main and digits.sweep alone, which train."
+        return f"--{name}{given} is for digits.main and digits.sweep alone, which train."
     if fields and field and (sections := nearest(section, ["config", "sweep"])):
-        return f"there is no flag {name!r}{question(f'--{one}.{field}{value}' for one in sections)}"
+        return f"there is no flag {name!r}{question(f'--{one}.{field}{given}' for one in sections)}"
     near = [] if fields and fields_called(name) else nearest(name, known)
     if fields and not near:
-        return f"there is no flag {name!r}{question(f'--config.{field}{value}' for field in fields_like(name))}"
+        meant = [f"--{'sweep' if several(one, value) else 'config'}.{one}{given}" for one in fields_like(name)]
+        return f"there is no flag {name!r}{question(meant)}"
     return f"there is no flag {name!r}{question(f'--{flag}' for flag in near)}"

@@ -1,11 +1,13 @@
-"""Serves one page to draw digits on, which shows what a trained network reads while one draws.
+"""Serves one page to draw digits on, which shows what a trained network reads
+while one draws.
 
     python -m digits.demo
     python -m digits.demo runs/simple_cnn
 
-Without a run, it takes the newest one that is finished. The page takes pictures too (dropped, pasted or chosen), and a
-sweep's folder stands for the ensemble of its runs. It answers this machine alone unless --host says otherwise, asks
-nothing of any other, and keeps no picture. Ctrl-C ends it.
+Without a run, it takes the newest one that is finished. The page takes
+pictures too (dropped, pasted or chosen), and a sweep's folder stands for the
+ensemble of its runs. It answers this machine alone unless --host says
+otherwise, asks nothing of any other, and keeps no picture. Ctrl-C ends it.
 """
 
 import contextlib

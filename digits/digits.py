@@ -11,3 +11,7 @@ if __name__ == "digits":
     sys.path[0] = str(pathlib.Path(__file__).resolve().parents[1])
     del sys.modules["digits"]
     importlib.import_module("digits")
+    from digits.runtime import signals, streams
+
+    streams.open_missing()
+    signals.end_at_once()

@@ -2,12 +2,14 @@
 
     python -m digits.evaluate runs/simple_cnn
     python -m digits.evaluate --workdir=runs/simple_cnn --robustness
-    python -m digits.evaluate --workdir=runs/simple_cnn_sweep,seed=0..10 --split=validation --json
+    python -m digits.evaluate runs/simple_cnn_sweep,seed=0..10 --json
 
-A run also gets measures by class, its confusion matrix, calibration and worst mistakes, for MNIST the errors by writer,
-with --robustness the accuracy on changed images, and pictures of these in its folder `figures`. Loss (the mean
-cross-entropy in nats, with a network's L2 penalty) and accuracy of every run are exact, those of result.json again; an
-ensemble predicts by the mean of its members' probabilities. Intervals are of 95%.
+A run also gets measures by class, its confusion matrix, calibration and worst
+mistakes, for MNIST the errors by writer, with --robustness the accuracy on
+changed images, and pictures of these in its folder `figures`. Loss (the mean
+cross-entropy in nats, with a network's L2 penalty) and accuracy of every run
+are exact, those of result.json again; an ensemble predicts by the mean of its
+members' probabilities. Intervals are of 95%.
 """
 
 import json

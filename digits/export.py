@@ -2,16 +2,19 @@
 
     python -m digits.export --workdir=runs/simple_cnn --format=onnx
 
-Formats: jax (needs only JAX to run), savedmodel (TensorFlow), tflite (TensorFlow Lite, LiteRT) and onnx (ONNX Runtime
-and many others). An export to jax can be read by the JAX versions of the next six months at least. In each format
+Formats: jax (needs only JAX to run), savedmodel (TensorFlow), tflite
+(TensorFlow Lite, LiteRT) and onnx (ONNX Runtime and many others). An export to
+jax can be read by the JAX versions of the next six months at least. In each
+format
 
-    input   images         uint8    n x 28 x 28   pixels of 0 to 255, white on black like MNIST; n from 1
-    output  probabilities  float32  n x classes   each row sums to 1
+    images         uint8    n x 28 x 28  in: 0 to 255, white on black; any n
+    probabilities  float32  n x classes  out: each row sums to 1
 
-The run's normalisation is part of the export. The file also holds metadata: the config, the names of the classes, the
-epoch, the test accuracy, and the lines that load the file, which are printed too. Before it gets its name, an export is
-loaded by its own runtime and compared with the run on test images of the run's dataset, or on made images where that
-is not at hand.
+The run's normalisation is part of the export. The file also holds metadata:
+the config, the names of the classes, the epoch, the test accuracy, and the
+lines that load the file, which are printed too. Before it gets its name, an
+export is loaded by its own runtime and compared with the run on test images of
+the run's dataset, or on made images where that is not at hand.
 """
 
 import sys
@@ -21,6 +24,7 @@ from absl import flags
 from digits import command_line
 from digits.errors import UserError
 from digits.runs import found
+from digits.runtime import screen
 
 _FLAGS = flags.FlagValues()  # Its own: the flags of digits.main have the same names.
 _WORKDIR = flags.DEFINE_string(
@@ -50,7 +54,8 @@ def _main(runs: list[str]) -> int:
     exported = exporting.export(workdir, _FORMAT.value, _OUTPUT.value, _DATA_DIR.value)
     kind = "made images (--data_dir=FOLDER finds its dataset, which is not here)" if exported.made else "test images"
     within = f"within {exported.difference:.1e} of the run's on {exported.images} {kind}"
-    print(f"{exported.path}: {exporting.size(exported.path) / 1e6:.2f} MB, probabilities {within}")
+    size = exporting.size(exported.path) / 1e6
+    print(screen.wrap(f"{screen.pasted(exported.path)}: {size:.2f} MB, probabilities {within}"))
     print(f"To predict with it in Python:\n\n{exporting.usage(exported.path, _FORMAT.value)}")
     return 0
 

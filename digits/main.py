@@ -1,11 +1,12 @@
 """Trains an experiment, or goes on training it, and tests it.
 
     python -m digits.main --config=simple_cnn
-    python -m digits.main --config=configs/two_conv.py --config.model.kernel_size=5 --config.epochs=3
+    python -m digits.main --config=two_conv --config.model.kernel_size=5
     python -m digits.main --config=simple_cnn --fields
 
-Without arguments it lists the experiments. --fields lists the fields of one, each of which can be changed after
---config. Runs are kept in runs/; the same command goes on with one.
+Without arguments it lists the experiments. --fields lists the fields of one,
+each of which can be changed after --config. Runs are kept in runs/; the same
+command goes on with one.
 """
 
 import contextlib
@@ -17,19 +18,21 @@ from digits import command_line
 from digits.config.experiment_files import Given, default_workdir, listing
 from digits.config.values import fields_as_markdown
 from digits.errors import UserError, refusals
+from digits.runtime import screen
 
 
 def main(argv: list[str]) -> int:
     """Runs the command line; returns the exit code: 0, 2 for a user's mistake, 128 + signal for an interrupted run."""
     if len(argv) == 1:
-        return command_line.show(listing())
+        return command_line.show(listing(screen.width()))
     return command_line.train(argv, lambda: f"{__doc__}\n{command_line.flags_help()}", _train, sweeps=False)
 
 
 def _train(given: Given) -> int:
     """Trains one run and writes its report, or lists the fields of its config; returns the exit code."""
     if command_line.LIST_FIELDS.value:
-        print("\n".join(fields_as_markdown(given.config, given.origin["config_file"])))
+        page = "\n".join(fields_as_markdown(given.config, given.origin["config_file"]))
+        print(screen.wrap(page, screen.width(), commands=False))
         return 0
     folder = command_line.WORKDIR.value or default_workdir(given.origin)
     data_dir = command_line.DATA_DIR.value

@@ -1,10 +1,12 @@
-"""Reads the digits of a person's own pictures with a trained run, or with the ensemble of a sweep.
+"""Reads the digits of a person's own pictures with a trained run, or with the
+ensemble of a sweep.
 
     python -m digits.predict runs/simple_cnn photo.png more/*.jpg
-    python -m digits.predict --workdir=runs/simple_cnn --csv photo.png > digits.csv
+    python -m digits.predict runs/simple_cnn --csv photo.png > digits.csv
 
-Shows for every digit the image that the network saw, and the probability of each class; last, the digits of every
-picture, as "photo.png: 2 7 0 4", with a row for each line of writing. Reports a file that cannot be read, and reads the
+Shows for every digit the image that the network saw, and the probability of
+each class; last, the digits of every picture, as "photo.png: 2 7 0 4", with a
+row for each line of writing. Reports a file that cannot be read, and reads the
 others; the exit code is then 1.
 """
 

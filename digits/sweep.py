@@ -1,14 +1,19 @@
-"""Trains every point of a sweep, as few programs as its shapes allow, and writes its table and figure.
+"""Trains every point of a sweep, as few programs as its shapes allow, and writes
+its table and figure.
 
-    python -m digits.sweep --config=configs/simple_cnn.py --sweep.optimizer.learning_rate=3e-4,1e-3,3e-3
-    --sweep.seed=0:10
-    python -m digits.sweep --config=configs/simple_cnn.py --sample=50 \\
-        --sweep.optimizer.learning_rate="log(1e-4,1e-1)" --sweep.optimizer.beta_1="uniform(0.8,0.99)" --sweep.seed=0:3
-    python -m digits.sweep --config=configs/two_conv.py --config.data.validation="folds(5)" --sweep.data.fold=0:5
+    python -m digits.sweep --config=simple_cnn --sweep.seed=0:10 \\
+        --sweep.optimizer.learning_rate=3e-4,1e-3,3e-3
+    python -m digits.sweep --config=simple_cnn --sweep.seed=0:3 --sample=50 \\
+        --sweep.optimizer.learning_rate="log(1e-4,1e-1)" \\
+        --sweep.optimizer.beta_1="uniform(0.8,0.99)"
+    python -m digits.sweep --config=two_conv --sweep.data.fold=0:5 \\
+        --config.data.validation="folds(5)"
 
---sweep.FIELD takes a list (several fields: every combination), a range such as 0:10 (0 to 9), or with --sample
-log(a,b), uniform(a,b), int(a,b). A config file may instead, or besides, define sweep(), a generator of points such as
-{"optimizer.learning_rate": 1e-3, "model.kernel_size": 5}. The same command goes on with a sweep that was stopped.
+--sweep.FIELD takes a list (several fields: every combination), a range such as
+0:10 (0 to 9), or with --sample log(a,b), uniform(a,b), int(a,b). A config file
+may instead, or besides, define sweep(), a generator of points such as
+{"optimizer.learning_rate": 1e-3, "model.kernel_size": 5}. The same command
+goes on with a sweep that was stopped.
 """
 
 import sys

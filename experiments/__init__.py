@@ -10,3 +10,5 @@ A room imports from rooms below it and from `digits`; nothing in `digits` import
 JAX. RESULTS.md, results/*.md and figures/ are written by `python -m experiments.reproduce --render`: do not edit them.
 Start reading with `studies/regularisation.py`, then `judging/study.py`.
 """
+
+import digits  # noqa: F401  # First of all: a command, which `-m` starts, then ends at Ctrl-C without a traceback.

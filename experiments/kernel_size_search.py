@@ -1,12 +1,17 @@
-"""Searches for the kernel size of the two-convolution network: the grid search of notebook 001, five sizes, five folds.
+"""Searches for the kernel size of the two-convolution network: the grid search of
+notebook 001, five sizes, five folds.
 
     python -m experiments.kernel_size_search
-    python -m experiments.kernel_size_search --config.data.validation="writer_folds(5)"
-    python -m experiments.kernel_size_search --config.epochs=1 --config.data.validation="folds(2)"
+    python -m experiments.kernel_size_search \\
+        --config.data.validation="writer_folds(5)"
+    python -m experiments.kernel_size_search --config.epochs=1 \\
+        --config.data.validation="folds(2)"
 
-Kernel sizes 2, 3, 5, 7 and 11, each on five contiguous folds of the training set, 20 epochs with batches of 100, then
-the winner once more on the whole training set. `writer_folds(5)` holds out whole writers: nobody's digits are on both
-sides. It takes the flags of digits.sweep, goes on where it was stopped, and compiles five programs for its 26 runs.
+Kernel sizes 2, 3, 5, 7 and 11, each on five contiguous folds of the training
+set, 20 epochs with batches of 100, then the winner once more on the whole
+training set. `writer_folds(5)` holds out whole writers: nobody's digits are on
+both sides. It takes the flags of digits.sweep, goes on where it was stopped,
+and compiles five programs for its 26 runs.
 
 Documented: 7 wins; the scores are lost (notebook 001, lines 154-204).
 """

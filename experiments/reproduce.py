@@ -1,4 +1,5 @@
-"""Trains the runs that the studies lack, keeps their figures, and renders the pages of results.
+"""Trains the runs that the studies lack, keeps their figures, and renders the
+pages of results.
 
     python -m experiments.reproduce
     python -m experiments.reproduce dense_study regularisation_study --seeds=10
@@ -6,14 +7,17 @@
     python -m experiments.reproduce --render
     python -m experiments.reproduce --merge=../other_checkout/experiments
 
-Names are those of studies, or of arms as the pages of results have them; without names, all arms are trained. The
-missing members of an arm are trained as one population in WORKDIR/ARM. A member whose figures experiments/results has
-is not trained again. Ctrl-C saves, and the same command goes on.
+Names are those of studies, or of arms as the pages of results have them;
+without names, all arms are trained. The missing members of an arm are trained
+as one population in WORKDIR/ARM. A member whose figures experiments/results
+has is not trained again. Ctrl-C saves, and the same command goes on.
 
-The figures of every member are kept in experiments/results/STUDY.json. From these files alone experiments/RESULTS.md,
-results/STUDY.md, figures/, the results in README.md and the figures in the docstrings of configs/ are written. --render
-does only this: it trains nothing and needs neither JAX nor data. --merge adds the members that another folder's
-results/ has, which may be of an earlier version, and renders.
+The figures of every member are kept in experiments/results/STUDY.json. From
+these files alone experiments/RESULTS.md, results/STUDY.md, figures/, the results
+in README.md and the figures in the docstrings of configs/ are written.
+--render does only this: it trains nothing and needs neither JAX nor data.
+--merge adds the members that another folder's results/ has, which may be of an
+earlier version, and renders.
 """
 
 import difflib

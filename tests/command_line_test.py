@@ -1,5 +1,6 @@
 """What the commands share: exit codes, one sentence for a mistake, flags that do not linger, changes of a config."""
 
+import os
 import re
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import digits
 from digits import command_line
 from digits.config.experiment_files import default_workdir
 from digits.errors import UserError
+from digits.runtime import screen
 from tests.conftest import ROOT
 
 OWN = flags.FlagValues()
@@ -59,6 +61,15 @@ def test_what_the_work_refuses_is_a_mistake_too(capsys):
     assert capsys.readouterr().err == "error: --workdir is wrong.\n"
 
 
+def test_a_terminal_breaks_a_mistake_between_words_and_leaves_commands_whole(monkeypatch, capsys):
+    command = f"  python -m digits.main {'--config.epochs=3 ' * 9}"
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    monkeypatch.setattr(screen.shutil, "get_terminal_size", lambda: os.terminal_size((80, 24)))
+    assert command_line.refuse(f"{'some words ' * 9}:\n{command}") == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 3 and max(map(len, lines[:2])) <= 79 and lines[2] == command
+
+
 def test_help_is_the_docstring_and_the_flags(capsys):
     assert call("--help", "--cuont") == (0, [])
     out = capsys.readouterr().out
@@ -72,6 +83,7 @@ def test_help_is_the_docstring_and_the_flags(capsys):
     [
         ("--epochs=3", "there is no flag 'epochs'; did you mean --config.epochs=3?"),
         ("--seed=1", "there is no flag 'seed'; did you mean --config.seed=1?"),
+        ("--seed=0:3", "there is no flag 'seed'; did you mean --sweep.seed=0:3?"),
         ("--lr=3e-4", "there is no flag 'lr'; did you mean --config.optimizer.learning_rate=3e-4?"),
         ("--validation=last(10)", "there is no flag 'validation'; did you mean --config.data.validation='last(10)'?"),
         ("--wrkdir=x", "there is no flag 'wrkdir'; did you mean --workdir?"),
@@ -96,8 +108,8 @@ def test_fields_and_sweeps_are_refused_where_they_mean_nothing(capsys):
     assert "--config.epochs=3 is for digits.main and digits.sweep alone" in capsys.readouterr().err
     argv = ["main", "--config=quickstart", "--sweep.data.validation=none,folds(5)"]
     assert command_line.train(argv, str, len, sweeps=False) == 2
-    line = "python -m digits.sweep --config=quickstart '--sweep.data.validation=none,folds(5)'"
-    assert capsys.readouterr().err.endswith(f"digits.main trains one run; to sweep: {line}\n")
+    line = "  python -m digits.sweep --config=quickstart '--sweep.data.validation=none,folds(5)'"
+    assert capsys.readouterr().err.endswith(f"digits.main trains one run; to sweep:\n{line}\n")
     assert command_line.train(argv, str, lambda given: len(given.swept)) == 1
 
 

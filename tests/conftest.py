@@ -4,6 +4,7 @@ import functools
 import importlib.metadata
 import os
 import pathlib
+import re
 import signal
 import subprocess
 import sys
@@ -174,6 +175,11 @@ def run_module():
         return subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=timeout, check=False)
 
     return run
+
+
+def is_one_mistake(text):
+    """Whether a command has printed one sentence; lines to paste, such as the newest runs in runs/, may follow it."""
+    return re.fullmatch(r"error: .*\n(The newest are:\n)?(  .*\n)*", text)
 
 
 def refused(config, workdir, *words):

@@ -18,7 +18,7 @@ from digits.reports import pages
 from digits.runs import loading
 from digits.runs.workdir import Workdir
 from digits.sweeps import population
-from tests.conftest import tiny_config
+from tests.conftest import is_one_mistake, tiny_config
 
 HOSTILE = '<script>alert("1")</script>&<img src=x onerror=alert(2)>'
 SHOWN = ["accuracy", "augmentation", "confusion", "filters", "loss", "reliability"]
@@ -313,7 +313,7 @@ def test_a_missing_or_damaged_file_is_named(break_it, words, folder, tmp_path):
 def test_mistakes_give_one_sentence_and_exit_code_2(args, words, folder, capsys):
     assert report.main(["report", *(argument.format(a=folder / "a") for argument in args)]) == 2
     out, error = capsys.readouterr()
-    assert out == "" and error.startswith("error: ") and error.count("\n") == 1 + error.count("\n  ") and words in error
+    assert out == "" and is_one_mistake(error) and words in error
 
 
 def test_the_command_writes_a_page_and_prints_its_path(folder, tmp_path, run_module):
@@ -334,5 +334,8 @@ def test_several_are_compared_beside_the_first_and_the_path_can_be_pasted(folder
     shutil.copytree(folder / "unfinished", runs / "one")
     shutil.copytree(folder / "unfinished", runs / "two")
     assert report.main(["report", str(runs / "one"), str(runs / "two")]) == 0
-    assert capsys.readouterr().out == f"'{runs}/comparison.html'\n" and (runs / "comparison.html").exists()
+    page = f"'{runs}/comparison.html'\n"
+    assert capsys.readouterr().out == page and (runs / "comparison.html").exists()
+    assert report.main(["report", *sorted(map(str, runs.iterdir()))]) == 0  # As of runs/*, the page among them.
+    assert capsys.readouterr().out == page
     assert not list(elsewhere.iterdir())

@@ -81,10 +81,11 @@ def test_the_plan_comes_first_and_the_result_and_the_next_commands_last(divergin
     assert sum("/5  test accuracy 0." in line for line in lines) == 4
     assert sum("/5  diverged              learning_rate=1e+30" in line for line in lines) == 1
     best = rows(folder)[0]["optimizer.learning_rate"]
-    assert lines[-3].startswith(f"best: optimizer.learning_rate={best}, val accuracy 0.")
-    assert lines[-2:] == [
-        f"next: python -m digits.report {folder}",
-        f"      python -m digits.evaluate --workdir={folder}",
+    assert lines[-4].startswith(f"best: optimizer.learning_rate={best}, val accuracy 0.")
+    assert lines[-3:] == [
+        "next:",
+        f"  python -m digits.report {folder}",
+        f"  python -m digits.evaluate --workdir={folder}",
     ]
 
 

@@ -65,6 +65,8 @@ def load(name: str, data_dir: str | None = None, digest: str | None = None) -> D
             dataset = dataclasses.replace(dataset, notes=(f"{name} is read from {path}", *dataset.notes))
         return dataset
     require(bool(re.fullmatch(rf"{_NAME}|{_CONFIG}", name)), "data.name", name, FIELDS["data.name"].accepted.text)
+    if classes.is_benchmark(name.lower()) and not classes.is_benchmark(name):
+        raise UserError(f"config.data.name is {name!r}; did you mean {name.lower()}?")
     if name == "optdigits" and data_dir and not os.path.isdir(data_dir):
         raise UserError(f"--data_dir is {data_dir!r}, but there is no such folder; optdigits needs none.")
     data_dir = data_dir or _from_environment(name)

@@ -18,6 +18,7 @@ import zipfile
 
 import numpy as np
 
+from digits.config.suggestions import nearest, question
 from digits.data import emnist
 from digits.data.dataset import SIDE
 from digits.data.idx import IDX_FILES, read_idx_files
@@ -27,6 +28,7 @@ from digits.runtime import paths
 from digits.runtime.tensorflow_extra import import_tensorflow
 
 _IDX_SETS = ("mnist", "fashion_mnist", "kmnist", "emnist")
+_KNOWN = (*_IDX_SETS, "optdigits")
 
 
 def read_tfds(name: str) -> Source:
@@ -43,10 +45,10 @@ def read_tfds(name: str) -> Source:
       UserError: TFDS has no such set, or not of 28x28 images; it needs TensorFlow, which is not installed; or it cannot
         be downloaded.
     """
+    variable = "or DIGITS_DATA_DIR" if name == "mnist" else f"or in a folder {name} of DIGITS_DATA_DIR"
     ways_out = (
         "Ways out: (1) connect to the internet once, with tensorflow-datasets installed; (2) give the four IDX files "
-        f"of {name}, with --data_dir=FOLDER or DIGITS_DATA_DIR; (3) train on the embedded dataset, "
-        "--config=configs/quickstart.py."
+        f"of {name}, with --data_dir=FOLDER {variable}; (3) train on the embedded dataset, --config=quickstart."
     )
     try:
         import tensorflow_datasets
@@ -65,7 +67,9 @@ def read_tfds(name: str) -> Source:
         arrays = read(tensorflow_datasets, builder, root / "downloads")
     except tensorflow_datasets.core.DatasetNotFoundError as error:
         nor = ", nor is there such a path" if "/" in name else ""
-        raise UserError(f"config.data.name is {name!r}, but TFDS knows no such dataset{nor}.") from error
+        here = [f"./{folder}" for folder in nearest(name, [path.name for path in pathlib.Path().glob("*/")])]
+        hint = question([*nearest(name, _KNOWN), *here])
+        raise UserError(f"config.data.name is {name!r}, but TFDS knows no such dataset{nor}{hint}") from error
     except _Unreachable as error:
         raise UserError(f"{name} is not on this machine and {error} cannot be reached. {ways_out}") from error
     except UserError:

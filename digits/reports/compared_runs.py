@@ -7,10 +7,9 @@ import numpy as np
 
 from digits.analysis import differences, statistics
 from digits.analysis.differences import Difference
+from digits.analysis.statistics import LEAST_MEMBERS
 from digits.reports.judged_run import JudgedRun
 from digits.runs.sweep_folder import Sweep, rest
-
-FEWEST = 3  # Finished runs of a sweep, below which an interval says next to nothing.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,7 +28,7 @@ class Entry:
     @property
     def accuracy(self) -> statistics.Summary:
         """The test accuracy over the finished runs."""
-        return statistics.summarize(run.result["test_accuracy"] for run in self.finished)
+        return statistics.summarize((run.result["test_accuracy"] for run in self.finished), statistics.AccuracySummary)
 
     @property
     def state(self) -> str:
@@ -133,9 +132,9 @@ def _problem(entry: Entry, first: Entry) -> str:
     """Why there is no interval for a comparison with a sweep; "" if there is one."""
     sweeps = [one for one in (entry, first) if one.sweep]
     for one in sweeps:
-        if one.accuracy.n < FEWEST:
+        if one.accuracy.n < LEAST_MEMBERS:
             runs = f"{one.accuracy.n} finished run{'s' * (one.accuracy.n > 1)}"
-            return f"{one.name} has {runs}, but the spread of at least {FEWEST} is needed"
+            return f"{one.name} has {runs}, but the spread of at least {LEAST_MEMBERS} is needed"
     if _digests(entry) != _digests(first):
         return "the two have different data"
     if len(sweeps) == 1:

@@ -33,7 +33,10 @@ def content(paths: Sequence[str | os.PathLike], shared: SharedByRuns) -> dict[st
     """
     folders = [pathlib.Path(path).expanduser() for path in paths]
     if not 1 <= len(folders) <= MOST:
-        raise UserError(f"{len(folders)} runs are given, but a comparison takes 2 to {MOST}; a sweep counts as one.")
+        raise UserError(
+            f"{len(folders)} runs are given, but a comparison takes 2 to {MOST}; a sweep counts as one. "
+            "digits.runs lists any number."
+        )
     for i, folder in enumerate(folders):
         if folder.resolve() in [other.resolve() for other in folders[:i]]:
             raise UserError(f"{folder} is given twice: a comparison needs different runs.")
@@ -118,7 +121,7 @@ def _interval(entry: Entry) -> tuple[float, float] | None:
         return None
     if not entry.sweep:
         return statistics.wilson(*compared_runs.correct(entry.finished[0]))
-    return entry.accuracy.interval() if entry.accuracy.n >= compared_runs.FEWEST else None
+    return entry.accuracy.interval()
 
 
 def _documented(entry: Entry) -> str:

@@ -6,19 +6,20 @@ import os
 from typing import Any
 
 from digits.analysis import statistics
-from digits.reports import tables
+from digits.config.values import short_names
+from digits.runtime import screen
 
 IMAGES = {"test": "test", "validation": "validation", "train": "training"}
-_WIDTH = 100  # Columns.
 _MISTAKES, _WRITERS = 8, 5
 
 
 def text(found: dict[str, Any]) -> str:
-    """Writes aligned tables for a run, Markdown for a sweep."""
+    """Writes aligned tables, in lines that a terminal shows."""
     images = IMAGES[found["split"]]
-    lines = _run_lines(found, images) if found["kind"] == "run" else _sweep_lines(found, images)
-    notes = [f"note: {note}" for note in found["notes"]]
-    return "\n".join([f"{found['path']}: {lines[0]}", *lines[1:], *notes])
+    first, *lines = _run_lines(found, images) if found["kind"] == "run" else _sweep_lines(found, images)
+    notes = [screen.wrap(f"note: {note}") for note in found["notes"]]
+    written = [screen.wrap(f"{screen.pasted(found['path'])}: {first}"), *lines, *notes]
+    return "\n".join(map(str.rstrip, written))
 
 
 def _run_lines(run: dict[str, Any], images: str) -> list[str]:
@@ -40,14 +41,15 @@ def _run_lines(run: dict[str, Any], images: str) -> list[str]:
         lines += [*_robustness_lines(run["robustness"]), ""]
     if run["pictures"]:
         folder = os.path.dirname(run["pictures"][0])
-        lines.append(f"pictures in {folder}: {', '.join(map(os.path.basename, run['pictures']))}")
+        names = ", ".join(map(os.path.basename, run["pictures"]))
+        lines.append(screen.wrap(f"pictures in {screen.pasted(folder)}: {names}"))
     return lines
 
 
 def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
     """Aligns columns two spaces apart, the first left and the others right."""
     widths = [max(map(len, column)) for column in zip(*rows)]
-    return ["  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]).rstrip() for row in rows]
+    return ["  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in rows]
 
 
 def _class_lines(run: dict[str, Any]) -> list[str]:
@@ -65,7 +67,7 @@ def _confusion_lines(run: dict[str, Any]) -> list[str]:
     """Shows the matrix, or the most frequent confusions if it is too wide."""
     names, matrix = [of["name"] for of in run["per_class"]], run["confusion"]
     first = max(map(len, names))
-    room = (_WIDTH - first) // len(names) - 2
+    room = (screen.COLUMNS - first) // len(names) - 2
     if room < max(len(f"{count}") for row in matrix for count in row):
         pairs = [(matrix[i][j], names[i], names[j]) for i, j in itertools.permutations(range(len(names)), 2)]
         most = sorted(filter(lambda pair: pair[0], pairs), key=lambda pair: -pair[0])[:10]
@@ -92,7 +94,7 @@ def _writer_lines(writers: dict[str, Any]) -> list[str]:
     lines += _aligned(rows)
     worst = [f"{of['writer']} {of['errors']}/{of['n']}" for of in writers["worst"][:_WRITERS]]
     if worst:
-        lines.append(f"worst writers, errors/images: {', '.join(worst)}")
+        lines.append(screen.wrap(f"worst writers, errors/images: {', '.join(worst)}"))
     return lines
 
 
@@ -101,11 +103,12 @@ def _robustness_lines(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
     by_change = {name: list(of) for name, of in itertools.groupby(rows, lambda row: row["change"])}
     (unchanged,) = by_change.pop("none")
     figure = f"{unchanged['accuracy']:.4f} (95% interval {_interval(unchanged)})"
-    yield f"robustness: accuracy on {unchanged['n']:,} images, unchanged {figure}, changed by"
+    yield f"robustness: accuracy on {unchanged['n']:,} images"
+    yield f"unchanged {figure}, changed by"
     for name, of in by_change.items():
         amounts, accuracies = [f"{row['amount']:g}" for row in of], [f"{row['accuracy']:.4f}" for row in of]
         for label, values in ((name, amounts), (f"  {of[0]['unit']}", accuracies)):
-            yield f"{label:<26}" + "".join(f"{value:>9}" for value in values)
+            yield label.ljust(screen.COLUMNS - 7 * len(values)) + "".join(f"{value:>7}" for value in values)
 
 
 def _sweep_lines(sweep: dict[str, Any], images: str) -> list[str]:
@@ -117,21 +120,32 @@ def _sweep_lines(sweep: dict[str, Any], images: str) -> list[str]:
     where = f"{sizes} {images} images of {', '.join(sweep['data'])}"
     lines = [f"{len(finished)} of {len(members)} runs are finished, on {where}"]
     if len(points) > 1:
-        lines.append(f"best point by {sweep['chooses']} first; each has its own ensemble, there is none across points")
-    rows = []
+        lines.append(f"best point by {sweep['chooses']} first; each has an ensemble of its own")
+    means, ensembles = [], []
     for point in points:
         accuracy, loss = (statistics.Summary(**point[figure]) for figure in ("accuracy", "loss"))
-        row = {field: str(value) for field, value in point["values"].items()}
-        row |= {"n": str(accuracy.n), "accuracy": str(accuracy), "loss": str(loss)}
-        row |= {f"ensemble's {name}": cell for name, cell in _cells(point["ensemble"]).items()}
+        names = short_names(point["values"])
+        values = {names[field]: str(value) for field, value in point["values"].items()}
         unfinished = len(point["members"]) - accuracy.n
-        rows.append(row | {"not finished": str(unfinished) if unfinished else ""})
-    lines += ["", "Mean ± std over n members, and the ensemble of these:", "", *tables.table(rows), ""]
+        row = values | {"n": str(accuracy.n), "accuracy": str(accuracy), "loss": str(loss)}
+        means.append(row | {"not finished": str(unfinished) if unfinished else ""})
+        if point["ensemble"]:
+            ensembles.append(values | {"n": str(accuracy.n)} | _cells(point["ensemble"]))
+    lines += ["", "mean ± std over n runs", *_table(means), ""]
+    if ensembles:
+        lines += ["the ensemble of these", *_table(ensembles), ""]
     problems = {point["no_ensemble"] for point in points if point["accuracy"]["n"]} - {None}
     if problems:
-        lines += [*(f"no ensemble, for {problem}" for problem in sorted(problems)), ""]
-    rows = [{"member": m["name"], **_cells(m), "state": "" if m in finished else m["state"]} for m in members]
-    return [*lines, *tables.table(rows), ""]
+        lines += [*(screen.wrap(f"no ensemble, for {problem}") for problem in sorted(problems)), ""]
+    rows = [_cells(member) | {"state": "" if member in finished else member["state"]} for member in members]
+    names = ["run", *(member["name"] for member in members)]  # Last, for they may be long.
+    return [*lines, *(f"{row}  {name}" for row, name in zip(_table(rows), names)), ""]
+
+
+def _table(rows: Sequence[dict[str, str]]) -> list[str]:
+    """The lines of a table with aligned columns, without empty ones."""
+    names = [name for name in rows[0] if any(row[name] for row in rows)]
+    return _aligned([names, *([row[name] for name in names] for row in rows)])
 
 
 def _cells(figures: dict[str, Any] | None) -> dict[str, str]:

@@ -22,7 +22,7 @@ _WORDS = {
     "nats": "The unit of a loss: minus the natural logarithm of the probability that the network gave to the true "
     "class. 0 is perfect; guessing among ten classes gives 2.303.",
     "95% interval": "The range that covers the true value in 95% of all such experiments: for one network that of "
-    "Wilson (1927), made for proportions; for the mean of several runs that of Student's t.",
+    "Wilson (1927), made for proportions; for the mean of several runs that of Student's t on the scale of the logit.",
     "precision": "Of the images that the network gave this class, the share that belong to it.",
     "recall": "Of the images of this class, the share that the network found.",
     "F1": "The harmonic mean of precision and recall: high only if both are.",

@@ -12,6 +12,8 @@ import datetime
 import io
 import json
 import pathlib
+import shlex
+import sys
 from typing import Any
 
 from digits.config.fields import FIELDS
@@ -21,6 +23,7 @@ from digits.errors import UserError
 from digits.runs import documented, files, found, locks
 from digits.runs.sweep_folder import VALIDATED_ON_TEST, Sweep, SweptRun, read_sweep
 from digits.runs.workdir import Workdir
+from digits.runtime import screen
 
 _NUMBER = (int, float)
 # The columns that a row can be sorted by, beside the fields of the config; of these the first has the least first.
@@ -209,37 +212,43 @@ def choose(given: list[Row], filters: Iterable[str]) -> list[Row]:
 
 
 def text(given: list[Row], width: int | None = None) -> str:
-    """Writes rows as a table that a terminal of so many characters shows; None leaves nothing out.
+    """Writes rows as a table that a terminal of so many characters shows, by default as long lines.
 
-    print(text(given, width=80))
+        print(text(given, width=79))
+
+    Where a name and its figures have no room in a line, the name has one of its own. It stays whole, for commands.
     """
     table = [_cells(row, short=width is not None) for row in given]
     names = [name for name in table[0] if any(cells[name] for cells in table)]
     widths = {name: max(len(name), *(len(cells[name]) for cells in table)) for name in names}
-    if width:
-        free = width - sum(widths[name] + 2 for name in names if name not in ("name", "changed"))
-        changed = free - widths["name"] - 2
-        if "changed" in names and changed < min(_LEAST_CHANGED, widths["changed"]):
-            names.remove("changed")  # As a rule the name has it too.
-            changed = 0
-        widths |= {"name": max(8, min(widths["name"], free)), "changed": changed}
-    lines = [names, *([_cut(cells[name], widths[name]) for name in names] for cells in table)]
-    written = [
-        "  ".join(
-            cell.ljust(widths[name]) if name in _TEXTS else cell.rjust(widths[name]) for name, cell in zip(names, line)
-        )
-        for line in lines
-    ]
+    changed = widths.get("changed", 0)
+    free = (width or sys.maxsize) - sum(widths[name] + 2 for name in names if name != "changed")
+    apart = free < min(changed, _LEAST_CHANGED)
+    if apart:
+        free += widths["name"] - 2  # The figures begin four characters further to the right.
+        names.remove("name")
+    widths["changed"] = max(len("changed"), min(changed, free))
+
+    def line(cells: dict[str, str]) -> str:
+        return "  ".join(
+            screen.cut(cells[name], widths[name]).ljust(widths[name])
+            if name in _TEXTS
+            else cells[name].rjust(widths[name])
+            for name in names
+        ).rstrip()
+
+    lines = [line({name: name for name in names}), *map(line, table)]
+    if apart:
+        heading, *figures = (f"    {one}" for one in lines)
+        lines = [heading, *(one for cells, row in zip(table, figures) for one in (cells["name"], row))]
     if any(row.validation_is_test for row in given):
-        written.append(f"* {VALIDATED_ON_TEST}")
-    return "\n".join(line.rstrip() for line in written)
+        lines.append(f"* {VALIDATED_ON_TEST}")
+    return "\n".join(lines)
 
 
 def _cells(row: Row, short: bool) -> dict[str, str]:
-    """The texts of a row's columns; `short` ones leave out the folder runs/, the year, and the sections of fields."""
-    name = row.name
-    if short:
-        name = f"  {pathlib.Path(name).name}" if row.kind == "member" else name.removeprefix("runs/")
+    """The texts of a row's columns; `short` ones leave out a member's sweep, the year, and the sections of fields."""
+    name = f"  {pathlib.Path(row.name).name}" if short and row.kind == "member" else shlex.quote(row.name)
     part = row.state in ("interrupted", "in use") or (row.kind != "sweep" and row.epochs != row.of and row.epochs)
     changed = {field.rpartition(".")[2] if short else field: value for field, value in row.changed.items()}
     test = "*" * row.validation_is_test
@@ -253,14 +262,6 @@ def _cells(row: Row, short: bool) -> dict[str, str]:
         "date": row.date[5:16] if short else row.date,
         "changed": row.message or _changed(changed),
     }
-
-
-def _cut(text: str, width: int) -> str:
-    """The text, without its middle if it is too long: runs of one experiment differ at the end."""
-    if len(text) <= width:
-        return text
-    end = (width - 1) * 2 // 3
-    return f"{text[: width - 1 - end]}…{text[-end:]}"
 
 
 def _changed(changed: dict[str, Any]) -> str:

@@ -10,6 +10,7 @@ from digits.analysis.statistics import LEAST_MEMBERS
 from digits.config.values import short_names
 from digits.runs.files import write
 from digits.runs.sweep_folder import FIGURES, REPETITIONS, VALIDATED_ON_TEST, Sweep, read_sweep
+from digits.runtime import screen
 
 _MOST_ROWS = 12  # Of the table on the terminal.
 
@@ -78,12 +79,15 @@ def text(sweep: Sweep, width: int | None) -> list[str]:
         widths = [max(map(len, column)) for column in zip(*cells)]
         return ["  ".join(cell.ljust(size) for cell, size in zip(row, widths)).rstrip() for row in cells]
 
-    for name in ("not finished", interval, _shown(sweep)[-1]):  # What is missing here stands in sweep.md.
-        if width and max(map(len, lines())) > width:
-            titles.pop(name, None)
-    found = [line if not width or len(line) <= width else f"{line[: width - 1]}…" for line in lines()]
+    left_out = []
+    for name in ("not finished", interval, _shown(sweep)[-1]):
+        if width and name in titles and max(map(len, lines())) > width:
+            left_out.append(titles.pop(name))
+    found = [screen.cut(line, width) for line in lines()]
     if len(sweep.points) > _MOST_ROWS:
         found.append(f"the best {_MOST_ROWS} of {len(sweep.points)} points; sweep.md has all")
+    if left_out:
+        found.append(f"sweep.md also has: {', '.join(left_out)}")
     return found + ([without] if (without := _without_interval(sweep)) else [])
 
 

@@ -1,14 +1,15 @@
-"""Lists runs and sweeps, newest first: state, accuracies, seconds, what was changed.
+"""Lists runs and sweeps, newest first: state, accuracies, seconds, what was
+changed.
 
     python -m digits.runs
-    python -m digits.runs --sort=test_accuracy --filter=optimizer.name=adam --filter=state=finished
+    python -m digits.runs --sort=test_accuracy --filter=optimizer.name=adam
     python -m digits.runs runs/monday --members --csv > monday.csv
 
-A sweep is one row, with the means of its best point; --members lists its runs too. The documented test accuracy stands
-beside a run of its experiment as it is. Trains and evaluates nothing.
+A sweep is one row, with the means of its best point; --members lists its runs
+too. The documented test accuracy stands beside a run of its experiment as it
+is. Trains and evaluates nothing.
 """
 
-import shutil
 import sys
 
 from absl import flags
@@ -16,6 +17,7 @@ from absl import flags
 from digits import command_line
 from digits.errors import UserError
 from digits.runs import found
+from digits.runtime import screen
 
 _FLAGS = flags.FlagValues()  # Its own, as the other commands.
 _SORT = flags.DEFINE_string(
@@ -48,7 +50,7 @@ def _main(folders: list[str]) -> int:
     elif _CSV.value:
         print(runs_table.as_csv(rows), end="")
     elif rows:
-        print(runs_table.text(rows, shutil.get_terminal_size().columns if sys.stdout.isatty() else None))
+        print(runs_table.text(rows, screen.width()))
     else:
         such = "no such runs" if _FILTER.value else "no runs"
         print(f"There are {such} in {', '.join(folders)}; `digits train --config=quickstart` makes one.")

@@ -1,14 +1,14 @@
 """Finds the folders of runs and sweeps, newest first, and those that a mistyped name may mean. Needs no JAX."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 import contextlib
 import os
 import pathlib
 import shlex
 
-from digits.config.suggestions import nearest, question
+from digits.config.suggestions import nearest
 from digits.errors import UserError
-from digits.runtime import paths
+from digits.runtime import paths, screen
 
 # The files that tell when a run or a sweep was written last: the first of which there is one.
 _RECORDS = (("result.json", "sweep.csv"), ("metrics.jsonl", "failure.json"), ("config.json", "sweep.json"))
@@ -87,6 +87,17 @@ def one_run(workdir: str | None, rest: list[str]) -> str:
 def existing(folder: str) -> str:
     """The folder of a run; UserError if there is no such folder, but one that may be meant."""
     if not paths.local(folder, "--workdir").exists() and (near := like(folder)):
-        hint = question(shlex.quote(str(path)) for path in near)
-        raise UserError(f"there is no folder {folder!r}{hint}")
+        raise UserError(f"there is no folder {folder!r}; {meant(near)}")
     return folder
+
+
+def meant(near: Sequence[pathlib.Path]) -> str:
+    """Asks whether one of these runs is meant."""
+    one = len(near) == 1
+    return f"did you mean {screen.pasted(near[0])}?" if one else listed("did you mean one of these?", near)
+
+
+def listed(heading: str, runs: Sequence[pathlib.Path]) -> str:
+    """At most five runs, as a shell takes them. Several have a line each, because their names may hold commas."""
+    lines = [screen.pasted(run) + " (a sweep)" * is_sweep(run) for run in runs[:5]]
+    return f"{heading} {lines[0]}" if len(lines) == 1 else "\n  ".join([heading, *lines])

@@ -23,6 +23,7 @@ from digits.runs.checkpoints import Checkpoints
 from digits.runs.files import is_a
 from digits.runs.loaded import Ensemble, Run
 from digits.runs.workdir import NO_IDENTITY, Workdir
+from digits.runtime import screen
 from digits.runtime.environment import settings, start_devices
 
 
@@ -85,7 +86,7 @@ def no_run(path: pathlib.Path) -> UserError:
         rest = f" and {len(entries) - 5} more" if len(entries) > 5 else ""
         content = f"it holds {', '.join(entries[:5])}{rest}" if entries else "it is empty"
         if below := found.find(path, depth=2):
-            hint = _listed("runs below it:", below)
+            hint = found.listed("runs below it:", below)
     elif path.exists():
         content = "it is a file"
     else:
@@ -93,31 +94,17 @@ def no_run(path: pathlib.Path) -> UserError:
         places = pathlib.Path("runs").absolute(), path.parent
         known = list(dict.fromkeys(run for place in places for run in found.find(place, depth=2)))
         near = [run for run in known if run.name == path.name] or _like(path.name, known)
-        if len(near) == 1:
-            hint = f"did you mean {_shown(near[0])}?"
-        elif near:
-            hint = _listed("did you mean one of these?", near)
+        if near:
+            hint = found.meant(near)
         elif known:
-            hint = _listed("the newest runs are:", known)
-    return UserError(f"{_shown(path)} is no run with checkpoints: {content}; {hint}")
+            hint = found.listed("the newest runs are:", known)
+    return UserError(f"{screen.near(path)} is no run with checkpoints: {content}; {hint}")
 
 
 def _like(name: str, runs: list[pathlib.Path]) -> list[pathlib.Path]:
     """The runs whose names begin with `name` or are nearly it."""
     near = difflib.get_close_matches(name, [run.name for run in runs])
     return [run for run in runs if run.name in near or run.name.startswith(name)]
-
-
-def _listed(heading: str, runs: list[pathlib.Path]) -> str:
-    """At most five runs. Several have a line each, because their names may hold commas."""
-    lines = [_shown(run) + " (a sweep)" * found.is_sweep(run) for run in runs[:5]]
-    return f"{heading} {lines[0]}" if len(lines) == 1 else "\n  ".join([heading, *lines])
-
-
-def _shown(path: pathlib.Path) -> str:
-    """The path as the user would write it: from the current folder on, if it lies there."""
-    here = pathlib.Path.cwd()
-    return str(path.relative_to(here) if path.is_relative_to(here) else path)
 
 
 def _load_run(files: Workdir, which: str) -> Run:

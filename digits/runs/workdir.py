@@ -17,10 +17,11 @@ import uuid
 
 from ml_collections import ConfigDict
 
+from digits.config.experiment_files import default_workdir
 from digits.config.values import completed, config_to_json, flat
 from digits.errors import UserError, reason, writing_to
 from digits.runs import files, found, locks
-from digits.runtime import atomic, paths
+from digits.runtime import atomic, paths, screen
 
 # The keys of a record of metrics.jsonl, beside "epoch".
 METRICS = ("loss", "accuracy", "val_loss", "val_accuracy", "learning_rate", "seconds", "images_per_second")
@@ -220,5 +221,7 @@ def resuming_command(about: dict[str, Any], workdir: Workdir) -> str:
     if not about.get("config_file"):
         return f"train_and_evaluate with the same config and workdir {workdir.path}"
     overrides = [f"--config.{field}={value}" for field, value in about["overrides"].items()]
-    parts = [f"--config={about['config_file']}", *overrides, f"--workdir={workdir.path}"]
+    parts = [f"--config={about['config_file']}", *overrides]
+    if pathlib.Path(default_workdir(about)).absolute() != workdir.path:
+        parts.append(f"--workdir={screen.near(workdir.path)}")
     return "python -m digits.main " + " ".join(map(shlex.quote, parts))

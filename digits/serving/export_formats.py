@@ -159,7 +159,8 @@ FORMATS = {
         (),
         "import zipfile\n"
         "from jax import export\n"
-        "model = export.deserialize(bytearray(zipfile.ZipFile(path).read('model.jaxexport')))\n"
+        "content = zipfile.ZipFile(path).read('model.jaxexport')\n"
+        "model = export.deserialize(bytearray(content))\n"
         "probabilities = model.call(images)",
         _write_jax,
         _load_jax,
@@ -170,7 +171,8 @@ FORMATS = {
         ("tensorflow",),
         "import tensorflow as tf\n"
         "model = tf.saved_model.load(path)\n"
-        "probabilities = model.signatures['serving_default'](images=tf.constant(images))['probabilities']",
+        "predict = model.signatures['serving_default']\n"
+        "probabilities = predict(images=tf.constant(images))['probabilities']",
         _write_savedmodel,
         _load_savedmodel,
         _savedmodel_metadata,

@@ -98,7 +98,7 @@ def usage(path: str | os.PathLike, format: str) -> str:
     return (
         "import numpy as np\n"
         f"path = {os.fspath(path)!r}\n"
-        f"images = np.zeros((1, {data.SIDE}, {data.SIDE}), np.uint8)  # Yours: pixels of 0 to 255, white on black.\n"
+        f"images = np.zeros((1, {data.SIDE}, {data.SIDE}), np.uint8)  # Yours: 0 to 255, white on black.\n"
         f"{export_formats.FORMATS[format].usage}\n"
         "print(np.argmax(probabilities, axis=1))"
     )

@@ -2,7 +2,6 @@
 
 import shlex
 import sys
-import textwrap
 from typing import Any, NamedTuple
 
 from digits import data, models
@@ -12,9 +11,10 @@ from digits.models import families
 from digits.reports import tables
 from digits.runs import sweep_folder
 from digits.runs.workdir import Workdir
+from digits.runtime import screen
 from digits.sweeps import cluster, population
-from digits.sweeps.plan import Plan, near, opened, opening_line
-from digits.sweeps.progress import Runs, fitted, width
+from digits.sweeps.plan import Plan, opened, opening_line
+from digits.sweeps.progress import Runs
 from digits.training import program, terminal, train
 from digits.training.startup import Start
 
@@ -100,8 +100,11 @@ def run(plan: Plan, starts: dict[str, Start], data_dir: str | None, command: lis
             )
             for name, config, values in zip(plan.names, plan.configs, plan.values, strict=True)
         ]
-        say = terminal.say
-        say(_wrapped(tables.headline(sweep_folder.read_sweep(plan.workdir))))
+
+        def say(text: str) -> None:
+            terminal.say(screen.wrap(text, screen.width()))
+
+        say(tables.headline(sweep_folder.read_sweep(plan.workdir)))
         say(opening_line(plan, programs, sum(member.files.result() is not None for member in members)))
         for note in notes:
             say(note)
@@ -119,26 +122,22 @@ def run(plan: Plan, starts: dict[str, Start], data_dir: str | None, command: lis
         finally:
             progress.close()
             sweep = tables.write_sweep(plan.workdir)
-    say("\n" + "\n".join(tables.text(sweep, width())))
+    columns = screen.width()
+    say("\n".join(["", *tables.text(sweep, columns)]))
     failed = [member for member in sweep.members if member.state != "finished"]
     if failed:
         counts = f"{len(failed)} of {len(sweep.members)} runs failed ({sweep_folder.rest(sweep.members)})"
         lines = [f"error: {counts}; members.csv says more:"]
-        lines += [fitted(f"  {member.name}  {member.state}: {member.message}") for member in failed[:_MOST_NAMED]]
+        for member in failed[:_MOST_NAMED]:
+            lines.append(screen.cut(f"  {member.name}  {member.state}: {member.message}", columns))
         if len(failed) > _MOST_NAMED:
             lines.append(f"  and {len(failed) - _MOST_NAMED} others")
         print("\n".join(["", *lines]), file=sys.stderr, flush=True)
     names = ("sweep.md", "sweep.csv", "members.csv", "figures/sweep.png")
     written = " ".join(name for name in names if (plan.workdir / name).exists())
-    folder = near(plan.workdir)
-    say(f"\n{written} in\n{folder}\n\n{_wrapped(tables.result(sweep))}")
+    folder = screen.near(plan.workdir)
+    say(f"\n{written} in\n{screen.pasted(plan.workdir)}\n\n{tables.result(sweep)}")
     if any(member.state == "finished" for member in sweep.members):
-        say(f"next: {shlex.join(['python', '-m', 'digits.report', folder])}")
-        say(f"      {shlex.join(['python', '-m', 'digits.evaluate', f'--workdir={folder}'])}")
+        commands = ["digits.report", folder], ["digits.evaluate", f"--workdir={folder}"]
+        say("\n".join(["next:", *(f"  {shlex.join(['python', '-m', *command])}" for command in commands)]))
     return 1 if failed else 0
-
-
-def _wrapped(sentence: str) -> str:
-    """The sentence in lines that the terminal does not wrap."""
-    room = width()
-    return textwrap.fill(sentence, room, break_long_words=False, break_on_hyphens=False) if room else sentence

@@ -22,7 +22,7 @@ from digits.config.values import field_type, folder_name, folder_name_before, to
 from digits.errors import UserError, writing_to
 from digits.runs import files, locks
 from digits.runs.sweep_folder import REPETITIONS
-from digits.runtime import paths
+from digits.runtime import paths, screen
 from digits.sweeps import points
 
 
@@ -166,14 +166,8 @@ def opening_line(plan: Plan, programs: int, finished: int) -> str:
     already = f"; {finished} finished before" if finished else ""
     return (
         f"{plan.origin['config_file']}: {' x '.join(parts)} = {_many(len(plan.values), 'run')}\n"
-        f"{span} each, {_many(programs, 'program')}{already}, in\n{near(plan.workdir)}"
+        f"{span} each, {_many(programs, 'program')}{already}, in\n{screen.pasted(plan.workdir)}"
     )
-
-
-def near(folder: pathlib.Path) -> str:
-    """The folder's path from the current folder, if it lies there; otherwise its whole path."""
-    here = pathlib.Path.cwd()
-    return str(folder.relative_to(here)) if folder.is_relative_to(here) and folder != here else str(folder)
 
 
 def _many(count: int, noun: str) -> str:

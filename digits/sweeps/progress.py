@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 import pathlib
-import shutil
 import sys
 import threading
 import time
@@ -10,6 +9,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from digits.runtime import screen
 from digits.sweeps.members import Member, Watcher
 from digits.sweeps.time_left import TimeLeft
 
@@ -76,22 +76,11 @@ class Runs(Watcher):
             self._describe(self._time_left.seconds())
             figures = failure["kind"] if failure else f"test accuracy {result['test_accuracy']:.4f}"
             number = f"{self._ended:>{len(str(self._count))}}/{self._count}"
-            self.say(fitted(f"{number}  {figures:20}  {pathlib.Path(member.workdir).name}"))
+            self.say(screen.cut(f"{number}  {figures:20}  {pathlib.Path(member.workdir).name}", screen.width()))
 
     def close(self) -> None:
         """Removes the bar."""
         self._bar.close()
-
-
-def width() -> int | None:
-    """The characters of a line that the terminal does not wrap; None for a file or a pipe."""
-    return max(40, shutil.get_terminal_size().columns - 1) if sys.stdout.isatty() else None
-
-
-def fitted(line: str) -> str:
-    """The line, cut where the terminal would wrap it."""
-    room = width()
-    return line if room is None or len(line) <= room else f"{line[: room - 1]}…"
 
 
 def duration(seconds: float) -> str:

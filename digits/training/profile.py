@@ -9,6 +9,7 @@ import time
 import jax
 
 from digits.runs import files
+from digits.runtime import screen
 
 PHASES = ("train", "evaluate", "checkpoint", "record")
 # The trace begins at most so many seconds before an epoch ends, and ends so many after it, or with the next epoch.
@@ -77,7 +78,7 @@ class Profile:
             self._stop()
 
     def close(self) -> None:
-        """Ends the trace, writes summary.json and prints the shares and the folder."""
+        """Ends the trace, writes summary.json and prints the shares and the trace's file."""
         if not self.active:
             return
         self._stop()
@@ -88,7 +89,9 @@ class Profile:
                 self._folder.mkdir(parents=True, exist_ok=True)
                 files.write_json(self._folder / "summary.json", {"shares": shares, "epochs": self._epochs})
             percent = ", ".join(f"{name} {share:.1%}" for name, share in shares.items())
-            self._say(f"profile: {percent} of an epoch's time; trace: {self._folder}")
+            self._say(screen.wrap(f"profile: {percent} of an epoch's time"))
+        for trace in sorted(self._folder.glob("plugins/profile/*/perfetto_trace.json.gz"))[-1:]:
+            self._say(f"trace, which opens at https://ui.perfetto.dev:\n  {screen.pasted(trace)}")
         self._folder = None
 
     def _start(self) -> None:

@@ -12,7 +12,7 @@ from digits import data
 from digits.analysis import classification
 from digits.models import Network, summary
 from digits.runs.workdir import Workdir
-from digits.runtime import environment, processes
+from digits.runtime import environment, processes, screen
 from digits.training import startup, terminal
 from digits.training.profile import Profile
 from digits.training.program import Examples
@@ -81,15 +81,15 @@ class Recorder:
         self.say(summary.table(model))
         self.say(terminal.opening_lines(self._config, self._about["data"], steps_per_epoch))
         for line in data.about_lines(self._about["data"]):
-            self.say(terminal.fit(line))
+            self.say(screen.wrap(line))
 
     def went_on(self, state: RunState, restored: bool) -> None:
         """Prints where the run goes on. Drops the records of later epochs, which are trained again."""
         if restored:
             where = f"after epoch {state.epoch}, step {state.step_in_epoch}"
-            self.say(terminal.fit(f"going on with {terminal.shown(self._workdir.path)} {where}"))
+            self.say(screen.wrap(f"going on with {screen.pasted(self._workdir.path)} {where}"))
             if self._writes and (sentence := self._other_arithmetic()):
-                self.warn(terminal.fit(sentence))
+                self.warn(screen.wrap(sentence))
         if self._writes:
             self._workdir.truncate(state.epoch)  # Also of a first epoch whose checkpoint was never finished.
             self._before = self._workdir.history()

@@ -5,10 +5,8 @@ No line is longer than 79 characters, unless a path is. Everything is said above
 
 from collections.abc import Iterable
 import os
-import pathlib
 import shlex
 import sys
-import textwrap
 from typing import Any
 
 from ml_collections import ConfigDict
@@ -18,6 +16,7 @@ from digits.runs.documented import differing_fields
 from digits.runs.sweep_folder import VALIDATED_ON_TEST
 from digits.runs.workdir import METRICS, Workdir
 from digits.runtime import environment
+from digits.runtime.screen import near, pasted, wrap
 
 _BAR = "{desc} {percentage:3.0f}%|{bar}| {rate_fmt}, {remaining} left"
 _SHORT = {"accuracy": "acc", "val_accuracy": "val_acc"}
@@ -73,7 +72,7 @@ def opening_lines(config: ConfigDict, counts: dict[str, int], steps_per_epoch: i
         f"{config.epochs:,} {'epoch' if config.epochs == 1 else 'epochs'} of {steps_per_epoch:,} steps",
         f"device: {environment.device()}",
     ]
-    return "\n".join(map(fit, lines))
+    return "\n".join(map(wrap, lines))
 
 
 def heading(config: ConfigDict) -> str:
@@ -131,8 +130,8 @@ def closing_lines(config: ConfigDict, result: dict[str, Any], files: Workdir, ov
     if spent:
         lines.append("; ".join(spent))
     names = ("result.json", "metrics.jsonl", "config.json", "checkpoints", "tensorboard")
-    lines.append(f"{shown(files.path)}: {', '.join(name for name in names if (files.path / name).exists())}")
-    return "\n".join(map(fit, lines))
+    lines.append(f"{pasted(files.path)}: {', '.join(name for name in names if (files.path / name).exists())}")
+    return "\n".join(map(wrap, lines))
 
 
 def _documented(config: ConfigDict, overrides: Iterable[str]) -> list[str]:
@@ -158,23 +157,8 @@ def _documented(config: ConfigDict, overrides: Iterable[str]) -> list[str]:
 def next_lines(workdir: str | os.PathLike) -> str:
     """The commands that show the finished run in a folder, to paste."""
     files = Workdir(workdir)
-    commands = [["python", "-m", f"digits.{name}", f"--workdir={_near(files.path)}"] for name in ("demo", "evaluate")]
+    commands = [["python", "-m", f"digits.{name}", f"--workdir={near(files.path)}"] for name in ("demo", "evaluate")]
     report = files.path / "report.html"
     if report.exists():
-        commands.insert(0, [_OPEN, _near(report)])
+        commands.insert(0, [_OPEN, near(report)])
     return "\n".join(["next:", *(f"  {shlex.join(command)}" for command in commands)])
-
-
-def shown(path: pathlib.Path) -> str:
-    """A path as a shell takes it, short if it lies below the current folder."""
-    return shlex.quote(_near(path))
-
-
-def _near(path: pathlib.Path) -> str:
-    with_parents = path.is_relative_to(pathlib.Path.cwd())
-    return str(path.relative_to(pathlib.Path.cwd()) if with_parents else path)
-
-
-def fit(text: str) -> str:
-    """Breaks a line that is longer than 79 characters between its words; a path stays whole."""
-    return textwrap.fill(text, 79, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)

@@ -11,7 +11,7 @@ from digits.data import splits
 from digits.errors import require
 from digits.models import families
 from digits.runs.workdir import Workdir
-from digits.runtime import processes
+from digits.runtime import processes, screen
 from digits.runtime.devices import Devices
 from digits.runtime.environment import prepare_jax, settings
 from digits.runtime.signals import Listener
@@ -76,7 +76,7 @@ def train_and_evaluate(
     processes.from_first(lambda: files.check(config))
     if result := processes.from_first(files.result):
         if processes.first():
-            terminal.say(terminal.fit(f"This run is finished: {terminal.shown(files.path)}. Its result:"))
+            terminal.say(screen.wrap(f"This run is finished: {screen.pasted(files.path)}. Its result:"))
             terminal.say(terminal.closing_lines(config, result, files, (origin or {}).get("overrides", ())))
         return result
     processes.from_first(files.refuse_swept)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 import dataclasses
 
 from digits.analysis.differences import prediction_interval
-from digits.analysis.statistics import Summary, summarize
+from digits.analysis.statistics import AccuracySummary, Summary, summarize
 from digits.runs.documented import reported
 from experiments.judging.study import TEST_ACCURACY, TEST_LOSS, Arm, Member, Metric, at
 
@@ -26,7 +26,8 @@ class Comparison:
 
     @property
     def summary(self) -> Summary:
-        return summarize(self.metric.of(member) for member in self.members)
+        kind = AccuracySummary if self.metric.unit == "fraction" else Summary
+        return summarize(map(self.metric.of, self.members), kind)
 
     @property
     def inside(self) -> bool | None:

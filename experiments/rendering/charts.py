@@ -41,16 +41,17 @@ def deviations(comparisons: Sequence[Comparison]) -> bytes:
     """Draws each documented figure's distance from the reproduced mean, a row a run, as a PNG file.
 
     Args:
-      comparisons: each with at least two members.
+      comparisons: each with at least two members. Intervals are drawn from three on.
     """
     figure = Figure(figsize=(8, 1.3 + 0.28 * len(comparisons)), dpi=DPI, layout="constrained")
     axes = figure.subplots()
     for row, comparison in enumerate(comparisons):
         summary = comparison.summary
-        ends = [100 * (end - summary.mean) for end in prediction_interval(summary)]
-        axes.plot(ends, [row, row], color=SKY, lw=7, solid_capstyle="butt", alpha=0.5, zorder=1)
-        ends = [100 * (end - summary.mean) for end in summary.interval()]
-        axes.plot(ends, [row, row], color=BLUE, lw=3, solid_capstyle="butt", zorder=2)
+        if interval := summary.interval():
+            ends = [100 * (end - summary.mean) for end in prediction_interval(summary)]
+            axes.plot(ends, [row, row], color=SKY, lw=7, solid_capstyle="butt", alpha=0.5, zorder=1)
+            ends = [100 * (end - summary.mean) for end in interval]
+            axes.plot(ends, [row, row], color=BLUE, lw=3, solid_capstyle="butt", zorder=2)
         colour, mark = (DARK, "o") if comparison.inside else (VERMILLION, "D")
         axes.plot(100 * (comparison.documented - summary.mean), row, mark, color=colour, ms=5, zorder=3)
     axes.axvline(0, color=BLUE, lw=0.8)

@@ -7,7 +7,7 @@ import re
 import shlex
 
 from digits.analysis.differences import prediction_interval
-from digits.analysis.statistics import Summary, summarize
+from digits.analysis.statistics import AccuracySummary, Summary, summarize
 from digits.reports import tables
 from experiments.collecting import collected
 from experiments.judging.comparison import Comparison, compare_test_loss
@@ -116,7 +116,7 @@ def loss(comparison: Comparison) -> dict[str, str]:
 def other(arm: Arm, found: Results) -> dict[str, str]:
     """The row of an arm without a documented figure."""
     members = found.members[arm.name]
-    accuracy = summarize(map(TEST_ACCURACY.of, members))
+    accuracy = summarize(map(TEST_ACCURACY.of, members), AccuracySummary)
     # Where validation was the test set, the test accuracy is the same figure.
     unseen = [member for member in members if not member.result["validation_is_test"]]
     return {

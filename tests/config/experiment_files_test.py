@@ -1,12 +1,13 @@
 """Files of experiments: how they are named, found, executed and listed, and where one of them is wrong."""
 
 import os
+import re
 import subprocess
 import sys
 
 import pytest
 
-from digits.config.experiment_files import load
+from digits.config.experiment_files import listing, load
 from digits.errors import UserError
 from tests.conftest import ROOT
 
@@ -91,8 +92,17 @@ def test_without_arguments_the_experiments_are_listed(run_module):
     lines = {line.split()[0]: line for line in done.stdout.splitlines() if line.startswith("  ")}
     names = {path.stem for path in (ROOT / "configs").glob("*.py")} - {"base", "__init__"}
     assert set(lines) == names
-    assert lines["simple_cnn"].endswith("  Two convolutions without regularisation (notebook 004).")
+    simple = r"  simple_cnn +0\.9\d{3}  +\d+ s  Two convolutions without regularisation \(notebook 004\)\."
+    assert re.fullmatch(simple, lines["simple_cnn"])
     assert "python -m digits.main --config=NAME" in done.stdout
+
+
+def test_a_terminal_shows_an_experiment_in_lines_that_fit():
+    lines = listing(79).splitlines()
+    assert max(map(len, lines)) <= 79
+    place = next(i for i, line in enumerate(lines) if line.startswith("  simple_cnn "))
+    assert lines[place + 1] == "      Two convolutions without regularisation (notebook 004)."
+    assert listing(1000) == listing()
 
 
 def test_the_checkout_s_experiments_are_found_elsewhere_and_a_foreign_package_configs_does_not_matter(tmp_path):

@@ -39,6 +39,12 @@ def assert_is_mnist(dataset):
     assert dataset.digest() == sources.MNIST_DIGEST
 
 
+def test_the_letters_of_a_benchmark_s_name_are_small():
+    for name in ("MNIST", "EMNIST/Letters"):
+        with pytest.raises(UserError, match=rf"config.data.name is '{name}'; did you mean {name.lower()}\?$"):
+            data.load(name)
+
+
 @pytest.mark.mnist
 def test_mnist_is_read_from_its_files_and_then_from_the_cache(mnist_dir, monkeypatch, tmp_path, no_tfds):
     monkeypatch.setenv("DIGITS_DATA_DIR", mnist_dir)
@@ -260,6 +266,6 @@ def test_without_network_and_files_the_ways_out_are_named_soon():
         assert "mnist" in message and host in message and "cannot be reached" in message
         assert "(1) connect to the internet once" in message
         assert "(2) give the four IDX files" in message and "--data_dir" in message and "DIGITS_DATA_DIR" in message
-        assert "(3) train on the embedded dataset" in message and "--config=configs/quickstart.py" in message
+        assert "(3) train on the embedded dataset" in message and "--config=quickstart" in message
         assert float(seconds) < 10, host
         assert imported == "False", host

@@ -138,7 +138,7 @@ def refusal(name):
     with pytest.raises(UserError) as error:
         tfds.read_tfds(name)
     message = str(error.value)
-    assert "\n" not in message and message.endswith(".")
+    assert "\n" not in message and message.endswith((".", "?"))
     return message
 
 
@@ -158,6 +158,16 @@ def test_what_an_interrupted_preparation_left_is_no_dataset(root, monkeypatch, o
         (root / folder / "incomplete.ABCDEF_1.0.0").mkdir(parents=True)
     assert "https://storage.googleapis.com cannot be reached. Ways out: (1)" in refusal("mnist")
     assert "https://zenodo.org cannot be reached. Ways out: (1)" in refusal("mnist_corrupted")
+    assert "with --data_dir=FOLDER or DIGITS_DATA_DIR;" in refusal("mnist")
+    assert "with --data_dir=FOLDER or in a folder kmnist of DIGITS_DATA_DIR;" in refusal("kmnist")
+
+
+def test_what_a_name_may_mean_is_asked(root, tmp_path, monkeypatch, offline):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mydata").mkdir()
+    (tmp_path / "mydat").touch()  # A file is no folder of images.
+    assert "TFDS knows no such dataset; did you mean ./mydata?" in refusal("mydta")
+    assert "TFDS knows no such dataset; did you mean fashion_mnist?" in refusal("fashon_mnist")
 
 
 def test_what_is_missing_or_no_set_of_28x28_images_is_said(root, monkeypatch, no_tensorflow, offline):

@@ -38,6 +38,13 @@ def drawn(monkeypatch, chart, *args):
     return kept[0]
 
 
+def test_two_seeds_have_no_interval_that_would_set_the_axis(monkeypatch):
+    arm = Arm("dense_sgd_momentum", "dense_sgd_momentum", documented="dense_sgd_momentum")
+    for n, lines in ((2, 2), (4, 4)):  # The mark and the line of zero; with the two intervals.
+        (axes,) = drawn(monkeypatch, charts.deviations, [comparison.compare(arm, made_up(n))]).axes
+        assert len(axes.lines) == lines
+
+
 def test_runs_without_validation_share_two_panels(monkeypatch):
     arm = Arm("dense_sgd_momentum", "dense_sgd_momentum", documented="dense_sgd_momentum")
     twin = dataclasses.replace(arm, name="twin")

@@ -135,3 +135,9 @@ def test_p_values_are_corrected_for_all_comparisons():
     found = compared_runs.compare([single("first", 0.98), *others])
     assert [one.p for one in found] == differences.holm([one.difference.p for one in found])
     assert found[0].difference.p < 0.05 and found[0].p == pytest.approx(2 * found[0].difference.p)
+
+
+def test_the_mean_accuracy_of_a_sweep_has_an_interval_of_fractions_from_three_runs_on():
+    low, high = sweep("a", 0.999, 0.99, 0.97).accuracy.interval()
+    assert 0.8 < low < 0.97 and 0.999 < high < 1
+    assert sweep("a", 0.99, 0.97).accuracy.interval() is None

@@ -147,10 +147,20 @@ def test_a_terminal_gets_what_fits_and_a_pipe_everything(runs):
     rows = list(runs.values())
     whole = runs_table.text(rows)
     assert "runs/sweep/rate=0.1 " in whole and "optimizer.learning_rate=0.2" in whole and "interrupted, 1/2" in whole
-    for width in (80, 100, 132):
+    for width, count in ((79, 1 + 2 * 9), (132, 1 + 9)):
         lines = runs_table.text(rows, width).splitlines()
-        assert len(lines) == 10 and max(map(len, lines)) <= width and "interrupted, 1/2" in "\n".join(lines)
+        assert len(lines) == count and max(map(len, lines)) <= width and "interrupted, 1/2" in "\n".join(lines)
         assert any(line.startswith("  rate=0.1") for line in lines)
+
+
+def test_a_name_without_room_has_a_line_of_its_own(runs, tmp_path):
+    name = f"runs/sweep (1),{'seed=0..10,' * 5}"
+    make(tmp_path / name, overrides={"epochs": 2, "optimizer.learning_rate": 3e-3})
+    (row,) = runs_table.rows([name])
+    heading, named, figures = runs_table.text([row], 79).splitlines()
+    assert heading.split() == ["state", "val", "test", "seconds", "date", "changed"] and named == f"'{name}'"
+    assert figures.startswith("    finished  0.9020  0.9900") and "  epochs=2 learning_" in figures
+    assert len(figures) <= 79 and figures.endswith("…") and figures.index("epochs") == heading.index("changed")
 
 
 def test_validation_on_the_test_set_is_said(runs, tmp_path):

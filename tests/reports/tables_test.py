@@ -59,9 +59,12 @@ def test_the_terminal_has_an_aligned_table_that_fits(make_sweep):
         "0.001          3  0.9800 ± 0.0100  0.9324 to 0.9943  0.8800 ± 0.0100",
         "0.01           1  0.9500                             0.8500",
         "0.1            0",
+        "sweep.md also has: not finished",
         note,
     ]
-    assert tables.text(sweep, 40)[:2] == ["learning_rate  n  val accuracy", "0.001          3  0.9800 ± 0.0100"]
+    narrow = tables.text(sweep, 40)
+    assert narrow[:2] == ["learning_rate  n  val accuracy", "0.001          3  0.9800 ± 0.0100"]
+    assert narrow[-2] == "sweep.md also has: not finished, 95% interval, test accuracy"
     assert tables.text(sweep, 20)[1] == "0.001          3  0…"
 
 

@@ -79,6 +79,18 @@ def test_a_run_that_is_not_there_is_asked_about(given, meant, tmp_path, monkeypa
     assert str(error.value) == f"there is no folder {given!r}; did you mean {meant}?"
 
 
+def test_several_that_may_be_meant_have_a_line_each_to_paste(tmp_path, monkeypatch):
+    make_run(tmp_path / "runs" / "cnn,epochs=2")
+    make_run(tmp_path / "runs" / "cnn,validation=last(10)", "sweep.json")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError) as error:
+        found.existing("runs/cnn,")
+    assert str(error.value) == (
+        "there is no folder 'runs/cnn,'; did you mean one of these?\n  runs/cnn,epochs=2\n"
+        "  'runs/cnn,validation=last(10)' (a sweep)"
+    )
+
+
 def test_without_a_run_the_newest_are_listed(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError, match=r"^--workdir is missing: name a run .* --workdir=runs/simple_cnn\.$"):

@@ -135,7 +135,8 @@ def test_it_loads_onto_a_machine_with_another_number_of_devices(workdir, tmp_pat
     assert done.stdout.split() == ["8", "(10,)"], done.stderr
 
 
-def test_what_is_no_run_says_what_it_is_and_names_the_runs_below(workdir, tmp_path):
+def test_what_is_no_run_says_what_it_is_and_names_the_runs_below(workdir, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # Without runs/.
     for name, words in (
         ("nowhere", "nowhere is no run with checkpoints: there is nothing of that name; it must be the --workdir"),
         ("a_file", "a_file is no run with checkpoints: it is a file;"),

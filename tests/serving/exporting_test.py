@@ -297,7 +297,7 @@ def test_the_command_writes_beside_the_run(workdir, run_module):
     done = run_module("digits.export", f"--workdir={workdir}", "--format=jax")
     assert done.returncode == 0 and done.stderr == ""
     path = workdir / "model.jax.zip"
-    assert f"{path}: 0.0" in done.stdout and "of the run's on 256 test images" in done.stdout
+    assert f"{path}: 0.0" in done.stdout and "of the run's on 256 test images" in " ".join(done.stdout.split())
     assert done.stdout.endswith(f"\n\n{exporting.usage(path, 'jax')}\n")
     assert read_metadata("jax", path)["usage"] in done.stdout
     assert read_metadata("jax", path)["format"] == "jax"

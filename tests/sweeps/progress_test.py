@@ -1,7 +1,5 @@
 """The progress of several runs: a line for each that ends, and once an estimate of the rest."""
 
-import os
-
 import pytest
 
 from digits.config.values import with_values
@@ -37,15 +35,6 @@ def test_the_rest_is_said_once(tmp_path, monkeypatch, capsys, patience, words):
         runs.images(members[0], 100)
     runs.close()
     assert capsys.readouterr().out.splitlines() == [f"expected to take {words}4.7 min more"]
-
-
-@pytest.mark.parametrize("columns", [60, 200])
-def test_a_line_is_cut_where_the_terminal_would_wrap_it(monkeypatch, columns):
-    line = "a" * 100
-    assert progress.fitted(line) == line  # A pipe.
-    monkeypatch.setattr(progress.sys.stdout, "isatty", lambda: True, raising=False)
-    monkeypatch.setattr(progress.shutil, "get_terminal_size", lambda: os.terminal_size((columns, 24)))
-    assert progress.fitted(line) == ("a" * 58 + "…" if columns == 60 else line)
 
 
 @pytest.mark.parametrize(("seconds", "text"), [(7560, "2.1 h"), (3600, "1.0 h"), (180, "3.0 min"), (40.4, "40 s")])

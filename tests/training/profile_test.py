@@ -26,7 +26,9 @@ def test_a_profiled_run_leaves_a_trace_with_every_phase_and_their_shares(tiny, t
     summary = json.loads((tmp_path / "run" / "profile" / "summary.json").read_text())
     assert [epoch["epoch"] for epoch in summary["epochs"]] == list(range(1, epochs + 1))
     assert set(summary["shares"]) == set(profile.PHASES) and 0.5 < sum(summary["shares"].values()) <= 1
-    assert "profile: train" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    (trace,) = (tmp_path / "run").rglob("perfetto_trace.json.gz")
+    assert "profile: train" in out and f"trace, which opens at https://ui.perfetto.dev:\n  {trace}\n" in out
 
 
 def test_a_profiler_that_fails_is_told_of_and_changes_nothing(tiny, tmp_path, monkeypatch, capsys):

@@ -121,6 +121,14 @@ def test_everything_is_said_above_the_bar(monkeypatch, capfd):
     assert "" in drawn[drawn.index(titles[0]) : -1]  # It was cleared for the line.
 
 
+def test_the_command_of_a_run_in_its_own_folder_is_short(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    about = {"config_file": "configs/two_conv.py", "overrides": {"epochs": 3}}
+    command = "python -m digits.main --config=configs/two_conv.py --config.epochs=3"
+    assert resuming_command(about, Workdir("runs/two_conv,epochs=3")) == command
+    assert resuming_command(about, Workdir("runs/mine")) == f"{command} --workdir=runs/mine"
+
+
 def test_command_quotes_what_the_shell_would_eat(tmp_path):
     about = {"config_file": "configs/two_conv.py", "overrides": {"model.blocks": "((4,),)", "epochs": 3}}
     text = resuming_command(about, Workdir(tmp_path))

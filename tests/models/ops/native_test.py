@@ -295,6 +295,22 @@ def test_of_several_that_lack_the_libraries_one_builds_them(compiler, tmp_path):
 
 
 @needs_compiler
+def test_threads_that_begin_at_once_load_them_once():
+    code = """
+import concurrent.futures, jax, threading
+from digits.models.ops import native
+jax.devices()
+begin = threading.Barrier(4)
+def problem(_):
+    begin.wait()
+    return native.problem()
+with concurrent.futures.ThreadPoolExecutor(4) as pool:
+    print(set(pool.map(problem, range(4))))
+"""
+    assert run(code, machine.cache_dir()) == "{None}\n"
+
+
+@needs_compiler
 @pytest.mark.parametrize("damage", ["cut", "a bit of the content", "empty", "a pipe"])
 def test_a_damaged_library_is_built_anew(damage, compiler, tmp_path):
     assert compiler()[1] == ["one", "two"]

@@ -4,7 +4,6 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax.scipy.ndimage import map_coordinates
 from ml_collections import ConfigDict
 
 from digits.config.numbers import AugmentNumbers, of_section
@@ -82,10 +81,30 @@ def affine(images: jax.Array, transforms: Transforms) -> jax.Array:
         matrix, offset = matrix[::-1, ::-1], offset[::-1]
         rows, columns = jnp.meshgrid(jnp.arange(height), jnp.arange(width), indexing="ij")
         points = matrix @ jnp.stack([rows.ravel(), columns.ravel()]).astype(image.dtype) + offset[:, None]
-        values = map_coordinates(image[..., 0], [points[0], points[1]], order=1, mode="nearest")
-        return values.reshape(height, width, 1)
+        return _sample(image[..., 0], *points.reshape(2, height, width))[..., None]
 
     return jax.vmap(one)(images, transforms)
+
+
+def _sample(image: jax.Array, rows: jax.Array, columns: jax.Array) -> jax.Array:
+    """The values of an image, HxW, at places between its pixels: linear, and the nearest pixel beyond the edge.
+
+    These are the bits of `jax.scipy.ndimage.map_coordinates`, which checks bounds that cannot be left here.
+    """
+
+    def neighbours(places, size):
+        lower = jnp.floor(places)
+        weight, index = places - lower, lower.astype(jnp.int32)
+        return jnp.clip(index, 0, size - 1), jnp.clip(index + 1, 0, size - 1), 1 - weight, weight
+
+    def pixels(row, column):
+        return image.at[row, column].get(mode="promise_in_bounds")
+
+    top, bottom, of_top, of_bottom = neighbours(rows, image.shape[0])
+    left, right, of_left, of_right = neighbours(columns, image.shape[1])
+    upper = of_top * of_left * pixels(top, left) + of_top * of_right * pixels(top, right)
+    value = upper + of_bottom * of_left * pixels(bottom, left) + of_bottom * of_right * pixels(bottom, right)
+    return value.astype(image.dtype)
 
 
 def normalize(images: jax.Array, kind: str) -> jax.Array:

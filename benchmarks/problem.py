@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks import network
+from digits.config.numbers import AugmentNumbers, of_section
 from digits.config.values import config_to_json
 
 TEST_IMAGES = 2000
@@ -100,7 +101,7 @@ def resolve(model: str, overrides: list[str]):
         if config.optimizer[field]:
             raise UserError(f"config.optimizer.{field} is {config.optimizer[field]}, but the peers train with 0 only.")
     changes = []
-    if any(config.augment.values()):
+    if of_section(AugmentNumbers, config.augment) != AugmentNumbers():
         changes.append("no augmentation")
     if config.schedule.name != "constant" or config.schedule.warmup_epochs:
         changes.append("constant learning rate")

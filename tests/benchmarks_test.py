@@ -136,6 +136,11 @@ def _set(layer, arrays):
         getattr(layer, name)[...] = array
 
 
+def test_the_augmentation_of_a_config_is_told():
+    told = {name: problem.resolve("dense_32_32", [f"augment.{name}"])[1] for name in ("elastic_sigma=3", "erasing=0.2")}
+    assert told == {"elastic_sigma=3": [], "erasing=0.2": ["no augmentation"]}
+
+
 def test_training_flops():
     # One dense layer of 2 inputs and 3 outputs: forward and weight gradient, no input gradient.
     assert network.training_flops([network.Layer("dense", 2, 3)]) == 2 * 2 * 6

@@ -23,7 +23,9 @@ from digits.config.suggestions import fields_like, instead, question
 from digits.errors import UserError, require
 
 # The sections and fields that runs of earlier versions lack.
-_LATER = {"label_smoothing", "deterministic", "population"}
+_LATER = {
+    "label_smoothing", "deterministic", "population", "augment.elastic", "augment.elastic_sigma", "augment.erasing",
+}  # fmt: skip
 
 # The errors of ast.literal_eval, and of making a float of a whole number that is too large for one.
 _UNREADABLE = (ValueError, SyntaxError, TypeError, MemoryError, RecursionError, OverflowError)
@@ -204,7 +206,7 @@ def recorded_config(fields: dict, path: os.PathLike) -> ConfigDict:
     """The config that a run has recorded in a file; UserError, which names the file, if a value makes no sense."""
     config = config_from_json(fields)
     lacking = set(missing_fields(config))
-    if damage := [name for name in sorted(lacking) if name.partition(".")[0] not in _LATER]:
+    if damage := [name for name in sorted(lacking) if _LATER.isdisjoint((name, name.partition(".")[0]))]:
         raise UserError(f"{path} is damaged: it has no config.{damage[0]}.")
     for name, field in FIELDS.items():
         if name.partition(".")[0] not in lacking and name not in lacking and not field.accepted.accepts(config[name]):

@@ -59,14 +59,19 @@ def test_missing_fields_and_sections_are_named():
 def test_a_recorded_config_may_lack_what_came_later_and_nothing_else():
     fields = config_to_json(base.get_config())
     assert recorded_config(fields, "config.json") == base.get_config()
-    del fields["label_smoothing"], fields["population"]
-    assert "population" not in recorded_config(fields, "config.json")
+    del fields["label_smoothing"], fields["population"], fields["augment"]["elastic"]
+    recorded = recorded_config(fields, "config.json")
+    assert "population" not in recorded and "elastic" not in recorded.augment
     fields["eval_batch_size"] = 0
     with pytest.raises(UserError, match="config.json is damaged: its config.eval_batch_size is 0, which must be a"):
         recorded_config(fields, "config.json")
     fields["eval_batch_size"] = {"a": 1, "b": "c" * 999}
     with pytest.raises(UserError, match="^config.json is damaged: its config.eval_batch_size is .{100}, which .*$"):
         recorded_config(fields, "config.json")
+    zoom = fields["augment"].pop("zoom")
+    with pytest.raises(UserError, match="config.json is damaged: it has no config.augment.zoom"):
+        recorded_config(fields, "config.json")
+    fields["augment"]["zoom"] = zoom
     for name in ("data", "normalization"):
         del (fields["data"] if name == "normalization" else fields)[name]
         with pytest.raises(UserError, match="config.json is damaged: it has no config.data"):

@@ -31,7 +31,7 @@ def compare(folder: pathlib.Path) -> dict[str, Any]:
             raise UserError(f"--contestants has {name!r}, but each must be one of {', '.join(CONTESTANTS)}.")
     config, changes = problem.resolve(command.MODEL.value, command.SET.value)
     task, parameters = problem.prepare(config, command.DATA_DIR.value, folder)
-    if not any(config.augment.values()):
+    if "no augmentation" not in changes:
         names = [name for name in names if name != "digits_augmented"]
     left_out = driver.missing_libraries(command.PEERS_PYTHON.value, names)
     for name, reason in left_out.items():

@@ -88,6 +88,7 @@ def resolve(model: str, overrides: list[str], whole: bool = False):
     from absl import flags
     from ml_collections import config_flags
 
+    from digits.config.numbers import AugmentNumbers, of_section
     from digits.errors import UserError
 
     file = pathlib.Path("configs") / f"{model}.py"
@@ -112,7 +113,7 @@ def resolve(model: str, overrides: list[str], whole: bool = False):
     if config.label_smoothing:
         changes.append("no label smoothing")
         config.label_smoothing = 0.0
-    if any(config.augment.values()):
+    if of_section(AugmentNumbers, config.augment) != AugmentNumbers():
         changes.append("no augmentation")
     if config.schedule.name != "constant" or config.schedule.warmup_epochs:
         changes.append("constant learning rate")
@@ -124,10 +125,11 @@ def _check_whole(config) -> None:
     """Raises UserError for a training that the peers do not have as a whole."""
     from digits.errors import require
 
-    require(config.optimizer.name in ("adam", "sgd", "rmsprop"), "optimizer.name", config.optimizer.name, "the peers'")
-    require(config.schedule.name != "plateau", "schedule.name", "plateau", "one that no metric changes")
-    for field in ("optimizer.ema_momentum", *(f"augment.{name}" for name in config.augment)):
-        require(not config[field], field, config[field], "0: the peers have nothing else")
+    require(config.optimizer.name in ("adam", "sgd", "rmsprop"), "optimizer.name", config.optimizer.name, "adam, sgd or rmsprop here")
+    require(config.schedule.name != "plateau", "schedule.name", "plateau", "a function of the step here")
+    augments = [f"augment.{name}" for name in config.augment if name != "elastic_sigma"]
+    for field in ("optimizer.ema_momentum", *augments):
+        require(not config[field], field, config[field], "0 here: the peers have nothing else")
 
 
 def prepare(config, data_dir: str | None, folder: pathlib.Path, whole: bool = False) -> tuple[Problem, int]:

@@ -215,7 +215,8 @@ def get_config() -> config_dict.ConfigDict:
     stopping.restore_best = False
 
     # Random affine transforms as in Keras's ImageDataGenerator: uniform ranges, linear interpolation, nearest pixel
-    # beyond the edge.
+    # beyond the edge. Beside them elastic distortion (Simard, Steinkraus & Platt 2003) and random erasing, or cutout
+    # (Zhong et al. 2017; DeVries & Taylor 2017).
     augment = config.augment = config_dict.ConfigDict()
     # Rotates by an angle from minus to plus this, in degrees.
     # Accepted: a finite number from 0 to below 360.
@@ -232,6 +233,17 @@ def get_config() -> config_dict.ConfigDict:
     # Shifts left or right by up to this fraction of the width.
     # Accepted: a finite number from 0 to below 1.
     augment.width_shift = 0.0
+    # Moves pixels by a smooth random field, whose standard deviation along each axis this is, in pixels. Up to a
+    # quarter of elastic_sigma, digits stay legible.
+    # Accepted: a finite number from 0 to below 28.
+    augment.elastic = 0.0
+    # elastic: the standard deviation of the Gaussian that smooths the field, in pixels.
+    # Accepted: a finite number from 0.5 to below 28.
+    augment.elastic_sigma = 4.0
+    # Blackens a square at a random place of every image, partly outside if near an edge: its side, as a fraction of the
+    # image's. Up to 0.3, most digits stay legible.
+    # Accepted: a finite number from 0 to below 1.
+    augment.erasing = 0.0
 
     # Epochs between checkpoints. The best and the last epoch are always saved.
     # Accepted: a whole number from 1 to below 2^31.

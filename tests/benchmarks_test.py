@@ -156,6 +156,11 @@ def test_a_worker_needs_none_of_the_projects_libraries():
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
 
 
+def test_the_augmentation_of_a_config_is_told():
+    told = {name: problem.resolve("dense_32_32", [f"augment.{name}"])[1] for name in ("elastic_sigma=3", "erasing=0.2")}
+    assert told == {"elastic_sigma=3": [], "erasing=0.2": ["no augmentation"]}
+
+
 def test_training_flops():
     # One dense layer of 2 inputs and 3 outputs: forward and weight gradient, no input gradient.
     assert network.training_flops([network.Layer("dense", 2, 3)]) == 2 * 2 * 6

@@ -28,7 +28,8 @@ EVERYTHING = {
     "model.stride": (2, 1), "model.separable": (False, True), "model.global_pool": "average",
     "model.batch_norm": "conv", "model.block_dropout": 0.25, "model.hidden": (8,), "model.hidden_batch_norm": True,
     "model.hidden_dropout": 0.3, "model.hidden_l2": 0.01, "label_smoothing": 0.1,
-    "augment.rotation": 10.0, "augment.zoom": 0.1, "augment.width_shift": 0.1, "optimizer.clip_norm": 1.0,
+    "augment.rotation": 10.0, "augment.zoom": 0.1, "augment.width_shift": 0.1, "augment.elastic": 1.0,
+    "augment.erasing": 0.3, "optimizer.clip_norm": 1.0,
 }  # fmt: skip
 CASES = {
     "everything": EVERYTHING | {"model.convolution": "stock", "batch_size": 10},

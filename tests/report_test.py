@@ -174,6 +174,14 @@ def test_a_documented_figure_stands_beside_a_run_of_the_experiment_as_it_is(copy
     assert [row["documented"] for row in both.table("Test results")] == ["0.5000", ""]
 
 
+def test_a_run_of_a_version_without_some_fields_is_reported(copy):
+    def remove(about):
+        del about["config"]["label_smoothing"], about["config"]["augment"]["elastic"]
+        del about["config"]["augment"]["elastic_sigma"], about["config"]["augment"]["erasing"]
+
+    assert "(rotation 5)" in "".join(Page(pages.write(copy("config.json", remove))).texts("figcaption"))
+
+
 def test_hostile_words_are_shown_not_obeyed(copy):
     def poison(about):
         about |= {"config_file": HOSTILE, "overrides": {HOSTILE: HOSTILE}}

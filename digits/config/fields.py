@@ -258,6 +258,21 @@ _TABLE = (
     Field("augment.zoom", number(0, 1), "Scales each axis by a factor of its own, from 1 - zoom to 1 + zoom."),
     Field("augment.height_shift", number(0, 1), "Shifts up or down by up to this fraction of the height."),
     Field("augment.width_shift", number(0, 1), "Shifts left or right by up to this fraction of the width."),
+    # Moved by the side of an image, nothing is left of it. A narrower Gaussian smooths nothing, a wider one shifts.
+    Field(
+        "augment.elastic", number(0, 28),
+        "Moves pixels by a smooth random field, whose standard deviation along each axis this is, in pixels. Up to a "
+        "quarter of elastic_sigma, digits stay legible.",
+    ),
+    Field(
+        "augment.elastic_sigma", number(0.5, 28),
+        "elastic: the standard deviation of the Gaussian that smooths the field, in pixels.",
+    ),
+    Field(
+        "augment.erasing", number(0, 1),
+        "Blackens a square at a random place of every image, partly outside if near an edge: its side, as a fraction "
+        "of the image's. Up to 0.3, most digits stay legible.",
+    ),
     Field("checkpoint_every", whole(1), "Epochs between checkpoints. The best and the last epoch are always saved."),
     Field("tensorboard", switch(), "Writes TensorBoard events."),
     Field(

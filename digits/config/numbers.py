@@ -44,13 +44,16 @@ class ScheduleNumbers(NamedTuple):
 
 
 class AugmentNumbers(NamedTuple):
-    """The ranges of `config.augment`."""
+    """The ranges of `config.augment`; `elastic_sigma` is None where `elastic` is."""
 
     rotation: Switch = None
     shear: Switch = None
     zoom: Switch = None
     height_shift: Switch = None
     width_shift: Switch = None
+    elastic: Switch = None
+    elastic_sigma: Number | None = None
+    erasing: Switch = None
 
 
 class Numbers(NamedTuple):
@@ -71,11 +74,17 @@ class Numbers(NamedTuple):
 _SECTIONS: dict[str, type[NamedTuple]] = {
     "optimizer": OptimizerNumbers, "schedule": ScheduleNumbers, "augment": AugmentNumbers,
 }  # fmt: skip
+# Numbers that are not there without their switch.
+_WITH_SWITCH = {"elastic_sigma": "elastic"}
 _DROPOUT = {"model.input_dropout", "model.block_dropout", "model.hidden_dropout"}
 _SWITCHES = (
     {"label_smoothing", "model.hidden_l2"}
     | _DROPOUT
-    | {f"{section}.{name}" for section, kind in _SECTIONS.items() for name in kind._field_defaults}
+    | {
+        f"{section}.{name}"
+        for section, kind in _SECTIONS.items()
+        for name in kind._field_defaults - _WITH_SWITCH.keys()
+    }
 )
 _NUMBERS = {f"{section}.{name}" for section, kind in _SECTIONS.items() for name in kind._fields} - _SWITCHES
 # Fields that no compiled program reads: seed and learning rate are in the training state, the fold is in the data.
@@ -89,13 +98,19 @@ _HOST_SECTIONS = ("early_stopping.", "documented.", "population.")
 def of(config: ConfigDict) -> Numbers:
     """The numbers of a config: `of(config).optimizer.momentum` is 0.9, or None where there is no momentum."""
     sections = {name: of_section(kind, config[name]) for name, kind in _SECTIONS.items()}
-    return Numbers(layers=_of_layers(config.model), label_smoothing=config.label_smoothing or None, **sections)
+    return Numbers(layers=_of_layers(config.model), label_smoothing=config.get("label_smoothing") or None, **sections)
 
 
 def of_section(kind: type[NamedTuple], section: ConfigDict) -> Any:
-    """The numbers of one section: `of_section(AugmentNumbers, config.augment)`."""
-    switches = kind._field_defaults
-    return kind._make(section[name] or None if name in switches else section[name] for name in kind._fields)
+    """The numbers of one section: `of_section(AugmentNumbers, config.augment)`.
+
+    A switch that the section of an earlier version lacks is off.
+    """
+
+    def is_on(name):
+        return name not in kind._field_defaults or section.get(_WITH_SWITCH.get(name, name))
+
+    return kind._make(section[name] if is_on(name) else None for name in kind._fields)
 
 
 def _of_layers(model: ConfigDict) -> dict[str, float]:

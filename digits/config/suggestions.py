@@ -59,6 +59,8 @@ _ALSO_CALLED = {
     "augment.zoom": "zoom_range",
     "augment.height_shift": "height_shift_range",
     "augment.width_shift": "width_shift_range",
+    "augment.elastic": "elastic_transform elastic_distortion",
+    "augment.erasing": "random_erasing cutout",
     "checkpoint_every": "save_every",
 }
 # What stands here for values of other libraries. No value is another's in two fields.

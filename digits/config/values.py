@@ -27,6 +27,7 @@ _LATER = {
     "label_smoothing": 0.0, "deterministic": False, "optimizer.ema_momentum": 0.0,
     "population.sharing": "auto", "population.workers": 0, "population.size": 0,
     "model.stride": 1, "model.separable": False, "model.conv_bias": True, "model.global_pool": "none",
+    "augment.elastic": 0.0, "augment.elastic_sigma": 4.0, "augment.erasing": 0.0,
 }  # fmt: skip
 
 # The errors of ast.literal_eval, and of making a float of a whole number that is too large for one.

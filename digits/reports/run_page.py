@@ -10,7 +10,7 @@ from digits.analysis import statistics
 from digits.analysis.figures import curves, sheet
 from digits.analysis.figures.images import augmentation, filters, first_of_each
 from digits.analysis.figures.style import png
-from digits.config.numbers import AugmentNumbers
+from digits.config.numbers import AugmentNumbers, of_section
 from digits.config.values import flat
 from digits.models import summary
 from digits.reports.judged_run import JudgedRun
@@ -126,7 +126,8 @@ def _first_layer(run: JudgedRun) -> str:
 
 def _augmentation(run: JudgedRun) -> dict[str, float]:
     """The ranges of the augmentations that are on, by name."""
-    return {name: run.config.augment[name] for name in AugmentNumbers._fields if run.config.augment[name]}
+    ranges = of_section(AugmentNumbers, run.config.augment)._asdict()
+    return {name: amount for name, amount in ranges.items() if amount is not None}
 
 
 def _tested(run: JudgedRun) -> dict[str, Any]:

@@ -61,7 +61,7 @@ def make_train_step(config: ConfigDict, graphdef: nnx.GraphDef, steps_per_epoch:
         (images, labels), numbers = batch, state.numbers
         shard = shard or Shard(len(labels))
         images = images.astype(jnp.float32)[..., None]
-        images = transforms.random_affine(stream(state.seed, "augment", state.step), images, numbers.augment, shard)
+        images = transforms.augment(stream(state.seed, "augment", state.step), images, numbers.augment, shard)
         images = transforms.normalize(images, config.data.normalization)
 
         def loss_fn(params):

@@ -38,6 +38,9 @@ def changed(field, value, config=None):
         ("early_stopping.restore_best", False, True),
         ("early_stopping.patience", 0, 5),
         ("augment.rotation", 5.0, 30.0),
+        ("augment.elastic", 0.5, 2.0),
+        ("augment.elastic_sigma", 3.0, 4.0),
+        ("augment.erasing", 0.1, 0.2),
         ("label_smoothing", 0.1, 0.2),
         ("model.hidden_l2", 1e-4, 1e-2),
         ("model.hidden_dropout", 0.1, 0.3),
@@ -55,6 +58,8 @@ def test_numbers_are_no_part_of_the_structure(field, one, other):
         ("optimizer.momentum", 0.0, 0.9),
         ("optimizer.name", "adam", "sgd"),
         ("augment.rotation", 0.0, 5.0),
+        ("augment.elastic", 0.0, 1.0),
+        ("augment.erasing", 0.0, 0.2),
         ("model.hidden_dropout", 0.0, 0.5),
         ("model.hidden_dropout", 0.5, 0.3),  # Eight random bits or sixteen.
         ("model.hidden_dropout", (0.3, 0.0), (0.3, 0.1)),
@@ -89,6 +94,15 @@ def test_a_switch_that_is_off_is_none_and_zero_is_a_number_elsewhere():
     assert numbers.layers == {"dropout_1": 0.25, "dropout_2": 0.25, "dropout_3": 0.5}
     base_numbers = config_numbers.of(base.get_config())
     assert base_numbers.label_smoothing is None and base_numbers.augment == AugmentNumbers() and not base_numbers.layers
+    assert config_numbers.of(changed("augment.elastic", 0.5)).augment == AugmentNumbers(elastic=0.5, elastic_sigma=4.0)
+
+
+def test_a_switch_that_an_earlier_version_lacked_is_off():
+    config = deep_cnn.get_config()
+    now = config_numbers.of(config)
+    with config.unlocked():
+        del config.label_smoothing, config.augment.elastic, config.augment.elastic_sigma, config.augment.erasing
+    assert config_numbers.of(config) == now
 
 
 @pytest.mark.parametrize(

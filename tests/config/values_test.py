@@ -72,6 +72,10 @@ def test_a_recorded_config_may_lack_what_came_later_and_nothing_else():
     fields["eval_batch_size"] = {"a": 1, "b": "c" * 999}
     with pytest.raises(UserError, match="^config.json is damaged: its config.eval_batch_size is .{100}, which .*$"):
         recorded_config(fields, "config.json")
+    zoom = fields["augment"].pop("zoom")
+    with pytest.raises(UserError, match="config.json is damaged: it has no config.augment.zoom"):
+        recorded_config(fields, "config.json")
+    fields["augment"]["zoom"] = zoom
     for name in ("data", "normalization"):
         del (fields["data"] if name == "normalization" else fields)[name]
         with pytest.raises(UserError, match="config.json is damaged: it has no config.data"):

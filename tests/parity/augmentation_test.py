@@ -1,4 +1,4 @@
-"""Augmentation against Keras's ImageDataGenerator, normalisation against `keras.utils.normalize`."""
+"""Augmentation against Keras's ImageDataGenerator and SciPy, normalisation against `keras.utils.normalize`."""
 
 import functools
 import math
@@ -10,6 +10,7 @@ import keras
 from keras.src.legacy.preprocessing import image as keras_image
 import numpy as np
 import pytest
+from scipy.ndimage import gaussian_filter, map_coordinates
 import scipy.stats
 
 from configs import base
@@ -79,7 +80,7 @@ def test_affine_transform_equals_keras(kind, which):
     np.testing.assert_allclose(our_affine(images, parameters), expected, rtol=0, atol=1e-5 * 255)
 
 
-def test_random_affine_draws_as_the_image_data_generator_of_keras_does():
+def test_ranges_are_drawn_as_the_image_data_generator_of_keras_does():
     """Ranges, units and independence of the six draws, against 4000 draws of Keras for images of 28x20."""
     config, count = base.get_config(), 4000
     config.augment.update({"rotation": 10.0, "shear": 5.0, "zoom": 0.2, "height_shift": 0.1, "width_shift": 0.25})
@@ -90,7 +91,7 @@ def test_random_affine_draws_as_the_image_data_generator_of_keras_does():
         return images
 
     with mock.patch.object(transforms, "affine", spy):
-        transforms.random_affine(jax.random.key(1), jnp.zeros((count, 28, 20, 1)), config.augment)
+        transforms.augment(jax.random.key(1), jnp.zeros((count, 28, 20, 1)), config.augment)
     generator = keras_image.ImageDataGenerator(
         rotation_range=10.0, shear_range=5.0, zoom_range=0.2, height_shift_range=0.1, width_shift_range=0.25,
         data_format="channels_last",
@@ -118,13 +119,13 @@ def test_shifts_move_the_axis_that_they_name(field, moves):
     config[field] = 0.2
     ramp = jnp.broadcast_to(jnp.arange(28.0)[:, None], (28, 28))
     images = jnp.stack([ramp, ramp.T])[..., None]  # The first differs between rows only, the second between columns.
-    transformed = jax.jit(functools.partial(transforms.random_affine, ranges=config))(jax.random.key(5), images)
+    transformed = jax.jit(functools.partial(transforms.augment, ranges=config))(jax.random.key(5), images)
     moved = np.abs(np.asarray(transformed - images)).max((1, 2, 3)) > 0.1
     assert moved.tolist() == [moves == "rows", moves == "columns"]
 
 
 @pytest.mark.parametrize("name", ["deep_cnn", "plateau_cnn_as_written"])
-def test_random_affine_of_a_config_has_the_ranges_of_the_notebook(name):
+def test_augmentation_of_a_config_has_the_ranges_of_the_notebook(name):
     arguments = {
         "deep_cnn": {"rotation_range": 5, "zoom_range": 0.05, "shear_range": 0.05},
         "plateau_cnn_as_written": {
@@ -138,14 +139,48 @@ def test_random_affine_of_a_config_has_the_ranges_of_the_notebook(name):
     assert (1 - config.zoom, 1 + config.zoom) == pytest.approx(generator.zoom_range)
 
 
-def test_random_affine_transforms_every_image_by_its_own_draw():
+def test_every_image_is_transformed_by_its_own_draw():
     image = digit_like(np.random.default_rng(0), 1)
     images = jnp.asarray(np.repeat(image, 8, axis=0), jnp.float32)
-    transform = jax.jit(functools.partial(transforms.random_affine, ranges=load("deep_cnn").augment))
+    transform = jax.jit(functools.partial(transforms.augment, ranges=load("deep_cnn").augment))
     transformed = np.asarray(transform(jax.random.key(3), images))
     differences = np.abs(transformed[:, None] - transformed[None]).max((2, 3, 4))
     assert (differences + 1000 * np.eye(8)).min() > 1
     assert np.abs(np.asarray(transform(jax.random.key(4), images)) - transformed).max() > 1
+
+
+@pytest.mark.parametrize("sigma", [0.5, 1.0, 4.0, 12.0])
+def test_the_elastic_field_is_the_gaussian_filter_of_scipy_with_the_same_deviation_everywhere(sigma):
+    noise = np.random.default_rng(2).uniform(-1, 1, (28, 20))
+    field = functools.partial(gaussian_filter, sigma=sigma, mode="constant", truncate=60.0 / sigma)
+    # The deviation of the filtered noise at a pixel is that of the noise times the norm of the pixel's weights.
+    pixels = np.eye(28 * 20).reshape(-1, 28, 20)
+    norms = np.sqrt(sum(field(pixel) ** 2 for pixel in pixels))
+    with jax.enable_x64(True):
+        ours = transforms.elastic_field(jnp.asarray(noise * math.sqrt(3)), 1.5, sigma)
+    np.testing.assert_allclose(ours, 1.5 * math.sqrt(3) * field(noise) / norms, rtol=0, atol=1e-9)
+
+
+def test_the_amplitude_of_alpha_is_as_documented():
+    """Away from the edge, in the usual recipe of the elastic distortion."""
+    noise, alpha, sigma = np.random.default_rng(3).uniform(-1, 1, (28, 28)), 34.0, 2.0
+    usual = alpha * gaussian_filter(noise, sigma, mode="constant", truncate=8)
+    amplitude = alpha / (2 * math.sqrt(3 * math.pi) * sigma)
+    ours = transforms.elastic_field(jnp.asarray(noise * math.sqrt(3), jnp.float32), amplitude, sigma)
+    np.testing.assert_allclose(ours[10:18, 10:18], usual[10:18, 10:18], rtol=0, atol=1e-3 * np.abs(usual).max())
+    assert 34 / (2 * math.sqrt(3 * math.pi) * 4) == pytest.approx(1.4, abs=0.02)
+
+
+def test_a_displacement_is_added_to_the_places_as_in_scipy():
+    rng, count = np.random.default_rng(4), 4
+    images, displacement = digit_like(rng, count), rng.normal(0, 3, (count, 2, 28, 28))
+    parameters = {name: np.full(count, value) for name, value in NEUTRAL.items()}
+    with jax.enable_x64(True):
+        arguments = transforms.Transforms(*(jnp.asarray(value) for value in parameters.values()))
+        ours = transforms.affine(jnp.asarray(images), arguments, jnp.asarray(displacement))
+    for image, moved, found in zip(images[..., 0], displacement, ours[..., 0], strict=True):
+        expected = map_coordinates(image, np.mgrid[:28, :28] + moved, order=1, mode="nearest")
+        np.testing.assert_allclose(found, expected, rtol=0, atol=1e-9 * 255)
 
 
 def uint8_images():

@@ -312,7 +312,8 @@ def test_several_devices_share_the_members(folds, tmp_path):
 FIFTY = {
     "simple_cnn": (
         simple_cnn,
-        {"model.blocks": ((4,),), "model.hidden": (8,), "augment.zoom": 0.1, "model.convolution": "dot"},
+        {"model.blocks": ((4,),), "model.hidden": (8,), "model.convolution": "dot"}
+        | {"augment.zoom": 0.1, "augment.elastic": 1.0, "augment.erasing": 0.3},
     ),
     "five_conv": (
         five_conv,

@@ -158,6 +158,9 @@ def test_learning_rates_of_the_run_follow_the_schedule(tiny, tmp_path):
         ("early_stopping.patience", -1, "from 0"),
         ("augment.rotation", -5.0, "from 0"),
         ("augment.zoom", 1.0, "below 1"),
+        ("augment.elastic", -1.0, "from 0 to below 28"),
+        ("augment.elastic_sigma", 0.0, "from 0.5 to below 28"),
+        ("augment.erasing", 1.0, "below 1"),
     ],
 )
 def test_senseless_configs_are_refused_with_a_sentence_and_nothing_is_written(

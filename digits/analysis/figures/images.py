@@ -67,7 +67,7 @@ def augmentation(images: np.ndarray, config: ConfigDict, draws: int = 4, seed: i
       draws: the number of rows of draws.
       seed: seeds the draws.
     """
-    transform = jax.jit(lambda key, images: transforms.random_affine(key, images, config))
+    transform = jax.jit(lambda key, images: transforms.augment(key, images, config))
     many = np.tile(np.asarray(images, np.float32), (draws, 1, 1))[..., None]
     drawn = np.asarray(transform(jax.random.key(seed), many))[..., 0]
     rows = np.concatenate([images, np.round(np.clip(drawn, 0, 255)).astype(np.uint8)])

@@ -125,7 +125,12 @@ def _check_whole(config) -> None:
     """Raises UserError for a training that the peers do not have as a whole."""
     from digits.errors import require
 
-    require(config.optimizer.name in ("adam", "sgd", "rmsprop"), "optimizer.name", config.optimizer.name, "adam, sgd or rmsprop here")
+    require(
+        config.optimizer.name in ("adam", "sgd", "rmsprop"),
+        "optimizer.name",
+        config.optimizer.name,
+        "adam, sgd or rmsprop here",
+    )
     require(config.schedule.name != "plateau", "schedule.name", "plateau", "a function of the step here")
     augments = [f"augment.{name}" for name in config.augment if name != "elastic_sigma"]
     for field in ("optimizer.ema_momentum", *augments):

@@ -20,9 +20,10 @@ def get_config() -> ConfigDict:
     config.tensorboard = False
 
     config.model.family = "cnn"
-    config.model.blocks = ((32,), (64,))
+    config.model.blocks = ((24,), (48,))
     config.model.kernel_size = (6, 3)
     config.model.stride = (2, 1)
+    config.model.pool = (2, 1)
     config.model.batch_norm = "block"
     config.model.hidden = ()
 

@@ -1,6 +1,8 @@
-"""99.5% of the MNIST test images in seconds: a record of speed on an ordinary CPU (docs/records.md).
+"""99.5% of the MNIST test images in half a minute: a record of speed on an ordinary CPU (docs/records.md).
 
     python -m digits.main --config=configs/fast_995.py
+
+The recipe of fast_99 with a third convolution, at full resolution, and more epochs.
 """
 
 from ml_collections import ConfigDict
@@ -10,9 +12,10 @@ from configs import fast_99
 
 def get_config() -> ConfigDict:
     config = fast_99.get_config()
-    config.epochs = 8
+    config.epochs = 12
     config.model.blocks = ((16,), (32,), (64,))
     config.model.kernel_size = (5, 3, 3)
     config.model.stride = 1
     config.model.pool = (2, 2, 1)
+    config.optimizer.learning_rate = 0.02
     return config

@@ -98,17 +98,14 @@ _HOST_SECTIONS = ("early_stopping.", "documented.", "population.")
 def of(config: ConfigDict) -> Numbers:
     """The numbers of a config: `of(config).optimizer.momentum` is 0.9, or None where there is no momentum."""
     sections = {name: of_section(kind, config[name]) for name, kind in _SECTIONS.items()}
-    return Numbers(layers=_of_layers(config.model), label_smoothing=config.get("label_smoothing") or None, **sections)
+    return Numbers(layers=_of_layers(config.model), label_smoothing=config.label_smoothing or None, **sections)
 
 
 def of_section(kind: type[NamedTuple], section: ConfigDict) -> Any:
-    """The numbers of one section: `of_section(AugmentNumbers, config.augment)`.
-
-    A switch that the section of an earlier version lacks is off.
-    """
+    """The numbers of one section: `of_section(AugmentNumbers, config.augment)`."""
 
     def is_on(name):
-        return name not in kind._field_defaults or section.get(_WITH_SWITCH.get(name, name))
+        return name not in kind._field_defaults or section[_WITH_SWITCH.get(name, name)]
 
     return kind._make(section[name] if is_on(name) else None for name in kind._fields)
 

@@ -14,7 +14,7 @@ _ACKNOWLEDGED = {
     signal.SIGTERM: "SIGTERM: stopping after this step and saving",
 }
 _AGAIN = {signal.SIGINT: "; Ctrl-C again to stop without saving"}  # A command.
-_ENDED = "stopped without saving: the last checkpoint, if there is one, is whole, and the same command goes on"
+_ENDED = "stopped without saving; the same command goes on from a checkpoint, if any"
 
 
 def end_at_once() -> None:

@@ -9,7 +9,7 @@ from absl import flags
 import pytest
 
 from digits import command_line
-from digits.runtime import signals
+from digits.runtime import screen, signals
 from digits.runtime.signals import Interrupted, Listener
 
 
@@ -27,7 +27,7 @@ def test_the_first_signal_is_kept_and_a_second_interrupts_nothing_in_another_pro
 
 LISTENS = """
 import hashlib, os, signal, sys
-from digits.runtime import signals
+from digits.runtime import screen, signals
 if sys.argv[1] == "command":
     signals.end_at_once()
 with signals.Listener() as listener:
@@ -113,3 +113,8 @@ def test_other_threads_do_not_listen():
 def test_exit_code_is_the_shells():
     stopped = Interrupted(signal.SIGTERM, "python -m digits.main --workdir=x")
     assert stopped.exit_code == 143 and "SIGTERM" in str(stopped) and "--workdir=x" in str(stopped)
+
+
+def test_the_acknowledgements_fit_a_terminal():
+    first = [text + signals._AGAIN.get(number, "") for number, text in signals._ACKNOWLEDGED.items()]
+    assert max(map(len, [*first, signals._ENDED])) <= screen.COLUMNS

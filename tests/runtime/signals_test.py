@@ -115,6 +115,28 @@ def test_exit_code_is_the_shells():
     assert stopped.exit_code == 143 and "SIGTERM" in str(stopped) and "--workdir=x" in str(stopped)
 
 
+DRAWS = """
+import os, signal, threading, time
+from digits.runtime import signals
+end, os._exit = os._exit, lambda code: (time.sleep(0.2), end(code))  # A thread may run before the process has ended.
+def draw():
+    while True:
+        os.write(2, b"bar ")
+        time.sleep(0.01)
+signals.end_at_once()
+with signals.Listener():
+    threading.Thread(target=draw, daemon=True).start()
+    for _ in range(2):
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(1)
+"""
+
+
+def test_no_thread_draws_a_bar_behind_the_last_sentence():
+    done = subprocess.run([sys.executable, "-c", DRAWS], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 130 and done.stderr.endswith(f"{signals._ENDED}\n")
+
+
 def test_the_acknowledgements_fit_a_terminal():
     first = [text + signals._AGAIN.get(number, "") for number, text in signals._ACKNOWLEDGED.items()]
     assert max(map(len, [*first, signals._ENDED])) <= screen.COLUMNS

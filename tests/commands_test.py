@@ -77,8 +77,6 @@ def test_an_installation_has_the_command():
 @pytest.mark.parametrize(
     "start",
     [
-        ["-m", "digits.main"],
-        ["-m", "digits", "train"],
         ["-c", "from digits.__main__ import main; main()"],  # The console script's lines.
         [str(ROOT / "digits" / "main.py")],
         ["-m", "experiments.reproduce"],

@@ -6,7 +6,6 @@ A command of digits begins with `end_at_once` (digits/__init__.py). Only a `List
 import contextlib
 import os
 import signal
-import sys
 import threading
 
 _ACKNOWLEDGED = {
@@ -14,7 +13,7 @@ _ACKNOWLEDGED = {
     signal.SIGTERM: "SIGTERM: stopping after this step and saving",
 }
 _AGAIN = {signal.SIGINT: "; Ctrl-C again to stop without saving"}  # A command.
-_ENDED = "stopped without saving: the last checkpoint, if there is one, is whole, and the same command goes on"
+_ENDED = "stopped without saving; the same command goes on from a checkpoint, if any"
 
 
 def end_at_once() -> None:
@@ -81,13 +80,22 @@ class Listener:
                 if first:
                     _tell(text + (_AGAIN.get(number[0], "") if self._ends else ""))
                 elif self._ends:
-                    _tell(_ENDED)
+                    with contextlib.suppress(OSError):
+                        _tell(_ENDED, _streams_of_its_own())
                     os._exit(128 + number[0])  # What is saved is whole after any kill; compilers need not be awaited.
                 first = False
 
 
-def _tell(text: str) -> None:
+def _tell(text: str, stderr: int = 2) -> None:
     """Writes a line to stderr, in place of a bar: also while another thread is in the middle of a print."""
-    start = "\r\x1b[K" if sys.stderr.isatty() and os.environ.get("TERM") != "dumb" else ""
+    start = "\r\x1b[K" if os.isatty(stderr) and os.environ.get("TERM") != "dumb" else ""
     with contextlib.suppress(OSError):
-        os.write(2, f"{start}{text}\n".encode())
+        os.write(stderr, f"{start}{text}\n".encode())
+
+
+def _streams_of_its_own() -> int:
+    """Takes stdout and stderr from the other threads, whose bar would stand before the prompt; returns stderr."""
+    stderr, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    for stream in (1, 2):
+        os.dup2(nowhere, stream)
+    return stderr

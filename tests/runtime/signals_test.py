@@ -9,7 +9,7 @@ from absl import flags
 import pytest
 
 from digits import command_line
-from digits.runtime import signals
+from digits.runtime import screen, signals
 from digits.runtime.signals import Interrupted, Listener
 
 
@@ -27,7 +27,7 @@ def test_the_first_signal_is_kept_and_a_second_interrupts_nothing_in_another_pro
 
 LISTENS = """
 import hashlib, os, signal, sys
-from digits.runtime import signals
+from digits.runtime import screen, signals
 if sys.argv[1] == "command":
     signals.end_at_once()
 with signals.Listener() as listener:
@@ -113,3 +113,30 @@ def test_other_threads_do_not_listen():
 def test_exit_code_is_the_shells():
     stopped = Interrupted(signal.SIGTERM, "python -m digits.main --workdir=x")
     assert stopped.exit_code == 143 and "SIGTERM" in str(stopped) and "--workdir=x" in str(stopped)
+
+
+DRAWS = """
+import os, signal, threading, time
+from digits.runtime import signals
+end, os._exit = os._exit, lambda code: (time.sleep(0.2), end(code))  # A thread may run before the process has ended.
+def draw():
+    while True:
+        os.write(2, b"bar ")
+        time.sleep(0.01)
+signals.end_at_once()
+with signals.Listener():
+    threading.Thread(target=draw, daemon=True).start()
+    for _ in range(2):
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(1)
+"""
+
+
+def test_no_thread_draws_a_bar_behind_the_last_sentence():
+    done = subprocess.run([sys.executable, "-c", DRAWS], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 130 and done.stderr.endswith(f"{signals._ENDED}\n")
+
+
+def test_the_acknowledgements_fit_a_terminal():
+    first = [text + signals._AGAIN.get(number, "") for number, text in signals._ACKNOWLEDGED.items()]
+    assert max(map(len, [*first, signals._ENDED])) <= screen.COLUMNS

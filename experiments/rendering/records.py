@@ -27,8 +27,6 @@ def page(text: str, found: Results, times: Mapping[str, dict[str, Any]]) -> str:
     """The text of docs/records.md with the tables between its marks: <!-- speed --> ... <!-- /speed -->."""
     tables = {
         "speed": _table(records.SPEED, found, times),
-        "accuracy": _table(records.ACCURACY, found, times),
-        "parameters": _table(records.PARAMETERS, found, times),
         "published": rows.table({"source": one.name, "protocol": one.protocol} for one in records.PUBLISHED),
     }
     for name, table in tables.items():

@@ -6,7 +6,7 @@
     regularisation.py   notebook 004: dropout and BatchNorm; the shortest, start here
     augmentation.py     notebooks 000 and 002: augmentation, and the steps from a dense network to it
     optimizer.py        Adam, SGD and RMSprop, each at its own learning rate
-    records.py          speed, accuracy and size, beyond the notebooks: no claims
+    records.py          how fast 99% is reached, beyond the notebooks: no claims
 
 `ALL` has them in the order of RESULTS.md. Only commands, and the tables of the records, import this room. It
 imports `experiments.judging`, and from `digits` only what needs no JAX.

@@ -102,8 +102,10 @@ def _picture(places: Mapping[str, float], found: Results, quantity: str, label: 
             axes.annotate(one.name, (x, y), xytext=(6, -10), textcoords="offset points", fontsize=8, color=DARK)
     axes.set_xscale("log")
     axes.set_yscale("log")
-    axes.yaxis.set_major_formatter("{x:g}")
-    axes.yaxis.set_minor_formatter("{x:g}")
+    axes.margins(0.2)
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter("{x:g}")
+        axis.set_minor_formatter("{x:g}")
     axes.set_xlabel(label)
     axes.set_ylabel("test error (%): dot the mean, line its 95% interval")
     return png(figure)

@@ -24,7 +24,10 @@ COMMANDS = tuple(line.split()[1] for line in __doc__.splitlines() if line.starts
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Runs `digits COMMAND ARGUMENTS`; returns the exit code of the command, or 2 for a mistyped one."""
+    """Runs `digits COMMAND ARGUMENTS`; returns the exit code of the command, or 2 for a mistyped one.
+
+    main(["digits", "runs", "--csv"])
+    """
     if argv is None:
         streams.open_missing()
         signals.end_at_once()

@@ -314,7 +314,7 @@ def test_a_missing_or_damaged_file_is_named(break_it, words, folder, tmp_path):
         (["{a}", "--output="], "--output is empty"),
         (["{a}", "{a}"], "given twice"),
         (["{a}", "{a}/../nothing"], "is no run"),
-        (["{a}"] * 9, "9 runs are given"),
+        (["{a}"] * 9, "9 runs are given, but a comparison takes 2 to 8; a sweep counts as one. digits.runs lists any"),
         (["{a}/../unfinished", "--output={a}/checkpoints"], "cannot be written"),
     ],
 )

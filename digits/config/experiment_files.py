@@ -115,7 +115,7 @@ def load(given: str) -> tuple[str, ConfigDict, ModuleType]:
 def listing(columns: int | None = None) -> str:
     """Lists the experiments that have names, with the first sentence and the figures of each, and how one is trained.
 
-    An experiment has a line, or where one of them would be longer than `columns`, several.
+    An experiment has a line, or where one of them would be longer than `columns`, several: print(listing(79)).
     """
     about = {name: " ".join((ast.get_docstring(tree) or "").split()) for name, tree in _experiments()}
     width = max(map(len, about), default=0)

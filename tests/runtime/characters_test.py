@@ -67,4 +67,4 @@ def test_a_sweep_ends_with_its_table_and_its_files_are_utf_8(tmp_path, run_modul
     assert "±" in table
     for name in ("ascii", "C"):
         done = run_module("digits.evaluate", f"--workdir={tmp_path}/all", env=ENVIRONMENTS[name])
-        assert done.returncode == 0 and "Mean +- std over n members" in done.stdout, done.stderr
+        assert done.returncode == 0 and "mean +- std over n runs" in done.stdout, done.stderr

@@ -125,3 +125,8 @@ def test_the_opening_lines_count_points_repetitions_and_programs(tmp_path):
     ]
     one = plan.opening_line(planned("--sweep.seed=0", "--config.epochs=1"), programs=1, finished=0)
     assert "1 point x 1 seed = 1 run\n1 epoch each, 1 program, in\nruns/quickstart_sweep,seed=0,epochs=1" in one
+
+
+def test_the_folder_in_the_opening_lines_can_be_pasted(tmp_path):
+    made = planned("--sweep.seed=0:3", f"--workdir={tmp_path / 'a sweep'}")
+    assert plan.opening_line(made, programs=1, finished=0).endswith(f"\n'{tmp_path / 'a sweep'}'")

@@ -7,6 +7,7 @@ import re
 import statistics
 from typing import Any
 
+from matplotlib import ticker
 from matplotlib.figure import Figure
 
 from digits.analysis.figures.style import BLUE, DARK, DPI, png, styled
@@ -105,6 +106,7 @@ def _picture(places: Mapping[str, float], found: Results, quantity: str, label: 
     axes.margins(0.2)
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_formatter("{x:g}")
+        axis.set_minor_locator(ticker.LogLocator(subs=(2, 5)))
         axis.set_minor_formatter("{x:g}")
     axes.set_xlabel(label)
     axes.set_ylabel("test error (%): dot the mean, line its 95% interval")

@@ -97,14 +97,6 @@ def test_a_switch_that_is_off_is_none_and_zero_is_a_number_elsewhere():
     assert config_numbers.of(changed("augment.elastic", 0.5)).augment == AugmentNumbers(elastic=0.5, elastic_sigma=4.0)
 
 
-def test_a_switch_that_an_earlier_version_lacked_is_off():
-    config = deep_cnn.get_config()
-    now = config_numbers.of(config)
-    with config.unlocked():
-        del config.label_smoothing, config.augment.elastic, config.augment.elastic_sigma, config.augment.erasing
-    assert config_numbers.of(config) == now
-
-
 @pytest.mark.parametrize(
     "config, changes",
     [

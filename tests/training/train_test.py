@@ -87,12 +87,15 @@ def test_a_workdir_of_another_config_is_refused_with_the_differing_fields(tiny, 
     refused(tiny, tmp_path / "run", "optimizer.learning_rate was 0.001, is 0.5", "seed was 0, is 7", "the same config")
 
 
-def test_a_run_of_a_version_without_a_field_is_refused_with_what_can_be_done(tiny, tmp_path):
-    train.train_and_evaluate(tiny, tmp_path / "run")
+def test_a_run_of_an_earlier_version_goes_on_and_one_with_a_field_that_is_gone_is_refused(tiny, tmp_path):
+    result = train.train_and_evaluate(tiny, tmp_path / "run")
     content = files.read_json(tmp_path / "run" / "config.json")
-    del content["config"]["label_smoothing"]
+    del content["config"]["label_smoothing"], content["config"]["augment"]["elastic"]
     files.write_json(tmp_path / "run" / "config.json", content)
-    refused(tiny, tmp_path / "run", "config.label_smoothing was absent, is 0.0", "its version of digits")
+    assert train.train_and_evaluate(tiny, tmp_path / "run") == result
+    content["config"]["gone"] = 1
+    files.write_json(tmp_path / "run" / "config.json", content)
+    refused(tiny, tmp_path / "run", "config.gone was 1, is absent", "its version of digits")
 
 
 def test_a_workdir_that_is_a_file_holds_other_files_or_cannot_be_made_is_refused(tiny, tmp_path):
@@ -148,7 +151,7 @@ def test_learning_rates_of_the_run_follow_the_schedule(tiny, tmp_path):
         ("model.hidden_l2", -0.1, "from 0"),
         ("model.batch_norm", "everywhere", "block"),
         ("model.convolution", "fft", "stock"),
-        ("optimizer.name", "adagrad", "adam, rmsprop, sgd"),
+        ("optimizer.name", "adagrad", "adam, lion, muon, rmsprop, sgd"),
         ("optimizer.learning_rate", 0.0, "above 0"),
         ("optimizer.learning_rate", float("nan"), "finite"),
         ("optimizer.momentum", 0.9, "sgd"),

@@ -165,8 +165,8 @@ def _whole(files: list[dict]) -> str:
         "## A whole training to an accuracy\n\n"
         "The same recipe by all: network, optimizer, schedule, batches and epochs. Each round is a training with another\n"
         "seed, tested on all test images. *Training* leaves out compilation, *command* is a whole process from its start to\n"
-        "the result: that of `digits` also writes the run's files and report, and reads MNIST's own files, where the peers\n"
-        "find normalised images. *Cold* is the first start, which compiles. The last column is the median of the rounds'\n"
+        "the result: that of `digits` (`--noreport`) also writes the run's files, and reads MNIST's own files, where the\n"
+        "peers find normalised images. *Cold* is the first start, which compiles. The last column is the median of the rounds'\n"
         "ratios: above 1, `digits` is faster.\n"
     )
     for measured in files:

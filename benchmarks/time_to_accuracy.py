@@ -75,10 +75,13 @@ def compare(folder: pathlib.Path) -> dict[str, Any]:
 
 
 def _time_commands(name: str, folder: pathlib.Path) -> dict[str, float]:
-    """Seconds from an empty process to the result: of digits' own command with cold and with warm caches."""
+    """Seconds from an empty process to the result: of digits' own command with cold and with warm caches.
+
+    The command writes the run's files, and no report, which the peers do not write either.
+    """
     if not CONTESTANTS[name].is_ours:
         return {"warm": _time_peer(name, folder)}
-    line = [sys.executable, "-m", "digits.main", f"--config=configs/{command.MODEL.value}.py"]
+    line = [sys.executable, "-m", "digits.main", f"--config=configs/{command.MODEL.value}.py", "--noreport"]
     line += [f"--config.{override}" for override in command.SET.value]
     line += [f"--data_dir={os.path.abspath(command.DATA_DIR.value)}"] if command.DATA_DIR.value else []
     seconds = {}

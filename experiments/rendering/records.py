@@ -48,7 +48,7 @@ def _row(arm: Arm, found: Results, times: dict[str, Any] | None) -> dict[str, st
     low, high = summary.interval() or (None, None)
     training, command = seconds(times)
     return {
-        "command": f"`python -m digits.main --config={arm.config}`",
+        "command": f"`python -m digits.main --config={arm.config} --noreport`",
         "test accuracy": str(summary),
         "95% interval of the mean": "" if low is None else f"{low:.5f} to {high:.5f}",
         "lowest, highest": f"{min(accuracies):.4f}, {max(accuracies):.4f}",

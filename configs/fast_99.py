@@ -19,6 +19,7 @@ def get_config() -> ConfigDict:
     config.label_smoothing = 0.1
     config.monitor = "loss"
     config.tensorboard = False
+    config.population.workers = 1  # Its seconds are those of a run that has the machine to itself.
 
     config.model.family = "cnn"
     config.model.blocks = ((24,), (48,))

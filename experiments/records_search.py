@@ -4,9 +4,9 @@
     python -m experiments.records_search --config=fast_99 --config.batch_size=128 --sweep.optimizer.name=adam,sgd
 
 It takes the flags of digits.sweep, and trains every candidate on five folds that hold out whole writers. A candidate
-becomes a row of experiments/results/searches/CONFIG.csv: what it changes in the config, its mean validation accuracy
-and loss over the folds, and the seconds of one training. The runs test at their end, as all runs do; the log keeps no
-test figure, and nothing is chosen by one.
+becomes a row of experiments/results/searches/CONFIG.csv: its changes of the config, the mean validation accuracy and
+loss over the folds, and the seconds of one training. The runs test at their end, as all runs do, and the sweep's table
+shows it. The log keeps no test figure, and none may choose.
 """
 
 import csv
@@ -20,12 +20,13 @@ from typing import Any
 
 from digits import command_line
 from digits import sweep as digits_sweep
-from digits.config.values import to_json
-from digits.errors import UserError
+from digits.config.values import to_json, with_values
+from digits.errors import require
 from digits.runs import files, sweep_folder
 
 FOLDER = pathlib.Path(__file__).parent / "results" / "searches"
-FOLDS = ("--config.data.validation=writer_folds(5)", "--config.monitor=val_loss", "--sweep.data.fold=0:5")
+VALIDATION = {"data.validation": "writer_folds(5)"}
+FOLDS = "--sweep.data.fold=0:5"
 COLUMNS = ("date", "commit", "changes", "folds", "val_accuracy", "std", "val_loss", "seconds", "not_finished")
 
 
@@ -37,7 +38,7 @@ def rows(found: sweep_folder.Sweep, overrides: dict[str, Any], about: dict[str, 
       overrides: what all its candidates change in the config.
       about: the columns that all rows share.
     """
-    fixed = {field: value for field, value in overrides.items() if field not in ("data.validation", "monitor")}
+    fixed = {field: value for field, value in overrides.items() if field not in VALIDATION}
     made = []
     for point in found.points:
         accuracy, loss = point.summary("val_accuracy"), point.summary("val_loss")
@@ -69,9 +70,11 @@ def keep(path: pathlib.Path, new: list[dict[str, Any]]) -> None:
 
 def search(given, arguments: list[str]) -> int:
     """Trains the candidates of a command line and logs them; returns the exit code."""
-    if "data.fold" not in given.swept or given.config.data.validation != "writer_folds(5)":
-        raise UserError("The search holds out five folds of writers: leave out data.validation and data.fold.")
-    plan = digits_sweep.read_plan(given)
+    overrides = given.origin["overrides"]
+    for field, value in VALIDATION.items():
+        require(field not in overrides, field, overrides.get(field), f"left out: the search holds out {value}")
+    origin = given.origin | {"overrides": overrides | VALIDATION}
+    plan = digits_sweep.read_plan(given._replace(config=with_values(given.config, VALIDATION), origin=origin))
     code = digits_sweep.train(plan, "experiments.records_search", arguments)
     from digits.runtime import environment  # Imports JAX.
 
@@ -85,7 +88,7 @@ def search(given, arguments: list[str]) -> int:
 def main(argv: list[str]) -> int:
     """Runs the command line; returns the exit code as digits.sweep does."""
     return command_line.train(
-        [argv[0], *argv[1:], *FOLDS],
+        [*argv, FOLDS],
         lambda: f"{__doc__}\n{digits_sweep.flags_help()}",
         lambda given: search(given, argv[1:]),
     )

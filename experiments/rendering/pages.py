@@ -26,7 +26,6 @@ from experiments.rendering import charts, docstrings, findings, records, rows
 from experiments.rendering.results import Results, compared, read
 from experiments.studies.records import STUDY as RECORDS
 
-_IN_README = r"(?s)(?<=<!-- results -->\n)(.*?)(?=\n<!-- /results -->)"
 _CURVES = (
     "Marks are the figures that the notebook printed, of one training. A line is the mean of our runs, and 95% of "
     "single runs lie in the band around it: a mark outside would be a rare run of ours. Of three runs or fewer the "
@@ -56,8 +55,9 @@ def write(studies: Sequence[Study], folder: pathlib.Path) -> str:
     for name, text in render(studies, found).items():
         files.write(folder / name, text.encode())
     readme = folder.parent / "README.md"
-    if readme.exists() and len(parts := re.split(_IN_README, readme.read_text(encoding="utf-8"))) == 3:
-        files.write(readme, f"{parts[0]}{rows.readme(studies, found)}{parts[2]}".encode())
+    if readme.exists():
+        text = rows.between_marks(readme.read_text(encoding="utf-8"), "results", rows.readme(studies, found))
+        files.write(readme, text.encode())
     if (configs := folder.parent / "configs").is_dir():
         docstrings.write([arm for study in studies for arm in study.arms], found.members, configs)
     counts = list(map(len, found.members.values()))

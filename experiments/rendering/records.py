@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 import json
 import pathlib
-import re
 import statistics
 from typing import Any
 
@@ -31,8 +30,7 @@ def page(text: str, found: Results, times: Mapping[str, dict[str, Any]]) -> str:
         "published": rows.table({"source": one.name, "protocol": one.protocol} for one in records.PUBLISHED),
     }
     for name, table in tables.items():
-        pattern = rf"(?s)(?<=<!-- {name} -->\n).*?(?=<!-- /{name} -->)"
-        text = re.sub(pattern, lambda _: f"{table or 'Not run yet.'}\n", text)  # noqa: B023
+        text = rows.between_marks(text, name, table or "Not run yet.")
     return text
 
 
@@ -47,12 +45,13 @@ def _row(arm: Arm, found: Results, times: dict[str, Any] | None) -> dict[str, st
     summary = summarize(accuracies, AccuracySummary)
     low, high = summary.interval() or (None, None)
     training, command = seconds(times)
+    diverged = found.diverged[arm.name]
     return {
         "command": f"`python -m digits.main --config={arm.config} --noreport`",
         "test accuracy": str(summary),
         "95% interval of the mean": "" if low is None else f"{low:.5f} to {high:.5f}",
         "lowest, highest": f"{min(accuracies):.4f}, {max(accuracies):.4f}",
-        "seeds": f"{summary.n}" + (f" of {arm.seeds}" if summary.n < arm.seeds else ""),
+        "seeds": rows.count(arm, summary) + (f"; diverged: {', '.join(map(str, diverged))}" if diverged else ""),
         "parameters": f"{found.parameters[arm.name]:,}" if arm.name in found.parameters else "",
         "training, s": training,
         "command, s": command,

@@ -31,6 +31,11 @@ IN_README = ("dense_32_32", "dense_32_32_32", "simple_cnn", "five_conv", "platea
 _INSIDE = {True: "yes", False: "**no**", None: ""}
 
 
+def between_marks(text: str, name: str, content: str) -> str:
+    """The text with `content` between <!-- NAME --> and <!-- /NAME -->; the text itself where it has no such marks."""
+    return re.sub(rf"(?s)(?<=<!-- {name} -->\n).*?(?=\n<!-- /{name} -->)", lambda _: content, text)
+
+
 def table(rows: Iterable[dict[str, str]]) -> str:
     """A Markdown table of rows with the same columns; "" without rows."""
     rows = list(rows)
@@ -45,7 +50,7 @@ def documented(comparison: Comparison) -> dict[str, str]:
         "notebook": comparison.notebook,
         "documented": _documented_figure(comparison),
         "reproduced": str(summary) or "not run",
-        "n": _n(comparison.arm, summary),
+        "n": count(comparison.arm, summary),
         "95% of single runs": _single_runs(comparison),
         "inside": _INSIDE[comparison.inside],
         "seconds": median_seconds(comparison.members),
@@ -126,7 +131,7 @@ def other(arm: Arm, found: Results) -> dict[str, str]:
         "95% interval of the mean": _range(accuracy.interval()),
         "test loss": str(summarize(map(TEST_LOSS.of, members))),
         "validation accuracy": str(summarize(map(VALIDATION_ACCURACY.of, unseen))),
-        "n": _n(arm, accuracy),
+        "n": count(arm, accuracy),
         "seconds": median_seconds(members),
     }
 
@@ -181,7 +186,8 @@ def commands(arms: Sequence[Arm]) -> str:
     return "\n".join(f"# {arm.name}\n{collected.command(arm, 0)}" for arm in arms)
 
 
-def _n(arm: Arm, summary: Summary) -> str:
+def count(arm: Arm, summary: Summary) -> str:
+    """The number of finished members, and of how many if some are missing: "3 of 5"."""
     return str(summary.n) if summary.n >= arm.seeds else f"{summary.n} of {arm.seeds}"
 
 

@@ -7,6 +7,8 @@ import json
 import pytest
 
 from configs import fast_99
+from digits import sweep as digits_sweep
+from digits.errors import UserError
 from digits.runs import sweep_folder
 from experiments import records_search
 from experiments.collecting import collected
@@ -35,7 +37,7 @@ def test_every_published_row_has_all_its_seeds():
 
 
 def test_the_search_holds_out_writers_and_logs_no_test_figure():
-    assert "--config.data.validation=writer_folds(5)" in records_search.FOLDS
+    assert records_search.VALIDATION == {"data.validation": "writer_folds(5)"}
     assert not any("test" in column for column in records_search.COLUMNS)
     for log in records_search.FOLDER.glob("*.csv"):
         assert (ROOT / "configs" / f"{log.stem}.py").exists()
@@ -45,10 +47,25 @@ def test_the_search_holds_out_writers_and_logs_no_test_figure():
             assert "test" not in row["changes"] and row["commit"]
 
 
-def test_the_search_refuses_another_validation(capsys):
-    wrong = ["search", "--config=fast_99", "--sweep.optimizer.learning_rate=0.1,0.2", "--sweep.data.fold=0:3"]
-    assert records_search.main(wrong) == 2
-    assert "data.fold" in capsys.readouterr().err
+@pytest.mark.parametrize("wrong", ["--sweep.data.fold=0:3", "--config.data.validation=test"])
+def test_the_search_refuses_another_validation(wrong, capsys):
+    assert records_search.main(["search", "--config=fast_99", "--sweep.seed=0:2", wrong]) == 2
+    assert wrong.split("=")[0].removeprefix("--") in capsys.readouterr().err
+
+
+def test_the_search_trains_candidates_on_five_folds_of_writers(monkeypatch):
+    plans = []
+
+    def train(plan, *_):
+        plans.append(plan)
+        raise UserError("enough")
+
+    monkeypatch.setattr(digits_sweep, "train", train)
+    assert records_search.main(["search", "--config=fast_99", "--sweep.batch_size=32,64"]) == 2
+    (plan,) = plans
+    assert {config.data.validation for config in plan.configs} == {"writer_folds(5)"}
+    assert [values["data.fold"] for values in plan.values] == 2 * [0, 1, 2, 3, 4]
+    assert plan.origin["overrides"] == {"data.validation": "writer_folds(5)"}
 
 
 def test_a_candidate_is_a_row_and_a_repeated_one_replaces_it(tmp_path):
@@ -66,11 +83,10 @@ def test_a_candidate_is_a_row_and_a_repeated_one_replaces_it(tmp_path):
     assert len(log.read_text().splitlines()) == len(rows) + 2
 
 
-def found(count):
-    (arm,) = records.SPEED[:1]
-    return Results(
-        {one.name: made_up(count) if one is arm else [] for one in records.STUDY.arms}, {}, (), {arm.name: 9}
-    )
+def found(count, diverged=()):
+    arms = [arm.name for arm in records.STUDY.arms]
+    members = {name: made_up(count) if name == "fast_99" else [] for name in arms}
+    return Results(members, dict.fromkeys(arms, list(diverged)), (), {"fast_99": 9})
 
 
 def test_the_page_shows_every_seed_with_its_interval_and_the_seconds_alone():
@@ -81,6 +97,7 @@ def test_the_page_shows_every_seed_with_its_interval_and_the_seconds_alone():
     assert "| 0.9354 ± 0.0016 |" in page and "| 0.9334, 0.9374 | 5 of 100 | 9 | 2.00 |" in page
     assert "<!-- speed -->\nNot run yet.\n<!-- /speed -->" in tables.page(text, found(0), times)
     assert tables.page(page, found(5), times) == page
+    assert "| 5 of 100; diverged: 7, 8 |" in tables.page(text, found(5, diverged=[7, 8]), times)
 
 
 def test_the_pictures_have_the_records_that_were_trained():

@@ -10,6 +10,7 @@ import statistics
 import subprocess
 from typing import Any
 
+from digits.analysis.statistics import summarize as mean_and_deviation
 from digits.runtime import machine
 
 
@@ -110,14 +111,13 @@ def whole_rows(measured: dict[str, Any]) -> list[list[str]]:
     found = []
     for name, own in seconds.items():
         accuracies = [item["test_accuracy"] for item in measured["contestants"][name]["rounds"]]
-        mean = statistics.mean(accuracies)
-        spread = f" ± {statistics.stdev(accuracies):.4f}" if len(accuracies) > 1 else ""
-        reached = "yes" if mean >= measured["target"] else "**no**"
+        accuracy = mean_and_deviation(accuracies)
+        reached = "yes" if accuracy.mean >= measured["target"] else "**no**"
         commands = measured["commands"].get(name, {})
         cells = [str(Spread.of(commands[kind])) if kind in commands else "-" for kind in ("warm", "cold")]
         ratios = paired_ratios(own, seconds.get("digits", {})) if name != "digits" else []
         ratio = str(Spread.of(ratios)) if ratios else "-"
-        found.append([name, str(Spread.of(own.values())), f"{mean:.4f}{spread}", len(own), reached, *cells, ratio])
+        found.append([name, Spread.of(own.values()), accuracy, accuracy.n, reached, *cells, ratio])
     return [list(map(str, row)) for row in found]
 
 

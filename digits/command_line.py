@@ -183,16 +183,13 @@ def read(argv: list[str]) -> Given:
     except flags.Error as error:
         raise UserError(_sentence(error, FLAGS, fields=True)) from error
     if positional:
-        name = positional[0]
-        meant = [] if CONFIG.value else [f"--config={name}"]
+        meant = [] if CONFIG.value else [f"--config={positional[0]}"]
         hint = question(meant, ": flags start with --, fields with --config.")
-        raise UserError(f"{name!r} is no flag{hint}")
+        raise UserError(f"{positional[0]!r} is no flag{hint}")
     places = [index for index, argument in enumerate(argv) if re.fullmatch("--?config(=.*)?", argument, re.DOTALL)]
     if not CONFIG.value:
-        raise UserError(
-            "--config is missing: name an experiment, such as --config=quickstart. digits.main without arguments lists "
-            "them."
-        )
+        name_one = "name an experiment, such as --config=quickstart; digits.main without arguments lists them."
+        raise UserError(f"--config is missing: {name_one}")
     if len(places) > 1:
         raise UserError("--config is given twice: name one experiment, and change its fields behind it.")
     for argument in argv[: places[0]]:
@@ -297,8 +294,7 @@ def _sentence(error: flags.Error, known: flags.FlagValues, fields: bool = False)
         return f"--{name}{given} is for digits.main and digits.sweep alone, which train."
     if fields and field and (sections := nearest(section, ["config", "sweep"])):
         return f"there is no flag {name!r}{question(f'--{one}.{field}{given}' for one in sections)}"
-    near = [] if fields and fields_called(name) else nearest(name, known)
-    if fields and not near:
+    meant = [f"--{flag}" for flag in ([] if fields and fields_called(name) else nearest(name, known))]
+    if fields and not meant:
         meant = [f"--{'sweep' if several(one, value) else 'config'}.{one}{given}" for one in fields_like(name)]
-        return f"there is no flag {name!r}{question(meant)}"
-    return f"there is no flag {name!r}{question(f'--{flag}' for flag in near)}"
+    return f"there is no flag {name!r}{question(meant)}"

@@ -10,6 +10,7 @@ import ast
 import collections
 from collections.abc import Iterable, Iterator
 import contextlib
+import copy
 import json
 import os
 import re
@@ -207,6 +208,7 @@ def config_from_json(fields: dict) -> ConfigDict:
 
 def completed(fields: dict) -> dict:
     """Recorded fields, with those that their version of digits did not have: completed(about["config"])."""
+    fields = copy.deepcopy(fields)
     for name, value in _LATER.items():
         section, _, field = name.rpartition(".")
         node = fields.setdefault(section, {}) if section else fields

@@ -8,6 +8,7 @@ from typing import Any
 from digits.analysis import statistics
 from digits.analysis.figures import curves
 from digits.analysis.figures.style import COLOURS, looks, png
+from digits.config.fields import FIELDS
 from digits.config.values import flat
 from digits.errors import UserError
 from digits.reports import compared_runs, sweep_figure, tables
@@ -158,11 +159,11 @@ def _curves(entries: Sequence[Entry]) -> dict[str, bytes]:
 def _config_rows(entries: Sequence[Entry]) -> list[dict[str, str]]:
     """Lists the fields that differ. A sweep has the config of its best point's first member."""
     configs = {entry.name: flat(entry.runs[0].config.to_dict()) for entry in entries if entry.runs}
-    fields = dict.fromkeys(field for config in configs.values() for field in config)
+    rows = {field: {name: str(config[field]) for name, config in configs.items()} for field in FIELDS}
     return [
-        {"field": f"config.{field}"} | {name: str(config.get(field, "")) for name, config in configs.items()}
-        for field in fields
-        if len({str(config.get(field)) for config in configs.values()}) > 1 and not field.startswith("documented.")
+        {"field": f"config.{field}"} | values
+        for field, values in rows.items()
+        if len(set(values.values())) > 1 and not field.startswith("documented.")
     ]
 
 

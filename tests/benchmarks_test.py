@@ -1,4 +1,4 @@
-"""The benchmarks: one network in every framework, the protocol between processes, what is computed and rendered."""
+"""The benchmarks: one network in every framework, and the protocol between processes."""
 
 import dataclasses
 import importlib.util
@@ -13,7 +13,7 @@ import time
 
 import pytest
 
-from benchmarks import driver, network, problem, results, table, worker
+from benchmarks import driver, network, problem, results, worker
 from benchmarks.contestants import CONTESTANTS
 from digits import models
 from digits.config.values import config_to_json
@@ -170,159 +170,6 @@ def test_training_flops():
     assert network.training_flops(resolved("deep_cnn")[1]) == pytest.approx(114.1e6, rel=1e-3)
 
 
-def made_up(name, seconds, **more):
-    rounds = [
-        {"round": i + 1, "steps": 10, "seconds": s, "cpu_seconds": s, "cores_used_by_others": 0.0}
-        for i, s in enumerate(seconds)
-    ]
-    report = {"rounds": rounds, "first_step_s": 1.5, "peak_mib": 300.4, "loss": 0.25, "accuracy": 0.9}
-    return {name: report | {"test_accuracy": 0.8, "device": "cpu", "versions": {name: "1.0"}} | more}
-
-
-def test_ratios_are_medians_of_pairs():
-    # Round by round 2, 4 and 8 times as fast, while the quotient of the medians is 2.
-    reports = made_up("digits", [1.0, 0.5, 5.0]) | made_up("torch_eager", [2.0, 2.0, 40.0])
-    rows = results.summarize(reports, batch_size=100, flops=1e6, peak=1.0)
-    assert vars(rows["torch_eager"]["ratio"]) == {"median": 4.0, "low": 2.0, "high": 8.0}
-    assert rows["digits"]["ratio"] is None
-    assert vars(rows["digits"]["steps"]) == {"median": 10.0, "low": 2.0, "high": 20.0}
-    assert rows["digits"]["images"].median == 1000.0
-    assert rows["digits"]["share"] == pytest.approx(1.0)  # 1000 images/s of 1 MFLOP against 1 GFLOP/s.
-    assert results.paired_ratios({1: 4.0, 3: 6.0}, {1: 2.0, 2: 9.0, 3: 3.0}) == [2.0, 2.0]
-
-
-def test_a_contestant_without_rounds_has_no_row():
-    assert results.summarize(made_up("torch_eager", []), 1, 1.0, None) == {}
-    (row,) = results.summarize(made_up("torch_eager", [1.0]), 1, 1.0, None).values()
-    assert row["ratio"] is None and row["share"] is None
-
-
-@pytest.mark.parametrize(
-    "value, text", [(12345.6, "12,346"), (123.4, "123"), (12.34, "12.3"), (1.234, "1.23"), (0.0123, "0.012")]
-)
-def test_number(value, text):
-    assert results.number(value) == text
-
-
-def test_origin_names_no_places():
-    arguments = [
-        "--model=deep_cnn",
-        "--json",
-        "/a/b",
-        "--data_dir=/c",
-        "--set=batch_size=3",
-        "--peers_python=/d",
-        "--epoch",
-    ]
-    command = results.origin("benchmarks.peers", arguments)["command"]
-    assert command == "python -m benchmarks.peers --model=deep_cnn --set=batch_size=3 --epoch"
-
-
-def peers_file():
-    return {
-        "kind": "peers", "model": "deep_cnn", "overrides": ["batch_size=64"], "changes": ["no augmentation"],
-        "batch_size": 64, "parameters": 870634, "flops_per_image": 114e6, "sgemm_gflops": 150.0,
-        "contestants": made_up("digits", [1.0]) | made_up("torch_eager", [2.0]) | made_up("torch_compile", [1.25]),
-        "failed": {"keras_jax": "not installed"}, "machine": {"cpu": "Some CPU", "cores": 2, "gpu": None},
-        "cores_used_by_others": 0.5, "date": "2026-11-21", "command": "python -m benchmarks.peers --model=deep_cnn",
-    }  # fmt: skip
-
-
-def test_table_renders_what_is_committed(tmp_path):
-    startup = {
-        "kind": "startup", "model": "dense_32_32", "overrides": [],
-        "machine": {"cpu": "Some CPU", "cores": 2, "gpu": None},
-        "contestants": made_up("digits", [2.0, 3.0]) | made_up("torch_eager", [4.0, 4.0]), "date": "2026-11-21",
-    }  # fmt: skip
-    figures = {"loss": 0.5, "accuracy": 0.25, "test_loss": 0.125, "test_accuracy": 0.75, "seconds": 1.0}
-    agreement = startup | {"kind": "agreement", "seed": 7, "contestants": {"stock": {"rounds": [figures]}}}
-
-    def seconds(*values):
-        return {"rounds": [{"round": i, "seconds": value} for i, value in enumerate(values)]}
-
-    alone = seconds(4.0, 6.0) | {"steps": 50, "workers": 2}
-    population = startup | {
-        "kind": "population",
-        "members": 10,
-        "contestants": {"alone": alone, "mapped": seconds(2, 2)},
-    }
-    single = {"rounds": [{"round": 0, "seconds": 30.0, "training": 15.0}]}
-    sweep = population | {"kind": "sweep", "members_are": "folds", "epochs": 3}
-    sweep["contestants"] = {"sweep": seconds(10.0), "single": single}
-    pairs = [(dtype, devices, (dtype, 1)) for dtype in ("float64", "float32") for devices in (2, 8)]
-    apart = [
-        {"dtype": dtype, "devices": devices, "than": than, "all": 2.0**-place}
-        for place, (dtype, devices, than) in enumerate([*pairs, ("float32", 1, ("float64", 1))])
-    ]
-    compared = startup | {
-        "kind": "devices",
-        "model": "simple_cnn",
-        "title": "simple_cnn",
-        "steps": 30,
-        "weights": apart,
-    }
-    ways = {"native": seconds(0.1, 0.2), "bernoulli": seconds(0.3, 0.2), "dot": seconds(1), "stock call": seconds(4)}
-    operations = startup | {"kind": "operations", "load": [1.2, 3.4], "contestants": ways}
-    written = (("a", peers_file()), ("b", startup), ("c", agreement), ("d", population), ("e", sweep), ("f", compared))
-    for name, content in (*written, ("g", operations)):
-        (tmp_path / f"{name}.json").write_text(json.dumps(content))
-    assert table.main(["table", f"--results={tmp_path}", f"--readme={tmp_path}/README.md"]) == 0
-    page = (tmp_path / "README.md").read_text()
-    summary = next(line for line in page.splitlines() if line.startswith("| `deep_cnn`"))
-    # The best PyTorch is the compiled one, 1.25 times slower than digits.
-    assert "(batch_size=64, no augmentation) | 64 | 640 | 1.25 [1.25-1.25] (`torch_compile`) | - |" in summary
-    assert "| `torch_eager` | 5.00 [5.00-5.00] | 320 |" in page
-    assert "| `dense_32_32` | 2.50 [2.00-3.00] | 4.00 [4.00-4.00] | 0.625 [0.500-0.750] |" in page
-    assert "| `dense_32_32`, seed 7 | `stock` | 0.50000 | 0.25000 | 0.12500 | 0.75000 |" in page
-    assert "| `dense_32_32` | 10 | 50 | 5.00 [4.00-6.00] | 2 | 2.50 [2.00-3.00] | - | Some CPU" in page
-    sweep_row = (
-        "| `dense_32_32`, 10 folds, 3 epochs | 10.0 [10.0-10.0] | 30.0 [30.0-30.0] | 3.00 [3.00-3.00] | 1.50 [1.50"
-    )
-    assert sweep_row in page
-    assert "| `simple_cnn` | 30 | 1e+00 | 5e-01 | 2e-01 | 1e-01 | 6e-02 | Some CPU" in page
-    assert "](results/devices_simple_cnn.png)" in page
-    spreads = "7.50 [5.00-10.0] | 4.17 [3.33-5.00] | 2.00 [1.00-3.00]"
-    assert f"| `dense_32_32` | {spreads} | 2 | 1-3 | Some CPU" in page
-    assert "| `dense_32_32` | 1.00 [1.00-1.00] | 0.250 [0.250-0.250] | 4.00 [4.00-4.00] | 1 | 1-3 | Some CPU" in page
-    for words in ("Some CPU, 2 cores", "Without `keras_jax`: not installed.", "torch_compile 1.0", "used 0.50 cores"):
-        assert words in page
-
-
-def test_the_committed_page_is_the_rendered_one():
-    files = table.read(ROOT / "benchmarks" / "results")
-    assert (ROOT / "benchmarks" / "README.md").read_text() == table.render(files)
-    shown = (ROOT / "docs" / "performance.md").read_text().split("<!-- speed -->\n")[1].split("<!-- /speed -->")[0]
-    assert shown == table.short(files) and shown.count("\n") > 3
-
-
-def test_the_short_table_has_what_was_trained_beside_both_peers(tmp_path):
-    without_keras, both = peers_file(), peers_file() | {"model": "simple_cnn"}
-    both["contestants"] = both["contestants"] | made_up("keras_tensorflow", [4.0])
-    for name, content in (("a", without_keras), ("b", both)):
-        (tmp_path / f"{name}.json").write_text(json.dumps(content))
-    (tmp_path / "docs").mkdir()
-    page = tmp_path / "docs" / "performance.md"
-    page.write_text("before\n<!-- speed -->\nold\n<!-- /speed -->\nafter\n")
-    (tmp_path / "benchmarks").mkdir()
-    assert table.main(["table", f"--results={tmp_path}", f"--readme={tmp_path}/benchmarks/README.md"]) == 0
-    before, shown, after = re.split("(?:<!-- /?speed -->\n)", page.read_text())
-    assert (before, after) == ("before\n", "after\n")
-    assert shown.splitlines()[2:] == ["| `simple_cnn` | 64 | 640 | 1.2 | 4.0 | Some CPU, 2 cores | 2026-11-21 |"]
-
-
-@pytest.mark.parametrize(
-    "content, words",
-    [
-        ("{}", "x.json is not a file of benchmarks.peers"),
-        ('{"kind": "peers", "overrides": []}', "has no 'contestants'"),
-    ],
-)
-def test_a_broken_result_gives_one_sentence(tmp_path, capsys, content, words):
-    (tmp_path / "x.json").write_text(content)
-    assert table.main(["table", f"--results={tmp_path}", f"--readme={tmp_path}/README.md"]) == 2
-    assert words in capsys.readouterr().err
-
-
 @pytest.mark.slow
 def test_operations_end_to_end(tmp_path, run_module):
     file = tmp_path / "out.json"
@@ -400,22 +247,6 @@ def test_a_recipe_that_the_peers_do_not_have_is_refused():
     for override in ("augment.rotation=3.0", "optimizer.name=lion", "optimizer.ema_momentum=0.9"):
         with pytest.raises(UserError, match=re.escape(f"config.{override.split('=')[0]} is ")):
             problem.resolve("simple_cnn", [override], whole=True)
-
-
-def test_whole_trainings_are_rendered(tmp_path):
-    measured = {
-        "kind": "time_to_accuracy", "model": "fast_99", "overrides": [], "target": 0.85, "epochs": 1,
-        "examples": 60000, "batch_size": 64, "parameters": 1234,
-        "commands": {"digits": {"warm": [4.0], "cold": [20.0]}},
-        "contestants": made_up("digits", [1.0, 2.0]) | made_up("torch_eager", [4.0, 10.0]), "cores_used_by_others": 0,
-        "machine": {"cpu": "Some CPU", "cores": 2, "gpu": None}, "date": "2026-11-28", "command": "python -m ...",
-    }  # fmt: skip
-    for name, accuracy in (("digits", 0.9), ("torch_eager", 0.8)):
-        for item in measured["contestants"][name]["rounds"]:
-            item["test_accuracy"] = accuracy
-    text = table.render([measured])
-    assert "| digits | 1.50 [1.00-2.00] | 0.9000 ± 0.0000 | 2 | yes | 4.00 [4.00-4.00] | 20.0 [20.0-20.0] | - |" in text
-    assert "| torch_eager | 7.00 [4.00-10.0] | 0.8000 ± 0.0000 | 2 | **no** | - | - | 4.50 [4.00-5.00] |" in text
 
 
 @pytest.fixture

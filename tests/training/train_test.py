@@ -106,6 +106,17 @@ def test_a_workdir_that_is_a_file_holds_other_files_or_cannot_be_made_is_refused
     assert (tmp_path / "file").read_text() == "mine" and len(list(tmp_path.iterdir())) == 1
 
 
+def test_the_average_of_the_weights_is_validated_tested_and_loaded(tiny, tmp_path):
+    tiny.optimizer.ema_momentum = 0.9
+    result = train.train_and_evaluate(tiny, tmp_path / "run")
+    run = digits.load(tmp_path / "run")
+    state, _, _ = final(tmp_path / "run")
+    averaged, last = (state["train"][name]["dense_1"]["kernel"] for name in ("average", "params"))
+    np.testing.assert_array_equal(run.model.dense_1.kernel[...], averaged)
+    assert np.abs(averaged - last).max() > 1e-4
+    assert run.evaluate().loss == result["test_loss"]
+
+
 def test_a_diverging_run_stops_and_keeps_the_epochs_before(tiny, tmp_path):
     tiny.optimizer.name, tiny.model.hidden_batch_norm, tiny.optimizer.learning_rate = "sgd", False, 1e30
     refused(tiny, tmp_path / "run", "loss became", "learning_rate")

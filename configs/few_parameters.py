@@ -23,7 +23,7 @@ def get_config() -> ConfigDict:
     config.model.separable = (False, True, True)
     config.model.conv_bias = False
     config.model.pool = (2, 2, 1)
-    config.model.batch_norm = "conv"
+    config.model.batch_norm = "block"
     config.model.global_pool = "average"
     config.model.hidden = ()
 

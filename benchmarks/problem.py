@@ -60,6 +60,12 @@ class Problem:
         return np.load(file) if file.exists() else None
 
     @property
+    def shift(self) -> tuple[float, float]:
+        """Training images shift by up to these fractions of their height and width; only in a whole training."""
+        augment = self.config["augment"]
+        return (0.0, 0.0) if self.rates is None else (augment["height_shift"], augment["width_shift"])
+
+    @property
     def test(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Images (uint8), inputs (float32, normalised) and labels of the test examples that were prepared."""
         return tuple(np.load(self.folder / f"test_{name}.npy") for name in ("images", "inputs", "labels"))
@@ -132,7 +138,8 @@ def _check_whole(config) -> None:
         "adam, sgd or rmsprop here",
     )
     require(config.schedule.name != "plateau", "schedule.name", "plateau", "a function of the step here")
-    augments = [f"augment.{name}" for name in config.augment if name != "elastic_sigma"]
+    shared = ("height_shift", "width_shift", "elastic_sigma")
+    augments = [f"augment.{name}" for name in config.augment if name not in shared]
     for field in ("optimizer.ema_momentum", *augments):
         require(not config[field], field, config[field], "0 here: the peers have nothing else")
 

@@ -1,4 +1,4 @@
-"""As accurate as possible with few trained parameters (docs/records.md); --config.model.blocks makes it smaller or larger.
+"""As accurate as possible with few trained parameters (docs/records.md).
 
     python -m digits.main --config=configs/few_parameters.py
 

@@ -229,7 +229,8 @@ def test_whole_trainings_end_to_end(tmp_path, run_module):
     file = tmp_path / "out.json"
     names = ["digits", "keras_jax"] if importlib.util.find_spec("keras") else ["digits"]
     tiny = [flag for flag in TINY if not flag.startswith("--seconds")]
-    recipe = ("--set=epochs=3", "--set=schedule.name=one_cycle", "--set=label_smoothing=0.1", "--target=0.7")
+    recipe = ["--set=epochs=3", "--set=schedule.name=one_cycle", "--set=label_smoothing=0.1"]
+    recipe += ["--set=augment.width_shift=0.05", "--target=0.7"]
     done = run_module(
         "benchmarks.time_to_accuracy", *tiny, *recipe, f"--contestants={','.join(names)}", f"--json={file}"
     )

@@ -13,8 +13,8 @@ from benchmarks import network
 from benchmarks.problem import Problem
 
 
-def build(layers: list[network.Layer]):
-    """The network on images of Nx28x28x1, without softmax."""
+def build(layers: list[network.Layer], shift: tuple[float, float] = (0.0, 0.0)):
+    """The network on images of Nx28x28x1, without softmax; it shifts training images first."""
     import keras
 
     def one(layer):
@@ -43,7 +43,8 @@ def build(layers: list[network.Layer]):
             return kinds[layer.pooling]()
         return keras.layers.Dropout(layer.rate) if layer.kind == "dropout" else keras.layers.Flatten()
 
-    return keras.Sequential([keras.layers.Input(network.SHAPE), *map(one, layers)])
+    shifts = [keras.layers.RandomTranslation(*shift, fill_mode="nearest")] if any(shift) else []
+    return keras.Sequential([keras.layers.Input(network.SHAPE), *shifts, *map(one, layers)])
 
 
 def _activation(name: str):
@@ -78,7 +79,7 @@ class Contestant:
         keras.utils.set_random_seed(problem.config["seed"])
         self.problem, self.labels, self.outside, self.shuffle = problem, problem.labels, 0.0, False
         self.device = _device(variant)
-        self.model = build(problem.layers)
+        self.model = build(problem.layers, problem.shift)
         self.parameters = self.model.count_params()
         self.model.compile(
             optimizer=make_optimizer(problem.config["optimizer"], problem.rates),
@@ -96,7 +97,7 @@ class Contestant:
     def restart(self, seed: int) -> None:
         self.keras.utils.set_random_seed(seed)
         self.shuffle = True
-        self.model.set_weights(build(self.problem.layers).get_weights())
+        self.model.set_weights(build(self.problem.layers, self.problem.shift).get_weights())
         for variable in self.model.optimizer.variables:
             variable.assign(np.zeros(variable.shape))
 

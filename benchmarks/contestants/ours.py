@@ -25,7 +25,7 @@ class Contestant:
 
     def __init__(self, problem: Problem, variant: str):
         config = config_from_json(problem.config)
-        if variant != "augmented":
+        if variant != "augmented" and not any(problem.shift):
             for field in config.augment:
                 config.augment[field] = 0.0
         if variant == "stock":

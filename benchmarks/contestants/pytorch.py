@@ -21,9 +21,25 @@ _ACTIVATIONS = {
 }  # fmt: skip
 
 
-def build(layers: list[network.Layer]) -> nn.Sequential:
+class Shift(nn.Module):
+    """Shifts each training image by up to a fraction of its height and of its width, between pixels too."""
+
+    def __init__(self, height: float, width: float):
+        super().__init__()
+        self.register_buffer("most", 2 * torch.tensor([width, height]), persistent=False)  # The image is 2 wide.
+
+    def forward(self, images):
+        if not self.training:
+            return images
+        transforms = torch.eye(2, 3, device=images.device).repeat(len(images), 1, 1)
+        transforms[:, :, 2] = (2 * torch.rand(len(images), 2, device=images.device) - 1) * self.most
+        grid = F.affine_grid(transforms, list(images.shape), align_corners=False)
+        return F.grid_sample(images, grid, padding_mode="border", align_corners=False)
+
+
+def build(layers: list[network.Layer], shift: tuple[float, float] = (0.0, 0.0)) -> nn.Sequential:
     """The network on images of Nx1x28x28. A layer's L2 factor is the attribute `l2` of its module."""
-    modules = []
+    modules = [Shift(*shift)] if any(shift) else []
     for layer in layers:
         if layer.kind in ("conv", "depthwise"):
             if any(layer.zeros):
@@ -93,9 +109,8 @@ class Contestant:
         self.place = lambda inputs: torch.from_numpy(inputs).permute(0, 3, 1, 2).to(device, memory_format=layout)
         self.images = self.place(problem.inputs)
         self.labels = torch.from_numpy(problem.labels).to(device, torch.int64)
-        self.model = build(problem.layers).to(device, memory_format=layout).train()
-        tensors = [*self.model.parameters(), *self.model.buffers()]
-        self.parameters = sum(t.numel() for t in tensors if t.is_floating_point())
+        self.model = build(problem.layers, problem.shift).to(device, memory_format=layout).train()
+        self.parameters = sum(t.numel() for t in self.model.state_dict().values() if t.is_floating_point())
         self.order, self.updates = None, 0
         self.optimizer = make_optimizer(self.model.parameters(), problem.config["optimizer"], variant != "eager")
         self.forward = torch.compile(self._forward) if variant == "compile" else self._forward

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from digits.analysis.figures.style import BLUE, DARK, DPI, png, styled
 from digits.analysis.statistics import AccuracySummary, summarize
-from experiments.judging.study import TEST_ACCURACY, Arm, devices
+from experiments.judging.study import TEST_ACCURACY, Arm, devices, median_seconds
 from experiments.rendering import rows
 from experiments.rendering.results import Results
 from experiments.studies import records
@@ -26,7 +26,8 @@ def timed(folder: pathlib.Path) -> dict[str, dict[str, Any]]:
 def page(text: str, found: Results, times: Mapping[str, dict[str, Any]]) -> str:
     """The text of docs/records.md with the tables between its marks: <!-- speed --> ... <!-- /speed -->."""
     tables = {
-        "speed": _table(records.SPEED, found, times),
+        "speed": _fast(found, times),
+        "parameters": _small(found),
         "published": rows.table({"source": one.name, "protocol": one.protocol} for one in records.PUBLISHED),
     }
     for name, table in tables.items():
@@ -34,28 +35,64 @@ def page(text: str, found: Results, times: Mapping[str, dict[str, Any]]) -> str:
     return text
 
 
-def _table(arms: Sequence[Arm], found: Results, times: Mapping[str, dict[str, Any]]) -> str:
-    return rows.table(_row(arm, found, times.get(arm.config)) for arm in arms if found.members[arm.name])
+def _fast(found: Results, times: Mapping[str, dict[str, Any]]) -> str:
+    """The records of speed, with the seconds that they take alone on the machine."""
+    shown = []
+    for arm in _trained(records.SPEED, found):
+        training, command = seconds(times.get(arm.config))
+        own = {"command": f"`python -m digits.main --config={arm.config} --noreport`"}
+        clock = {"training, s": training, "command, s": command, "trained on": devices(found.members[arm.name])}
+        shown.append(own | _accuracy(arm, found) | {"parameters": _parameters(arm, found)} | clock)
+    return rows.table(shown)
 
 
-def _row(arm: Arm, found: Results, times: dict[str, Any] | None) -> dict[str, str]:
-    """The row of a record: its command, all its seeds, and the seconds that it takes alone on the machine."""
-    members = found.members[arm.name]
-    accuracies = [TEST_ACCURACY.of(member) for member in members]
+def _small(found: Results) -> str:
+    """The networks with few parameters, the smallest first, and the best of them below some limits."""
+    arms = sorted(_trained(records.PARAMETERS, found), key=lambda arm: found.parameters[arm.name])
+    shown = (
+        {"parameters": _parameters(arm, found), "network": f"`{_network(arm)}`"}
+        | _accuracy(arm, found)
+        | {"seconds": median_seconds(found.members[arm.name])}
+        for arm in arms
+    )
+    means = {arm.name: summarize(map(TEST_ACCURACY.of, found.members[arm.name]), AccuracySummary).mean for arm in arms}
+    lines = []
+    if enough := [arm for arm in arms if means[arm.name] > 0.99]:
+        lines.append(f"- Smallest with a mean above 99%: {_named(enough[0], means, found)}")
+    for limit in (1_000, 2_000, 5_000, 10_000):
+        if below := [arm for arm in arms if found.parameters[arm.name] < limit]:
+            best = max(below, key=lambda arm: means[arm.name])
+            lines.append(f"- Best below {limit:,} parameters: {_named(best, means, found)}")
+    return "\n".join([rows.table(shown), "", *lines]) if arms else ""
+
+
+def _network(arm: Arm) -> str:
+    return arm.name.partition(",")[2]
+
+
+def _named(arm: Arm, means: Mapping[str, float], found: Results) -> str:
+    return f"`{_network(arm)}`, {_parameters(arm, found)} parameters, {means[arm.name]:.4f}"
+
+
+def _trained(arms: Sequence[Arm], found: Results) -> list[Arm]:
+    return [arm for arm in arms if found.members[arm.name]]
+
+
+def _parameters(arm: Arm, found: Results) -> str:
+    return f"{found.parameters[arm.name]:,}" if arm.name in found.parameters else ""
+
+
+def _accuracy(arm: Arm, found: Results) -> dict[str, str]:
+    """The test accuracy of all seeds."""
+    accuracies = [TEST_ACCURACY.of(member) for member in found.members[arm.name]]
     summary = summarize(accuracies, AccuracySummary)
     low, high = summary.interval() or (None, None)
-    training, command = seconds(times)
     diverged = found.diverged[arm.name]
     return {
-        "command": f"`python -m digits.main --config={arm.config} --noreport`",
         "test accuracy": str(summary),
         "95% interval of the mean": "" if low is None else f"{low:.5f} to {high:.5f}",
         "lowest, highest": f"{min(accuracies):.4f}, {max(accuracies):.4f}",
         "seeds": rows.count(arm, summary) + (f"; diverged: {', '.join(map(str, diverged))}" if diverged else ""),
-        "parameters": f"{found.parameters[arm.name]:,}" if arm.name in found.parameters else "",
-        "training, s": training,
-        "command, s": command,
-        "trained on": devices(members),
     }
 
 

@@ -10,7 +10,27 @@ from typing import NamedTuple
 
 from experiments.judging.study import Arm, Study
 
-SPEED = (Arm("fast_99", "fast_99", "ours", seeds=100),)
+SPEED = (
+    Arm("fast_99", "fast_99", "ours", seeds=100),
+    Arm("fast_995", "fast_995", "ours", seeds=30),
+)
+
+
+def _few(*widths: int, separable: bool = True) -> Arm:
+    """The network with one convolution of each width in turn."""
+    blocks = tuple((width,) for width in widths)
+    depthwise = (False, *(separable for _ in widths[1:]))  # The image has one channel: the first is a depthwise one.
+    pool = (2, 2, *(1 for _ in widths[2:]))
+    overrides = {"model.blocks": blocks, "model.separable": depthwise, "model.pool": pool}
+    kind = "" if separable else ",full"
+    return Arm(f"few_parameters,{'-'.join(map(str, widths))}{kind}", "few_parameters", "ours", overrides)
+
+
+PARAMETERS = (
+    *(_few(width, 2 * width, 2 * width) for width in (3, 4, 6, 8, 12, 16, 24)),
+    *(_few(width, 2 * width, 2 * width, 2 * width) for width in (4, 6, 8)),
+    *(_few(width, 2 * width, 2 * width, separable=False) for width in (2, 4, 8)),
+)
 
 
 class Published(NamedTuple):
@@ -45,8 +65,8 @@ PUBLISHED = (
 STUDY = Study(
     "records_study",
     "Records",
-    "How fast does a network reach 99% on an ordinary CPU?",
-    SPEED,
+    "How fast does a network reach 99% on an ordinary CPU, and how few parameters suffice?",
+    SPEED + PARAMETERS,
     claims=(),
     lessons=(),
     appendix=lambda members: "The protocol, the tables and the pictures: [docs/records.md](../../docs/records.md).",

@@ -24,7 +24,8 @@ from tests.result_pages import made_up
 def test_a_record_trains_on_all_training_images_and_is_tested_once(arm):
     config = importlib.import_module(f"configs.{arm.config}").get_config()
     assert config.data.validation == "none" and not config.early_stopping.restore_best
-    assert arm.overrides == {} and arm.repeats == "seed" and not config.monitor.startswith("val_")
+    assert all(field.startswith("model.") for field in arm.overrides), "the recipe is the config's"
+    assert arm.repeats == "seed" and not config.monitor.startswith("val_")
 
 
 def test_every_published_row_has_all_its_seeds():
@@ -98,6 +99,21 @@ def test_the_page_shows_every_seed_with_its_interval_and_the_seconds_alone():
     assert "<!-- speed -->\nNot run yet.\n<!-- /speed -->" in tables.page(text, found(0), times)
     assert tables.page(page, found(5), times) == page
     assert "| 5 of 100; diverged: 7, 8 |" in tables.page(text, found(5, diverged=[7, 8]), times)
+
+
+def test_the_page_names_the_smallest_network_above_99_percent_and_the_best_below_each_limit():
+    arms = records.PARAMETERS[:3]
+    parameters = dict(zip((arm.name for arm in arms), (900, 1_500, 4_000)))
+    accuracies = dict(zip(parameters, (0.985, 0.993, 0.991)))
+    trained = {name: made_up(3, shift=accuracy - 0.9354) for name, accuracy in accuracies.items()}
+    members = {arm.name: trained.get(arm.name, []) for arm in records.STUDY.arms}
+    results = Results(members, dict.fromkeys(members, []), (), parameters)
+    page = tables.page("<!-- parameters -->\nold\n<!-- /parameters -->\n", results, {})
+    first, second, third = (arm.name.partition(",")[2] for arm in arms)
+    assert page.index(f"| 900 | `{first}` |") < page.index(f"| 4,000 | `{third}` |")
+    assert f"- Smallest with a mean above 99%: `{second}`, 1,500 parameters, 0.9930" in page
+    assert f"- Best below 1,000 parameters: `{first}`, 900 parameters, 0.9850" in page
+    assert f"- Best below 5,000 parameters: `{second}`" in page
 
 
 def test_the_pictures_have_the_records_that_were_trained():

@@ -1,8 +1,8 @@
-"""99.5% of the MNIST test images in a few epochs: a record of speed on an ordinary CPU (docs/records.md).
+"""99.5% of the MNIST test images in 8 epochs: a record of speed on an ordinary CPU (docs/records.md).
 
     python -m digits.main --config=configs/fast_995.py
 
-Small random shifts and smoothed labels keep three convolutions from learning the training images by heart.
+Shifts by up to 1.4 pixels and smoothed labels keep three convolutions from learning the training images by heart.
 """
 
 from ml_collections import ConfigDict
@@ -18,6 +18,9 @@ def get_config() -> ConfigDict:
     config.model.kernel_size = (5, 3, 3)
     config.model.stride = 1
     config.model.pool = (2, 2, 1)
+
+    config.augment.height_shift = 0.05
+    config.augment.width_shift = 0.05
 
     config.optimizer.learning_rate = 0.02
     return config

@@ -49,7 +49,8 @@ def write(studies: Sequence[Study], folder: pathlib.Path) -> str:
         times = records.timed(folder.parent / "benchmarks" / "results")
         pictures |= records.pictures(found, times)
         if page.exists():
-            files.write(page, records.page(page.read_text(encoding="utf-8"), found, times).encode())
+            joined = records.ensembles(folder / "results" / "ensembles")
+            files.write(page, records.page(page.read_text(encoding="utf-8"), found, times, joined).encode())
     for name, picture in pictures.items():
         files.write(folder / "figures" / f"{name}.png", picture)
     for name, text in render(studies, found).items():

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 from digits.analysis.figures.style import BLUE, DARK, DPI, png, styled
 from digits.analysis.statistics import AccuracySummary, summarize
+from experiments.ensembles import DISPUTED
 from experiments.judging.study import TEST_ACCURACY, Arm, devices, median_seconds
 from experiments.rendering import rows
 from experiments.rendering.results import Results
@@ -23,10 +24,25 @@ def timed(folder: pathlib.Path) -> dict[str, dict[str, Any]]:
     return {file["model"]: file for file in files}
 
 
-def page(text: str, found: Results, times: Mapping[str, dict[str, Any]]) -> str:
-    """The text of docs/records.md with the tables between its marks: <!-- speed --> ... <!-- /speed -->."""
+def ensembles(folder: pathlib.Path) -> dict[str, dict[str, Any]]:
+    """The files of experiments.ensembles in a folder, by the name of their arm."""
+    return {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))}
+
+
+def page(
+    text: str, found: Results, times: Mapping[str, dict[str, Any]], joined: Mapping[str, dict[str, Any]] | None = None
+) -> str:
+    """The text of docs/records.md with the tables between its marks: <!-- speed --> ... <!-- /speed -->.
+
+    Args:
+      text: the page as it is.
+      found: the collected results.
+      times: what `timed` gives.
+      joined: what `ensembles` gives.
+    """
     tables = {
         "speed": _fast(found, times),
+        "ensembles": _together(joined or {}),
         "parameters": _small(found),
         "published": rows.table({"source": one.name, "protocol": one.protocol} for one in records.PUBLISHED),
     }
@@ -72,6 +88,32 @@ def _network(arm: Arm) -> str:
 
 def _named(arm: Arm, means: Mapping[str, float], found: Results) -> str:
     return f"`{_network(arm)}`, {_parameters(arm, found)} parameters, {means[arm.name]:.4f}"
+
+
+def _together(joined: Mapping[str, dict[str, Any]]) -> str:
+    """Ensembles and shifted copies beside single networks, and how many images most networks miss."""
+
+    def figure(values: Sequence[float]) -> str:
+        return str(summarize(values, AccuracySummary))
+
+    shown, lines = [], []
+    for name, result in joined.items():
+        networks, size = len(result["single"]), len(result["members"][0])
+        shown.append({
+            "networks": f"{networks} of `{name}`",
+            "one": figure(result["single"]),
+            "one, nine copies": figure(result["single_shifted"]),
+            f"ensembles of {size}": figure(result["ensembles"]),
+            f"ensembles of {size}, nine copies": figure(result["ensembles_shifted"]),
+            "ensembles": f"{len(result['members'])}, " + ("all apart" if result["apart"] else "which overlap"),
+        })  # fmt: skip
+        hard = [entry["image"] for entry in result["missed"] if 2 * entry["missed"] >= networks]
+        disputed = sum(image in DISPUTED for image in hard)
+        lines.append(
+            f"- At least half of the networks of `{name}` miss {len(hard)} test images; {disputed} of these have one "
+            f"of the {len(DISPUTED)} disputed labels."
+        )
+    return "\n".join([rows.table(shown), "", *lines]) if shown else ""
 
 
 def _trained(arms: Sequence[Arm], found: Results) -> list[Arm]:

@@ -16,7 +16,8 @@ import numpy as np
 import pytest
 
 import digits
-from digits import data, errors, export as digits_export, models
+from digits import data, errors, models
+from digits import export as digits_export
 from digits.config.values import config_from_json, with_values
 from digits.models import families, layers
 from digits.runs import loading

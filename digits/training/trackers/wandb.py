@@ -1,0 +1,60 @@
+"""Runs in Weights & Biases: offline, for `wandb sync`, unless WANDB_MODE says otherwise."""
+
+from collections.abc import Sequence
+import math
+import os
+import pathlib
+
+import wandb
+
+from digits.training.tracking import About
+
+_EXIT_CODES = {"finished": 0, "failed": 1, "interrupted": 130}
+
+
+class Adapter:
+    """See `tracking.Tracker`. The runs of a sweep are a group with its name."""
+
+    HAS_SWEEPS = False
+
+    def __init__(self, about: About):
+        online = os.environ["WANDB_MODE"] == "online"
+        group = about.sweep and about.sweep[0]
+        self._run = wandb.init(
+            id=about.identity,
+            name=about.name,
+            group=group,
+            config=about.config,
+            tags=None if "WANDB_TAGS" in os.environ else list(about.tags.values()),
+            resume="allow" if online else None,
+            reinit="create_new",  # Several runs of a process report at the same time.
+            settings=wandb.Settings(
+                init_timeout=60,
+                finish_timeout=100,
+                x_disable_stats=bool(group),  # They share the machine.
+            ),
+        )
+        if online:
+            self.epochs, self.done = self._run.step - 1, self._run.summary.get("test_accuracy") is not None
+            self.look = self._run.project_url if group else self._run.url
+        else:
+            # Each start has a folder, and `wandb sync` joins those of a run. An earlier one reported its epochs.
+            mine = pathlib.Path(self._run.dir).parent
+            earlier = [path for path in mine.parent.glob(f"offline-run-*-{about.identity}") if path != mine]
+            self.epochs, self.done = math.inf if earlier else 0, bool(earlier)
+            self.look = "wandb sync"
+
+    def metrics(self, epoch: int, figures: dict[str, float]) -> None:
+        self._run.log({"epoch": epoch, **figures}, step=epoch)
+
+    def result(self, epoch: int, figures: dict[str, float]) -> None:
+        self._run.summary.update(figures)
+
+    def files(self, folder: pathlib.Path, paths: Sequence[pathlib.Path]) -> None:
+        artifact = wandb.Artifact(f"run-{self._run.id}", "run")
+        for path in paths:
+            artifact.add_file(str(path), path.relative_to(folder).as_posix())
+        self._run.log_artifact(artifact)
+
+    def close(self, state: str) -> None:
+        self._run.finish(_EXIT_CODES[state])

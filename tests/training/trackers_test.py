@@ -1,10 +1,12 @@
 """Runs and sweeps in the real trackers, read back from their own stores. A tracker that is not installed is skipped."""
 
-import importlib
+import importlib.util
+import json
 import os
 import pathlib
 import struct
 import tempfile
+import time
 from typing import Any, NamedTuple
 
 import pytest
@@ -12,12 +14,13 @@ import pytest
 from digits import sweep
 from digits.config.values import flat, with_values
 from digits.runs.workdir import Workdir
-from digits.runtime.signals import Interrupted, Listener
+from digits.runtime.signals import Interrupted
 from digits.training import loop, tracking, train
-from tests.conftest import ROOT, tiny_config
+from tests.conftest import tiny_config
 
-# Trackio reads it when it is imported: its runs of all tests are in one place, and have names of their own.
-os.environ["TRACKIO_DIR"] = tempfile.mkdtemp()
+# Where W&B and Trackio keep the runs of all tests, which have names of their own: each reads its variables once.
+KEPT = pathlib.Path(tempfile.mkdtemp())
+FOLDERS = ("WANDB_DIR", "WANDB_CACHE_DIR", "WANDB_DATA_DIR", "WANDB_CONFIG_DIR", "TRACKIO_DIR")
 FILES = {"config.json", "metrics.jsonl", "result.json"}
 
 
@@ -33,7 +36,7 @@ class Seen(NamedTuple):
     files: set[str]
 
 
-def in_mlflow(folder):
+def in_mlflow():
     """Reads through MLflow's client; the parents of runs are not listed, but name the groups."""
     from mlflow import MlflowClient
 
@@ -45,8 +48,6 @@ def in_mlflow(folder):
     seen = []
     for run in runs:
         if (id := run.info.run_id) in parents:
-            assert run.info.status == "FINISHED"
-            assert {file.path for file in client.list_artifacts(id)} >= {"sweep.md", "sweep.csv", "members.csv"}
             continue
         found = {name: client.get_metric_history(id, name) for name in run.data.metrics}
         assert all(len({one.step for one in history}) == len(history) for history in found.values())
@@ -60,18 +61,16 @@ def in_mlflow(folder):
     return seen
 
 
-def in_wandb(folder):
+def in_wandb():
     """Reads the files of offline runs, for which W&B has no Python API; joins those of a run, as `wandb sync` does."""
-    import json
-
-    from wandb.proto import wandb_internal_pb2 as messages
-
     parts = {}
-    for path in sorted((folder / "wandb").glob("offline-run-*/*.wandb")):
-        for content in leveldb_records(path.read_bytes()):
-            record = messages.Record()
-            record.ParseFromString(content)
-            parts.setdefault(path.stem, []).append(record)
+    for path in sorted((KEPT / "wandb").glob("offline-run-*/*.wandb")):
+        until = time.monotonic() + 20
+        # W&B's own process writes the file, some time after a run has ended.
+        while not (records := wandb_records(path)) or not records[-1].HasField("exit"):
+            assert time.monotonic() < until
+            time.sleep(0.1)
+        parts.setdefault(path.stem, []).extend(records)
     seen = []
     for records in parts.values():
         figures, tested, files, config, state = {}, {}, set(), {}, ""
@@ -100,9 +99,11 @@ def in_wandb(folder):
     return seen
 
 
-def leveldb_records(content):
+def wandb_records(path):
     """The records of W&B's file: LevelDB's log format after seven bytes."""
-    place, whole = 7, b""
+    from wandb.proto import wandb_internal_pb2 as messages
+
+    content, place, whole, records = path.read_bytes(), 7, b"", []
     while place + 7 <= len(content):
         if (left := 32768 - place % 32768) < 7:
             place += left
@@ -111,11 +112,12 @@ def leveldb_records(content):
         whole += content[place + 7 : place + 7 + length]
         place += 7 + length
         if kind in (1, 4):  # A full record, or the last part of one.
-            yield whole
+            records.append(messages.Record.FromString(whole))
             whole = b""
+    return records
 
 
-def in_trackio(folder):
+def in_trackio():
     """Reads through Trackio's API and, as its page does, its storage."""
     import trackio
     from trackio.sqlite_storage import SQLiteStorage
@@ -135,11 +137,8 @@ def in_trackio(folder):
                     figures[name][row["step"]] = value
         name, _, identity = run.name.rpartition("-")
         tested = {name: next(iter(steps.values())) for name, steps in figures.items() if name.startswith("test")}
-        try:
-            entries = trackio.use_artifact(f"digits/run-{identity}").manifest
-        except ValueError:
-            entries = []
-        files = {entry["path"] for entry in entries}
+        artifact = SQLiteStorage.get_artifact_manifest("digits", f"run-{identity}", None)
+        files = {entry["path"] for entry in artifact["manifest"]} if artifact else set()
         seen.append(Seen(name, run.config["_Group"], "", flat(config), figures, tested, files))
     return seen
 
@@ -150,11 +149,12 @@ READ = {"mlflow": in_mlflow, "wandb": in_wandb, "trackio": in_trackio}
 @pytest.fixture(params=READ)
 def tracker(request, tmp_path, monkeypatch):
     """The name of a tracker that keeps its runs in the test's folder."""
-    pytest.importorskip(request.param)
+    if importlib.util.find_spec(request.param) is None:
+        pytest.skip(f"{request.param} is not installed")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
-    for name in ("WANDB_DIR", "WANDB_CACHE_DIR", "WANDB_DATA_DIR", "WANDB_CONFIG_DIR"):
-        monkeypatch.setenv(name, str(tmp_path))
+    for name in FOLDERS:
+        monkeypatch.setenv(name, str(KEPT))
     for name in list(os.environ):
         if name.startswith(("MLFLOW_EXPERIMENT", "WANDB_API", "WANDB_TAGS", "TRACKIO_SPACE", "TRACKIO_SERVER")):
             monkeypatch.delenv(name)
@@ -167,9 +167,9 @@ def tracked(tracker, config, folder):
         train.train_and_evaluate(config, folder, tracked=run)
 
 
-def of(tracker, folder, name):
-    """The run of a name, of which the tracker must have one."""
-    (seen,) = [seen for seen in READ[tracker](folder) if seen.name == name]
+def of(tracker, folder):
+    """The run of a folder's name, of which the tracker must have one."""
+    (seen,) = [seen for seen in READ[tracker]() if seen.name == folder.name]
     return seen
 
 
@@ -196,11 +196,11 @@ def test_a_run_is_what_its_folder_holds_and_its_report_comes_with_it(tracker, tm
         (folder / "figures").mkdir()
         (folder / "figures" / "curves.png").write_bytes(b"a picture")
         (folder / "report.html").write_text("<p>the report")
-    seen = of(tracker, tmp_path, folder.name)
+    seen = of(tracker, folder)
     check(seen, folder, tracker)
     assert seen.group is None and {"report.html", "figures/curves.png"} <= seen.files
     tracked(tracker, config, folder)  # The tracker has it.
-    assert of(tracker, tmp_path, folder.name) == seen
+    assert of(tracker, folder) == seen
 
 
 def test_a_run_that_was_stopped_goes_on_in_the_same_run(tracker, tmp_path, monkeypatch):
@@ -217,11 +217,11 @@ def test_a_run_that_was_stopped_goes_on_in_the_same_run(tracker, tmp_path, monke
         patch.setattr(loop.Loop, "train_epoch", stopped)
         with pytest.raises(Interrupted):
             tracked(tracker, config, folder)
-    seen = of(tracker, tmp_path, folder.name)
+    seen = of(tracker, folder)
     assert list(seen.figures["loss"]) == [1, 2] and not seen.tested
     assert seen.state == {"mlflow": "KILLED", "wandb": "130", "trackio": ""}[tracker]
     tracked(tracker, config, folder)
-    check(of(tracker, tmp_path, folder.name), folder, tracker)
+    check(of(tracker, folder), folder, tracker)
 
 
 def test_a_run_that_fails_has_failed_in_the_tracker_too(tracker, tmp_path):
@@ -231,14 +231,14 @@ def test_a_run_that_fails_has_failed_in_the_tracker_too(tracker, tmp_path):
         tracked(tracker, config, folder)
     state = {"mlflow": "FAILED", "wandb": "1"}
     if tracker in state:
-        assert of(tracker, tmp_path, folder.name).state == state[tracker]
+        assert of(tracker, folder).state == state[tracker]
 
 
 def test_a_finished_run_is_sent_as_a_whole(tracker, tmp_path):
     folder, config = tmp_path / f"before_{tracker}", tiny_config()
     train.train_and_evaluate(config, folder)
     tracked(tracker, config, folder)
-    check(of(tracker, tmp_path, folder.name), folder, tracker)
+    check(of(tracker, folder), folder, tracker)
 
 
 @pytest.mark.parametrize("sharing", ["mapped", "batched"])
@@ -252,12 +252,20 @@ def test_each_run_of_a_sweep_is_a_run_of_a_group(sharing, tracker, tmp_path, cap
     assert f"\n  {looks[tracker]}" in capsys.readouterr().out
 
     def runs():
-        return sorted(seen for seen in READ[tracker](tmp_path) if seen.group == folder.name)
+        return sorted(seen for seen in READ[tracker]() if seen.group == folder.name)
 
     names = [f"seed={seed}" for seed in range(3)]
     assert [seen.name for seen in runs()] == names
     for seen in runs():
         check(seen, folder / seen.name, tracker)
+    if tracker == "mlflow":
+        import mlflow
+
+        client = mlflow.MlflowClient()
+        (whole,) = client.search_runs(["1"], f"run_name = '{folder.name}'")
+        assert whole.info.status == "FINISHED"
+        files = {file.path for file in client.list_artifacts(whole.info.run_id)}
+        assert {"sweep.md", "sweep.csv", "members.csv", "figures"} == files
     before = runs()
     assert sweep.main([*command, f"--track={tracker}"]) == 0  # The tracker has them.
     assert runs() == before
@@ -271,5 +279,5 @@ def test_the_runs_of_a_sweep_that_another_process_trained_are_sent_after_it(trac
     tracks = tracking.Tracking((tracker,), folder)
     tracks.send_others(map(Workdir, [*folders, folder / "seed=2"]), pytest.fail)  # The last has not begun.
     for path in folders:
-        (seen,) = [seen for seen in READ[tracker](tmp_path) if seen.group == folder.name and seen.name == path.name]
+        (seen,) = [seen for seen in READ[tracker]() if seen.group == folder.name and seen.name == path.name]
         check(seen, path, tracker)

@@ -45,7 +45,7 @@ class Adapter:
             self.look = "wandb sync"
 
     def metrics(self, epoch: int, figures: dict[str, float]) -> None:
-        self._run.log({"epoch": epoch, **figures}, step=epoch)
+        self._run.log({"epoch": epoch, **figures}, epoch, commit=True)
 
     def result(self, epoch: int, figures: dict[str, float]) -> None:
         self._run.summary.update(figures)

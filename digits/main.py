@@ -44,7 +44,9 @@ def _train(given: Given) -> int:
     trackers = tracking.names(command_line.TRACK.value)
 
     report = command_line.REPORT.value and not (pathlib.Path(folder).expanduser() / "report.html").exists()
-    start = startup.Start(given.config.data.name, data_dir).early(_import_report if report else None)
+    # Trackers import, and look for, some of the report's libraries: two threads must not do so at once.
+    early = _import_report if report and not trackers else None
+    start = startup.Start(given.config.data.name, data_dir).early(early)
     with startup.waiting("importing JAX ..."):  # While the dataset is being read.
         from digits.runs.workdir import Workdir
         from digits.runtime import processes

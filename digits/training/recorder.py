@@ -76,6 +76,11 @@ class Recorder:
         self._outputs.warn(text) if self._outputs.warn else self.say(text)
 
     @property
+    def flags(self) -> str:
+        """The flags, after a space, with which a command that goes on with the run reports as this one does."""
+        return f" --track={self._tracked.names}" if self._tracked and self._tracked.names else ""
+
+    @property
     def moves(self) -> bool:
         """Whether somebody wants to hear of the run several times a second."""
         return self._outputs.moves or self.profile.active or (self._speaks and terminal.watched())

@@ -105,6 +105,11 @@ class Tracking:
         self._looks: dict[str, str] = {}
 
     @property
+    def names(self) -> str:
+        """The trackers, as the flag --track takes them."""
+        return ",".join(self._names)
+
+    @property
     def left(self) -> list[str]:
         """The trackers that have not failed."""
         return [name for name in self._names if name not in self._failed]
@@ -197,6 +202,11 @@ class TrackedRun:
 
     def __enter__(self) -> "TrackedRun":
         return self
+
+    @property
+    def names(self) -> str:
+        """The trackers, as the flag --track takes them."""
+        return self._tracking.names
 
     def __exit__(self, kind: type | None, error: BaseException | None, _) -> None:
         if not self._begun and error is None:

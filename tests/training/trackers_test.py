@@ -224,6 +224,29 @@ def test_a_run_that_was_stopped_goes_on_in_the_same_run(tracker, tmp_path, monke
     check(of(tracker, folder), folder, tracker)
 
 
+def test_a_run_that_w_and_b_has_got_already_is_not_sent_twice(tracker, tmp_path):
+    if tracker != "wandb":
+        pytest.skip("is about `wandb sync`")
+    folder, config = tmp_path / "synced", tiny_config()
+    tracked(tracker, config, folder)
+    seen = of(tracker, folder)
+
+    def files():
+        return list((KEPT / "wandb").glob(f"offline-run-*-{Workdir(folder).identity}/*.wandb"))
+
+    def later():  # W&B's folders have the names of seconds.
+        time.sleep(1.1)
+        tracked(tracker, config, folder)
+
+    first = files()
+    later()  # Replaces the folder, which is not sent yet.
+    assert of(tracker, folder) == seen and len(files()) == 1 and files() != first
+    second = files()
+    second[0].with_name(f"{second[0].name}.synced").touch()
+    later()
+    assert set(second) < set(files()) and of(tracker, folder) == seen
+
+
 def test_a_run_that_fails_has_failed_in_the_tracker_too(tracker, tmp_path):
     folder = tmp_path / f"failing_{tracker}"
     config = with_values(tiny_config(), {"optimizer.learning_rate": 1e30, "optimizer.name": "sgd"})

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 import math
 import os
 import pathlib
+import shutil
 
 import wandb
 
@@ -38,10 +39,14 @@ class Adapter:
             self.epochs, self.done = self._run.step - 1, self._run.summary.get("test_accuracy") is not None
             self.look = self._run.project_url if group else self._run.url
         else:
-            # Each start has a folder, and `wandb sync` joins those of a run. An earlier one reported its epochs.
+            # Each start has a folder. This one replaces those of earlier starts, of which a kill may have lost all: W&B
+            # writes a folder's file late. But it continues those that `wandb sync` has sent already.
             mine = pathlib.Path(self._run.dir).parent
             earlier = [path for path in mine.parent.glob(f"offline-run-*-{about.identity}") if path != mine]
-            self.epochs, self.done = math.inf if earlier else 0, bool(earlier)
+            self.done = any(list(path.glob("*.synced")) for path in earlier)
+            self.epochs = math.inf if self.done else 0
+            for path in () if self.done else earlier:
+                shutil.rmtree(path, ignore_errors=True)
             self.look = "wandb sync"
 
     def metrics(self, epoch: int, figures: dict[str, float]) -> None:

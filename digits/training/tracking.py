@@ -58,7 +58,7 @@ class Tracker(Protocol):
       look: how to look at it: a command or an address.
     """
 
-    epochs: float
+    epochs: int
     done: bool
     look: str
 
@@ -84,10 +84,10 @@ def names(text: str | None) -> tuple[str, ...]:
       UserError: there is no such tracker, or it is not installed.
     """
     found = tuple(dict.fromkeys(name.strip() for name in text.split(","))) if text is not None else ()
+    if not set(found) <= set(TRACKERS):
+        accepted = f"must be one of {', '.join(TRACKERS)}, or several with commas"
+        raise UserError(f"--track is {text!r}, but it {accepted}.")
     for name in found:
-        if name not in TRACKERS:
-            accepted = f"must be one of {', '.join(TRACKERS)}, or several with commas"
-            raise UserError(f"--track is {text!r}, but it {accepted}.")
         spec = importlib.util.find_spec(name)
         if spec is None or spec.origin is None:  # W&B's folder of runs looks like a package without a file.
             raise UserError(f"--track is {text!r}, which needs {name}: pip install {name}")
@@ -171,7 +171,8 @@ class Tracking:
 
         def work() -> None:
             try:
-                outcome.set_result(call())
+                call()
+                outcome.set_result(None)
             except BaseException as error:
                 outcome.set_exception(error)
 
@@ -240,7 +241,7 @@ class TrackedRun:
         def open_and_send(name: str) -> None:
             tracker = self._tracking.open(name, self._workdir)
             for record in records:
-                if record["epoch"] > tracker.epochs:
+                if record["epoch"] > tracker.epochs and not tracker.done:
                     tracker.metrics(record["epoch"], _numbers(record))
             self._trackers[name] = tracker
 

@@ -1,7 +1,6 @@
 """Runs in Weights & Biases: offline, for `wandb sync`, unless WANDB_MODE says otherwise."""
 
 from collections.abc import Sequence
-import math
 import os
 import pathlib
 import shutil
@@ -43,8 +42,7 @@ class Adapter:
             # writes a folder's file late. But it continues those that `wandb sync` has sent already.
             mine = pathlib.Path(self._run.dir).parent
             earlier = [path for path in mine.parent.glob(f"offline-run-*-{about.identity}") if path != mine]
-            self.done = any(list(path.glob("*.synced")) for path in earlier)
-            self.epochs = math.inf if self.done else 0
+            self.epochs, self.done = 0, any(list(path.glob("*.synced")) for path in earlier)
             for path in () if self.done else earlier:
                 shutil.rmtree(path, ignore_errors=True)
             self.look = "wandb sync"

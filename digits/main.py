@@ -57,7 +57,7 @@ def _train(given: Given) -> int:
         command_line.INITIALIZATION_TIMEOUT.value,
     )  # fmt: skip
     tracks = tracking.Tracking(trackers if processes.first() else ())
-    with tracks.run(Workdir(folder), lambda text: terminal.say(screen.wrap(text))) as tracked:
+    with tracks.run(Workdir(folder), terminal.say) as tracked:
         with processes.failing_at_once(), refusals():
             train.train_and_evaluate(
                 given.config,

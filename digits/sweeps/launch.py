@@ -129,11 +129,11 @@ def run(
                     of_name = [member for member in members if member.config.data.name == name]
                     population.train_members(of_name, start=start, watcher=progress, command=text, tracking=tracking)
             # Those that Ray trained, or an earlier call.
-            tracking.send_others([member.files for member in members], say)
+            tracking.send_others([member.files for member in members], terminal.say)
         finally:
             progress.close()
             sweep = tables.write_sweep(plan.workdir)
-            tracking.send_sweep("finished" if all(member.ended for member in members) else "interrupted", say)
+            tracking.send_sweep("finished" if all(member.ended for member in members) else "interrupted", terminal.say)
     columns = screen.width()
     say("\n".join(["", *tables.text(sweep, columns)]))
     failed = [member for member in sweep.members if member.state != "finished"]

@@ -23,6 +23,8 @@ from typing import Any, NamedTuple, Protocol
 
 from digits.errors import UserError, reason
 from digits.runs.workdir import Workdir
+from digits.runtime import screen
+from digits.runtime.signals import Interrupted
 
 TRACKERS = ("mlflow", "wandb", "trackio")  # Packages and, in trackers/, modules of these names.
 _PATIENCE = 120.0  # Seconds for a call. MLflow's first makes its database.
@@ -184,10 +186,8 @@ class Tracking:
             if name not in self._failed:
                 self._failed.add(name)
                 why = f"no answer in {_PATIENCE:.0f} s" if isinstance(error, TimeoutError) else reason(error, True)
-                warn(
-                    f"warning: {name} failed ({why}) and gets no more of what is trained here. The same command, given "
-                    "again, sends it the finished runs."
-                )
+                warned = f"warning: {name} failed ({why}) and gets no more of what is trained here."
+                warn(screen.wrap(f"{warned} The same command, given again, sends it the finished runs."))
 
 
 class TrackedRun:
@@ -220,8 +220,6 @@ class TrackedRun:
 
     def _has_failed(self, error: BaseException | None) -> bool:
         """Whether the run failed, and was not interrupted; a failed member of a batched program leaves a file alone."""
-        from digits.runtime.signals import Interrupted
-
         return not isinstance(error, Interrupted) if error else (self._workdir.path / "failure.json").exists()
 
     def _send_finished(self) -> None:

@@ -127,6 +127,7 @@ def test_a_tracker_that_fails_costs_one_warning(call, notes, tmp_path, monkeypat
     result = tracked(tiny_config(), tmp_path / "run", warned)
     [sentence] = warned
     assert sentence.startswith("warning: numpy failed (ConnectionError: the server) and gets no more")
+    assert max(map(len, sentence.splitlines())) < 80
     assert Workdir(tmp_path / "run").result() == result
     calls = [call for call, *_ in notes["run"]]
     order = ["open", "metrics", "result", "files", "close"]

@@ -25,7 +25,9 @@ class Adapter:
     HAS_SWEEPS = True
 
     def __init__(self, about: About):
-        logging.getLogger("alembic").setLevel(logging.WARNING)  # It tells every step that makes a database.
+        # The first tells every step that makes a database, the second every try to reach a server.
+        for name in ("alembic", "urllib3"):
+            logging.getLogger(name).setLevel(logging.ERROR)
         self._client, uri = MlflowClient(), get_tracking_uri()
         self._experiment = self._find_experiment()
         tags = about.tags

@@ -9,6 +9,7 @@ import wandb
 
 from digits.training.tracking import About
 
+_LONGEST, _LONGEST_TAG = 128, 64  # Characters that W&B takes.
 _EXIT_CODES = {"finished": 0, "failed": 1, "interrupted": 130}
 
 
@@ -22,14 +23,14 @@ class Adapter:
         group = about.sweep and about.sweep[0]
         self._run = wandb.init(
             id=about.identity,
-            name=about.name,
-            group=group,
+            name=about.name[:_LONGEST],
+            group=group and group[:_LONGEST],
             config=about.config,
-            tags=None if "WANDB_TAGS" in os.environ else list(about.tags.values()),
+            tags=None if "WANDB_TAGS" in os.environ else [tag[-_LONGEST_TAG:] for tag in about.tags.values()],
             resume="allow" if online else None,
             reinit="create_new",  # Several runs of a process report at the same time.
             settings=wandb.Settings(
-                init_timeout=60,
+                init_timeout=30,
                 finish_timeout=100,
                 x_disable_stats=bool(group),  # They share the machine.
             ),

@@ -18,7 +18,8 @@ from digits.runtime.signals import Interrupted
 from digits.training import loop, tracking, train
 from tests.conftest import tiny_config
 
-# Where W&B and Trackio keep the runs of all tests, which have names of their own: each reads its variables once.
+# Where the trackers keep the runs of all tests, which have names of their own. W&B and Trackio read their variables
+# once, and MLflow takes seconds to make a database.
 KEPT = pathlib.Path(tempfile.mkdtemp())
 FOLDERS = ("WANDB_DIR", "WANDB_CACHE_DIR", "WANDB_DATA_DIR", "WANDB_CONFIG_DIR", "TRACKIO_DIR")
 FILES = {"config.json", "metrics.jsonl", "result.json"}
@@ -147,12 +148,13 @@ READ = {"mlflow": in_mlflow, "wandb": in_wandb, "trackio": in_trackio}
 
 
 @pytest.fixture(params=READ)
-def tracker(request, tmp_path, monkeypatch):
-    """The name of a tracker that keeps its runs in the test's folder."""
+def tracker(request, monkeypatch):
+    """The name of a tracker, which keeps its runs in KEPT; a machine that is busy may take long for a call."""
     if importlib.util.find_spec(request.param) is None:
         pytest.skip(f"{request.param} is not installed")
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    monkeypatch.setattr(tracking, "_PATIENCE", 600)
+    monkeypatch.chdir(KEPT)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{KEPT}/mlflow.db")
     for name in FOLDERS:
         monkeypatch.setenv(name, str(KEPT))
     for name in list(os.environ):

@@ -51,10 +51,9 @@ COORDINATOR = _string(
 )
 NUM_PROCESSES = _integer("num_processes", None, "With --coordinator: how many processes.", lower_bound=1)
 PROCESS_ID = _integer("process_id", None, "With --coordinator: which of them this is, from 0.")
-INITIALIZATION_TIMEOUT = _integer(
-    "initialization_timeout", 60, "Of several processes: seconds in which all must have started.", lower_bound=1
-)
+INITIALIZATION_TIMEOUT = _integer("initialization_timeout", 60, "Seconds for several processes to start.", 1)
 PROFILE = _bool("profile", False, "Write a trace of the training around the end of an epoch to WORKDIR/profile.")
+TRACK = _string("track", None, "Trackers that get the metrics too: mlflow, wandb, trackio, or several with commas.")
 REPORT = _bool("report", True, "Write report.html and figures/ into the run's folder at its end.")
 LIST_FIELDS = _bool("fields", False, "List the fields of the config, what they mean and accept; train nothing.")
 _OF_ONE_RUN = (COORDINATOR, NUM_PROCESSES, PROCESS_ID, INITIALIZATION_TIMEOUT, PROFILE, REPORT, LIST_FIELDS)

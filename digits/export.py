@@ -54,8 +54,8 @@ def _main(runs: list[str]) -> int:
     exported = exporting.export(workdir, _FORMAT.value, _OUTPUT.value, _DATA_DIR.value)
     kind = "made images (--data_dir=FOLDER finds its dataset, which is not here)" if exported.made else "test images"
     within = f"within {exported.difference:.1e} of the run's on {exported.images} {kind}"
-    size = exporting.size(exported.path) / 1e6
-    print(screen.wrap(f"{screen.pasted(exported.path)}: {size:.2f} MB, probabilities {within}"))
+    about = ", ".join(filter(None, [f"{exporting.size(exported.path) / 1e6:.2f} MB", exported.about]))
+    print(screen.wrap(f"{screen.pasted(exported.path)}: {about}, probabilities {within}"))
     print(f"To predict with it in Python:\n\n{exporting.usage(exported.path, _FORMAT.value)}")
     return 0
 

@@ -36,11 +36,19 @@ def _train(given: Given) -> int:
         return 0
     folder = command_line.WORKDIR.value or default_workdir(given.origin)
     data_dir = command_line.DATA_DIR.value
-    from digits.training import startup  # Imports NumPy, for which --help and a mistyped flag should not wait.
+    from digits.training import (
+        startup,
+        tracking,
+    )  # Imports NumPy, for which --help and a mistyped flag should not wait.
+
+    trackers = tracking.names(command_line.TRACK.value)
 
     report = command_line.REPORT.value and not (pathlib.Path(folder).expanduser() / "report.html").exists()
-    start = startup.Start(given.config.data.name, data_dir).early(_import_report if report else None)
+    # Trackers import, and look for, some of the report's libraries: two threads must not do so at once.
+    early = _import_report if report and not trackers else None
+    start = startup.Start(given.config.data.name, data_dir).early(early)
     with startup.waiting("importing JAX ..."):  # While the dataset is being read.
+        from digits.runs.workdir import Workdir
         from digits.runtime import processes
         from digits.training import terminal, train
 
@@ -48,14 +56,21 @@ def _train(given: Given) -> int:
         command_line.COORDINATOR.value, command_line.NUM_PROCESSES.value, command_line.PROCESS_ID.value,
         command_line.INITIALIZATION_TIMEOUT.value,
     )  # fmt: skip
-    with processes.failing_at_once(), refusals():
-        train.train_and_evaluate(
-            given.config, folder, origin=given.origin, start=start, profile=command_line.PROFILE.value
-        )
-    if processes.first():
-        if report:
+    tracks = tracking.Tracking(trackers if processes.first() else ())
+    with tracks.run(Workdir(folder), terminal.say) as tracked:
+        with processes.failing_at_once(), refusals():
+            train.train_and_evaluate(
+                given.config,
+                folder,
+                origin=given.origin,
+                start=start,
+                profile=command_line.PROFILE.value,
+                tracked=tracked,
+            )
+        if report and processes.first():
             _write_report(folder, data_dir)
-        terminal.say(terminal.next_lines(folder))
+    if processes.first():
+        terminal.say(terminal.next_lines(folder, tracks.looks))
     gc.freeze()  # The process ends. Python need not search a million objects for garbage first.
     return 0
 

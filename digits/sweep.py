@@ -57,8 +57,9 @@ def train(plan, module: str, arguments: list[str]) -> int:
       UserError: before anything was trained.
       Interrupted: every run was saved.
     """
-    from digits.training import startup
+    from digits.training import startup, tracking
 
+    tracks = tracking.Tracking(tracking.names(command_line.TRACK.value), plan.workdir)
     data_dir = command_line.DATA_DIR.value
     starts = {config.data.name: startup.Start(config.data.name, data_dir) for config in plan.configs}
     if len(starts) == 1:
@@ -66,7 +67,7 @@ def train(plan, module: str, arguments: list[str]) -> int:
     from digits.sweeps import launch  # Imports JAX, while the dataset is being read.
 
     launcher = launch.Launcher(_LAUNCHER.value, _CPUS.value, _GPUS.value)
-    return launch.run(plan, starts, data_dir, ["python", "-m", module, *arguments], launcher)
+    return launch.run(plan, starts, data_dir, ["python", "-m", module, *arguments], launcher, tracks)
 
 
 def main(argv: list[str]) -> int:

@@ -84,3 +84,14 @@ def redirect_ray_logs(ray: Any, tell: Callable[[list[str]], None]) -> None:
         tell(data["lines"])
 
     ray._private.worker.print_to_stdstream = print_to_stdstream
+
+
+def silence_trackio(trackio: Any) -> None:
+    """Has Trackio print nothing. It has no setting for it, and prints lines for every run that begins and ends."""
+    for module in (trackio, trackio.run, trackio.utils):
+        module.print = lambda *_, **__: None
+
+
+def trackio_steps(run: Any) -> int:
+    """The last step that Trackio has of a run that goes on; 0 for a new one."""
+    return max(0, run._next_step - 1)

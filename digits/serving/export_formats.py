@@ -112,12 +112,13 @@ def _load_tflite(path: pathlib.Path) -> Predict:
     return lambda images: predict(images=images)["probabilities"]
 
 
-def _write_onnx(run: loading.Run, path: pathlib.Path, metadata: dict[str, Any]) -> None:
+def _write_onnx(run: loading.Run, path: pathlib.Path, metadata: dict[str, Any]) -> str:
     from digits.serving import export_onnx  # Imports onnx.
 
     model = export_onnx.model(run)
     export_onnx.helper.set_model_props(model, {key: json.dumps(value) for key, value in metadata.items()})
     path.write_bytes(model.SerializeToString())
+    return f"opset {model.opset_import[0].version}"
 
 
 def _load_onnx(path: pathlib.Path) -> Predict:
@@ -140,7 +141,7 @@ class Format(NamedTuple):
       file: the default name.
       packages: the packages that must be installed.
       usage: lines of Python that turn `path` and `images` into `probabilities`, for the metadata.
-      write: writes a run and its metadata to a path.
+      write: writes a run and its metadata to a path; may return words about the file, such as "opset 13".
       load: makes a written file a function again, by the format's own runtime.
       metadata: reads the metadata of a written file; for any other file it raises some error of the format's library.
     """
@@ -148,7 +149,7 @@ class Format(NamedTuple):
     file: str
     packages: tuple[str, ...]
     usage: str
-    write: Callable[[loading.Run, pathlib.Path, dict[str, Any]], None]
+    write: Callable[[loading.Run, pathlib.Path, dict[str, Any]], str | None]
     load: Callable[[pathlib.Path], Predict]
     metadata: Callable[[pathlib.Path], dict[str, Any]]
 

@@ -16,7 +16,8 @@ from digits.errors import UserError
 from digits.models import families, layers
 from digits.runs import loading
 
-OPSET = 20  # The first with Gelu.
+OPSET = 13  # The first in which all operations below have their present form, but:
+_NEWER = {"Gelu": 20}
 _ACTIVATIONS = {"relu": "Relu", "tanh": "Tanh", "sigmoid": "Sigmoid", "elu": "Elu", "gelu": "Gelu"}
 
 
@@ -41,6 +42,8 @@ class _Graph:
 def model(run: loading.Run) -> onnx.ModelProto:
     """Builds the model: images, uint8 Nx28x28 with pixels of 0 to 255, to probabilities, float32 NxK.
 
+    Its opset is the lowest that the network needs, because runtimes refuse opsets that are newer than themselves.
+
     Raises:
       UserError: the network has a layer that has no rule here.
     """
@@ -57,12 +60,14 @@ def model(run: loading.Run) -> onnx.ModelProto:
         [value("probabilities", onnx.TensorProto.FLOAT, ["n", len(run.class_names)])],
         graph.constants,
     )  # fmt: skip
-    opset = helper.make_opsetid("", OPSET)
-    # The oldest version of the format that has this opset: runtimes refuse versions that are newer than themselves.
-    return helper.make_model(
+    opset = helper.make_opsetid("", max(_NEWER.get(node.op_type, OPSET) for node in graph.nodes))
+    # The oldest version of the format that has this opset: runtimes refuse newer versions too.
+    built = helper.make_model(
         whole, opset_imports=[opset], ir_version=helper.find_min_ir_version_for([opset]),
         producer_name="digits", producer_version=digits.__version__,
     )  # fmt: skip
+    onnx.checker.check_model(built, full_check=True)
+    return built
 
 
 def _normalize(graph: _Graph, kind: str) -> str:
@@ -71,7 +76,9 @@ def _normalize(graph: _Graph, kind: str) -> str:
     if kind == "unit":
         norm = np.float32(255)
     else:
-        norm = graph.add("ReduceL2", "norm", x, np.array([1]), keepdims=1)
+        # Not ReduceL2, which takes its axes in two ways, before opset 18 and from it on.
+        squares = graph.add("ReduceSum", "norm.squared", graph.add("Mul", "squares", x, x), np.array([1]), keepdims=1)
+        norm = graph.add("Sqrt", "norm", squares)
         empty = graph.add("Equal", "norm.is_0", norm, np.float32(0))
         norm = graph.add("Where", "norm.or_1", empty, np.float32(1), norm)
     return graph.add("Unsqueeze", "channels", graph.add("Div", "normalized", x, norm), np.array([1]))

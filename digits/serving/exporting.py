@@ -29,12 +29,14 @@ class Exported(NamedTuple):
       difference: the largest difference of a probability from the run's.
       images: the number of images that were compared.
       made: whether these were made for it, because the run's dataset is not here, and not test images.
+      about: words about the file, such as "opset 13"; "" for most formats.
     """
 
     path: pathlib.Path
     difference: float
     images: int
     made: bool = False
+    about: str = ""
 
 
 def export(
@@ -77,7 +79,7 @@ def export(
     with writing_to(path, "--output"), atomic.scratch(path) as scratch, environment.settings(), precise:
         written = scratch / path.name
         with _without_paths():
-            kind.write(run, written, metadata(run, format))
+            about = kind.write(run, written, metadata(run, format)) or ""
         difference = _difference(kind.load(written), run, images)
         if not difference <= TOLERANCE:  # NaN is refused too.
             raise UserError(
@@ -87,7 +89,7 @@ def export(
         if path.is_dir():  # A folder cannot replace one that is not empty.
             os.rename(path, scratch / "before")
         os.replace(written, path)
-    return Exported(path, difference, len(images), made)
+    return Exported(path, difference, len(images), made, about)
 
 
 def usage(path: str | os.PathLike, format: str) -> str:

@@ -63,7 +63,8 @@ def _train_part(program: "BatchedProgram", members: Sequence[Member], shared: Sh
         for member in members:
             with company.failing(member), contextlib.suppress(Interrupted):
                 prepared = prepare(member.config, member.files, shared, member.origin, program.convolution)
-                run = runs.enter_context(Run(prepared, Outputs(warn=company.warn), alone=False))
+                tracked = runs.enter_context(company.tracked(member))
+                run = runs.enter_context(Run(prepared, Outputs(warn=company.warn, tracked=tracked), alone=False))
                 if run.state.step_in_epoch:
                     # It ran alone and was interrupted within an epoch, which it ends alone: members begin together.
                     prepared.program.compile(prepared.examples)

@@ -17,6 +17,7 @@ from digits.sweeps.plan import Plan, opened, opening_line
 from digits.sweeps.progress import Runs
 from digits.training import program, terminal, train
 from digits.training.startup import Start
+from digits.training.tracking import Tracking
 
 _MOST_NAMED = 20  # Failed runs.
 
@@ -68,10 +69,17 @@ def check(plan: Plan, datasets: dict[str, Any]) -> tuple[list[int], int]:
     return examples, len(checked)
 
 
-def run(plan: Plan, starts: dict[str, Start], data_dir: str | None, command: list[str], launcher: Launcher) -> int:
+def run(
+    plan: Plan,
+    starts: dict[str, Start],
+    data_dir: str | None,
+    command: list[str],
+    launcher: Launcher = Launcher(),
+    tracking: Tracking = Tracking(),
+) -> int:
     """Checks and trains a sweep, and writes its tables.
 
-        exit_code = run(plan, starts, None, sys.argv, Launcher())
+        exit_code = run(plan, starts, None, sys.argv)
 
     Args:
       plan: the sweep.
@@ -79,6 +87,7 @@ def run(plan: Plan, starts: dict[str, Start], data_dir: str | None, command: lis
       data_dir: the folder with the dataset's files, or None.
       command: the command line that goes on with the sweep, as a list of arguments.
       launcher: where it trains.
+      tracking: the trackers that it reports to.
 
     Returns:
       The exit code: 1 if a run failed, otherwise 0.
@@ -118,10 +127,13 @@ def run(plan: Plan, starts: dict[str, Start], data_dir: str | None, command: lis
             else:
                 for name, start in starts.items():
                     of_name = [member for member in members if member.config.data.name == name]
-                    population.train_members(of_name, start=start, watcher=progress, command=text)
+                    population.train_members(of_name, start=start, watcher=progress, command=text, tracking=tracking)
+            # Those that Ray trained, or an earlier call.
+            tracking.send_others([member.files for member in members], terminal.say)
         finally:
             progress.close()
             sweep = tables.write_sweep(plan.workdir)
+            tracking.send_sweep("finished" if all(member.ended for member in members) else "interrupted", terminal.say)
     columns = screen.width()
     say("\n".join(["", *tables.text(sweep, columns)]))
     failed = [member for member in sweep.members if member.state != "finished"]
@@ -139,5 +151,6 @@ def run(plan: Plan, starts: dict[str, Start], data_dir: str | None, command: lis
     say(f"\n{written} in\n{screen.pasted(plan.workdir)}\n\n{tables.result(sweep)}")
     if any(member.state == "finished" for member in sweep.members):
         commands = ["digits.report", folder], ["digits.evaluate", f"--workdir={folder}"]
-        say("\n".join(["next:", *(f"  {shlex.join(['python', '-m', *command])}" for command in commands)]))
+        lines = [*(shlex.join(["python", "-m", *command]) for command in commands), *tracking.looks]
+        say("\n".join(["next:", *(f"  {line}" for line in lines)]))
     return 1 if failed else 0

@@ -57,11 +57,13 @@ def _train_one(member: Member, device: jax.Device, shared: Shared, room: "_Room"
     member.files.forget_failure()
     start = Start(member.config.data.name, None)  # The member's own clock.
     images = functools.partial(company.images, member)
-    outputs = Outputs(images=images, moves=company.watcher.moves, warn=company.warn, start=start)
     prepared = prepare(member.config, member.files, shared, member.origin)
     prepared.program.compile(prepared.examples)
-    with room.taken(memory.needed(prepared.program.compiled), device), Run(prepared, outputs) as run:
-        company.watcher.finished(member, Loop(run, company.listener).train(), None)
+    need, moves = memory.needed(prepared.program.compiled), company.watcher.moves
+    with company.tracked(member) as tracked, room.taken(need, device):
+        outputs = Outputs(images=images, moves=moves, warn=company.warn, start=start, tracked=tracked)
+        with Run(prepared, outputs) as run:
+            company.watcher.finished(member, Loop(run, company.listener).train(), None)
 
 
 class _Room:

@@ -12,6 +12,7 @@ from digits.errors import Busy, Diverged, OutOfMemory, UserError
 from digits.runs.workdir import Workdir
 from digits.runtime.signals import Listener
 from digits.training.startup import Start
+from digits.training.tracking import TrackedRun, Tracking
 
 SECONDS_BETWEEN_LOOKS = 1.0  # At signals, at free memory, and at the folders of Ray's tasks.
 
@@ -65,6 +66,7 @@ class Company:
     watcher: Watcher
     listener: Listener
     start: Start
+    tracking: Tracking = dataclasses.field(default_factory=Tracking)
     _warned: set[str] = dataclasses.field(default_factory=set)
 
     def warn(self, text: str) -> None:
@@ -72,6 +74,10 @@ class Company:
         if text not in self._warned:
             self._warned.add(text)
             self.watcher.say(text)
+
+    def tracked(self, member: Member) -> TrackedRun:
+        """A context in which a member reports to the trackers."""
+        return self.tracking.run(member.files, self.warn)
 
     def images(self, member: Member, count: int) -> None:
         """Reports images that a member was trained on."""

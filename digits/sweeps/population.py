@@ -26,6 +26,7 @@ from digits.sweeps import batched, mapped
 from digits.sweeps.members import Company, Member, Watcher
 from digits.training.program import Shared
 from digits.training.startup import Start
+from digits.training.tracking import Tracking
 from digits.training.train import check
 
 
@@ -65,6 +66,7 @@ def train_members(
     watcher: Watcher | None = None,
     listener: Listener | None = None,
     command: str = "the same call",
+    tracking: Tracking = Tracking(),
 ) -> list[dict[str, Any] | None]:
     """Trains every member, or goes on with it.
 
@@ -79,6 +81,7 @@ def train_members(
       watcher: receives the progress.
       listener: listens for signals; by default this call makes one.
       command: the command or call that goes on with an interrupted population.
+      tracking: the trackers that the members report to.
 
     Returns:
       The content of each member's result.json; None for one that failed.
@@ -95,7 +98,7 @@ def train_members(
     if left:
         prepare_jax(members[0].config)
         with contextlib.nullcontext(listener) if listener else Listener() as listener:
-            _train(left, Company(watcher or Watcher(), listener, start))
+            _train(left, Company(watcher or Watcher(), listener, start, tracking))
             if listener.heard:
                 raise Interrupted(listener.heard, command)
     return [member.files.result() for member in members]

@@ -1,4 +1,4 @@
-"""The reports of a run: to the terminal, to metrics.jsonl, to TensorBoard, to a profile, to result.json."""
+"""The reports of a run: to the terminal, metrics.jsonl, TensorBoard, trackers, a profile, result.json."""
 
 from collections.abc import Callable
 import contextlib
@@ -19,6 +19,7 @@ from digits.training.program import Examples
 from digits.training.resume import RunState
 from digits.training.startup import Start
 from digits.training.step import TrainMetrics
+from digits.training.tracking import TrackedRun
 
 
 class Outputs(NamedTuple):
@@ -31,6 +32,7 @@ class Outputs(NamedTuple):
       warn: is called with a sentence that the user of a run that prints nothing should see.
       start: the clock of the first step.
       profiled: whether to write a trace to WORKDIR/profile.
+      tracked: the run in trackers, which its owner closes.
     """
 
     terminal: bool = False
@@ -39,6 +41,7 @@ class Outputs(NamedTuple):
     warn: Callable[[str], None] | None = None
     start: Start | None = None
     profiled: bool = False
+    tracked: TrackedRun | None = None
 
 
 class Recorder:
@@ -50,6 +53,7 @@ class Recorder:
     def __init__(self, config: ConfigDict, workdir: Workdir, about: dict[str, Any], outputs: Outputs):
         self._config, self._workdir, self._about, self._outputs = config, workdir, about, outputs
         self._writes = processes.first()
+        self._tracked = outputs.tracked if self._writes else None
         self._speaks = outputs.terminal and self._writes
         self._start = outputs.start or Start(config.data.name, None)
         self._bar: tqdm | None = None
@@ -70,6 +74,11 @@ class Recorder:
     def warn(self, text: str) -> None:
         """Prints a line, or gives it to those who print for this run."""
         self._outputs.warn(text) if self._outputs.warn else self.say(text)
+
+    @property
+    def flags(self) -> str:
+        """The flags, after a space, with which a command that goes on with the run reports as this one does."""
+        return f" --track={self._tracked.names}" if self._tracked and self._tracked.names else ""
 
     @property
     def moves(self) -> bool:
@@ -95,6 +104,8 @@ class Recorder:
             self._before = self._workdir.history()
             for line in self._before:
                 self._say_row(line, best=line["epoch"] == state.stopping.best_epoch)
+        if self._tracked:
+            self._tracked.begin(self._before)
 
     def _other_arithmetic(self) -> str:
         """A sentence if the run began with other devices, libraries or convolutions; "" otherwise."""
@@ -147,6 +158,8 @@ class Recorder:
         if self._writes:
             self._workdir.append(line)
         self._write_events(lambda events: events.metrics(line["epoch"], line))
+        if self._tracked:
+            self._tracked.epoch(line)
 
     def _write_events(self, write: Callable[[Any], None]) -> None:
         """Writes TensorBoard events, if this run does. An error ends only them; `result` says so."""
@@ -189,6 +202,8 @@ class Recorder:
             self._show_test(result, examples, logits)
         # Last: a finished run does not go on, and would not get its events.
         result = self._workdir.write_result(result)
+        if self._tracked:
+            self._tracked.result(result)
         self._close_bar()
         self.say(terminal.closing_lines(config, result, self._workdir, self._about.get("overrides", ())))
         if self._events_problem:

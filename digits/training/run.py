@@ -125,7 +125,7 @@ class Run:
         """Saves the run and raises Interrupted for a signal."""
         self.save()
         self.saves.close()
-        raise Interrupted(signal, resuming_command(self.about, self.workdir))
+        raise Interrupted(signal, resuming_command(self.about, self.workdir) + self.recorder.flags)
 
     def end_epoch(self, train: TrainState, totals: TrainMetrics, seconds: float) -> None:
         """Ends an epoch: validates, records, applies the plateau and early-stopping rules, saves.

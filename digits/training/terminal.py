@@ -154,11 +154,11 @@ def _documented(config: ConfigDict, overrides: Iterable[str]) -> list[str]:
     return [f"documented for the experiment as it is ({here}): {', '.join(figures)} ({theirs.source})"]
 
 
-def next_lines(workdir: str | os.PathLike) -> str:
-    """The commands that show the finished run in a folder, to paste."""
+def next_lines(workdir: str | os.PathLike, more: Iterable[str] = ()) -> str:
+    """The commands that show the finished run in a folder, to paste; and more of them."""
     files = Workdir(workdir)
     commands = [["python", "-m", f"digits.{name}", f"--workdir={near(files.path)}"] for name in ("demo", "evaluate")]
     report = files.path / "report.html"
     if report.exists():
         commands.insert(0, [_OPEN, near(report)])
-    return "\n".join(["next:", *(f"  {shlex.join(command)}" for command in commands)])
+    return "\n".join(["next:", *(f"  {line}" for line in (*map(shlex.join, commands), *more))])

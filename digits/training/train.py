@@ -21,6 +21,7 @@ from digits.training.program import Shared
 from digits.training.recorder import Outputs
 from digits.training.run import Run, prepare
 from digits.training.startup import Start, waiting
+from digits.training.tracking import TrackedRun
 
 
 def check(config: ConfigDict) -> None:
@@ -51,6 +52,7 @@ def train_and_evaluate(
     origin: dict[str, Any] | None = None,
     start: Start | None = None,
     profile: bool = False,
+    tracked: TrackedRun | None = None,
 ) -> dict[str, Any]:
     """Trains the run of `config` in `workdir`, or goes on with it, and tests it at the end.
 
@@ -63,6 +65,7 @@ def train_and_evaluate(
       origin: JSON about where the config came from; see `workdir.resuming_command`.
       start: the clock and the dataset of a process that has just been started.
       profile: whether to write a trace to WORKDIR/profile.
+      tracked: the run in trackers.
 
     Returns:
       The content of result.json.
@@ -82,7 +85,7 @@ def train_and_evaluate(
     processes.from_first(files.refuse_swept)
     prepare_jax(config)
     start = start or Start(config.data.name, data_dir)
-    outputs = Outputs(terminal=True, start=start, profiled=profile)
+    outputs = Outputs(terminal=True, start=start, profiled=profile, tracked=tracked)
     with waiting(f"reading {config.data.name} ..."):
         prepared = prepare(config, files, Shared(start.dataset, Devices.of(jax.devices())), origin)
     with Listener() as listener, Run(prepared, outputs) as run:

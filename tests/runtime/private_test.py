@@ -1,10 +1,15 @@
 """What is private in other libraries, or an experiment, is still there and does what it is used for."""
 
+import os
+import subprocess
+import sys
+
 import jax
 import jax.numpy as jnp
 import pytest
 
 from digits.runtime import private
+from tests.conftest import ROOT
 
 
 def test_jax_counts_the_processes_of_a_scheduler(monkeypatch):
@@ -34,3 +39,20 @@ def test_ray_gives_the_lines_of_its_logs_to_a_function(monkeypatch):
     private.redirect_ray_logs(ray, told.append)
     ray._private.worker.print_to_stdstream({"lines": ["a worker died"]}, ignore_prefix=False)
     assert told == [["a worker died"]]
+
+
+def test_trackio_prints_nothing_and_tells_the_last_step_of_a_run(tmp_path):
+    """In a process of its own: Trackio reads the place of its runs once."""
+    pytest.importorskip("trackio")
+    program = (
+        "import trackio; from digits.runtime import private; private.silence_trackio(trackio)\n"
+        "for _ in range(2):\n"
+        "    run = trackio.init('here', 'this', resume='allow')\n"
+        "    steps = private.trackio_steps(run)\n"
+        "    run.log({'loss': 1.0}, step=7)\n"
+        "    run.finish()\n"
+        "print(steps)\n"
+    )
+    env = os.environ | {"TRACKIO_DIR": str(tmp_path), "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", program], env=env, capture_output=True, text=True, check=False)
+    assert (done.stdout, done.returncode) == ("7\n", 0)

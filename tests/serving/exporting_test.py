@@ -17,6 +17,7 @@ import pytest
 
 import digits
 from digits import data, errors, models
+from digits import export as digits_export
 from digits.config.values import config_from_json, with_values
 from digits.models import families, layers
 from digits.runs import loading
@@ -301,3 +302,10 @@ def test_the_command_writes_beside_the_run(workdir, run_module):
     assert done.stdout.endswith(f"\n\n{exporting.usage(path, 'jax')}\n")
     assert read_metadata("jax", path)["usage"] in done.stdout
     assert read_metadata("jax", path)["format"] == "jax"
+
+
+def test_the_command_says_which_opset_a_runtime_must_have(workdir, tmp_path, capsys):
+    pytest.importorskip("onnxruntime")
+    command = ["digits.export", f"--workdir={workdir}", "--format=onnx", f"--output={tmp_path / 'model'}"]
+    assert digits_export.main(command) == 0
+    assert "MB, opset 13, probabilities within" in " ".join(capsys.readouterr().out.split())

@@ -36,10 +36,8 @@ def _train(given: Given) -> int:
         return 0
     folder = command_line.WORKDIR.value or default_workdir(given.origin)
     data_dir = command_line.DATA_DIR.value
-    from digits.training import (
-        startup,
-        tracking,
-    )  # Imports NumPy, for which --help and a mistyped flag should not wait.
+    # Both import NumPy, for which --help and a mistyped flag should not wait.
+    from digits.training import startup, tracking
 
     trackers = tracking.names(command_line.TRACK.value)
 

@@ -3,7 +3,11 @@ class Plane {
   constructor(height, width, values = new Float32Array(height * width)) {
     Object.assign(this, { height, width, values });
   }
-  map(f) { return new Plane(this.height, this.width, this.values.map(f)); }
+  map(f) {  // Several times as fast as the array's own.
+    const { values } = this, mapped = new Plane(this.height, this.width);
+    for (let i = 0; i < values.length; i++) mapped.values[i] = f(values[i], i);
+    return mapped;
+  }
   cut([left, top, right, bottom]) {
     const part = new Plane(bottom - top, right - left);
     for (let y = top; y < bottom; y++)
@@ -19,7 +23,18 @@ class Plane {
   }
 }
 
-const largest = (values) => values.reduce((a, b) => (a > b ? a : b), -Infinity);
+function largest(values) {
+  let most = -Infinity;
+  for (let i = 0; i < values.length; i++) if (values[i] > most) most = values[i];
+  return most;
+}
+
+// The mask of the values above a threshold.
+function above(values, threshold) {
+  const mask = new Uint8Array(values.length);
+  for (let i = 0; i < values.length; i++) mask[i] = values[i] > threshold ? 1 : 0;
+  return mask;
+}
 
 // The quantile of numbers, between two of them in proportion; reorders `values` (Hoare's selection).
 function quantile(values, q) {
@@ -61,11 +76,10 @@ function resized(plane, height, width, taps = covering) {
     }
   for (let y = 0; y < height; y++) {
     const { first, weights } = down[y];
-    for (let x = 0; x < width; x++) {
-      let sum = 0;
-      for (let i = 0; i < weights.length; i++) sum += weights[i] * wide.values[(first + i) * width + x];
-      result.values[y * width + x] = sum;
-    }
+    weights.forEach((weight, i) => {
+      for (let x = 0, to = y * width, from = (first + i) * width; x < width; x++, to++, from++)
+        result.values[to] += weight * wide.values[from];
+    });
   }
   return result;
 }
@@ -94,39 +108,52 @@ const bilinear = pillow((x) => Math.max(0, 1 - x), 1);
 const bicubic = pillow(
   (x) => (x < 1 ? (1.5 * x - 2.5) * x * x + 1 : x < 2 ? ((-0.5 * x + 2.5) * x - 4) * x + 2 : 0), 2);
 
-// The least (or, with Math.max, the largest) value in a square window; beyond the edges is 0.
-function windowed(plane, side, least = Math.min) {
-  const before = side >> 1, { height, width } = plane;
-  const pass = (values, count, step, lines, stride) => {
-    const result = new Float32Array(values.length);
+// The least value in a square window; beyond the edges is 0.
+function eroded({ height, width, values }, side) {
+  const before = side >> 1;
+  const pass = (from, count, step, lines, stride) => {
+    const result = new Float32Array(from.length);
     for (let line = 0; line < lines; line++)
       for (let i = 0; i < count; i++) {
-        let found = i < before || i - before + side > count ? 0 : values[line * stride + i * step];
-        for (let j = Math.max(0, i - before); j < Math.min(count, i - before + side); j++)
-          found = least(found, values[line * stride + j * step]);
-        result[line * stride + i * step] = found;
+        const first = i - before, last = first + side, at = line * stride;
+        let found = first < 0 || last > count ? 0 : Infinity;
+        for (let j = Math.max(0, first); j < Math.min(count, last); j++)
+          if (from[at + j * step] < found) found = from[at + j * step];
+        result[at + i * step] = found;
       }
     return result;
   };
-  return new Plane(height, width, pass(pass(plane.values, height, width, width, 1), width, 1, height, width));
+  return new Plane(height, width, pass(pass(values, height, width, width, 1), width, 1, height, width));
 }
 
+const dilated = (plane, side) => eroded(plane.map((v) => -v), side).map((v) => -v);
+
 // The length of the gradient after a Gaussian blur of deviation 0.7; edges are mirrored.
-function slopes(plane) {
-  const { height, width, values } = plane, reach = [-3, -2, -1, 0, 1, 2, 3];
-  const bell = reach.map((x) => Math.exp(-0.5 * x * x / 0.49)), sum = bell.reduce((a, b) => a + b);
-  const blur = bell.map((v) => v / sum), slope = blur.map((v, i) => v * reach[i] / 0.49);
+function slopes({ height, width, values }) {
+  const reach = 3, bell = Array.from({ length: 7 }, (_, i) => Math.exp(-0.5 * (i - reach) ** 2 / 0.49));
+  const sum = bell.reduce((a, b) => a + b), blur = bell.map((v) => v / sum);
+  const slope = blur.map((v, i) => v * (i - reach) / 0.49);
   const mirror = (i, n) => {
     const at = ((i % (2 * n)) + 2 * n) % (2 * n);
     return at < n ? at : 2 * n - 1 - at;
   };
-  const along = (from, weights, down) => from.map((_, at) => {
-    const y = Math.floor(at / width), x = at % width;
-    return weights.reduce((total, weight, i) =>
-      total + weight * from[down ? mirror(y + reach[i], height) * width + x : y * width + mirror(x + reach[i], width)], 0);
-  });
-  const down = along(along(values, slope, true), blur, false), across = along(along(values, blur, true), slope, false);
-  return new Plane(height, width, down.map((v, i) => Math.hypot(v, across[i])));
+  const pass = (from, weights, count, step, lines, stride) => {
+    const result = new Float32Array(from.length), line = new Float32Array(count + 2 * reach);
+    const places = Array.from(line, (_, i) => mirror(i - reach, count) * step);
+    for (let k = 0; k < lines; k++) {
+      for (let i = 0; i < line.length; i++) line[i] = from[k * stride + places[i]];
+      for (let i = 0; i < count; i++) {
+        let total = 0;
+        for (let j = 0; j < 7; j++) total += weights[j] * line[i + j];
+        result[k * stride + i * step] = total;
+      }
+    }
+    return result;
+  };
+  const down = (from, weights) => pass(from, weights, height, width, width, 1);
+  const across = (from, weights) => pass(from, weights, width, 1, height, width);
+  const y = across(down(values, slope), blur), x = across(down(values, blur), slope);
+  return new Plane(height, width, y).map((v, i) => Math.sqrt(v * v + x[i] * x[i]));
 }
 
 // Numbers the connected areas of a mask, from 1; with their sizes and boxes at the same numbers.

@@ -1,5 +1,5 @@
 // Finds the ink of a picture as digits/data/pictures/ink.py does, whose comments give the reasons.
-const LEAST_CONTRAST = 0.06, PHOTOGRAPH = 64, SMALL_PICTURE = 96;
+const LEAST_CONTRAST = Math.fround(0.06), PHOTOGRAPH = 64, SMALL_PICTURE = 96;
 
 // RGBA pixels of an ImageData (or anything like it) to a plane of how much of each pixel is ink, 0 to 1.
 function findInk({ data, height, width }) {
@@ -45,9 +45,11 @@ function contrastOf(colours) {
 
 function standingOut(plane) {
   const broad = broadOf(plane), contrast = plane.map((v, i) => v - broad.values[i]), noise = noiseOf(contrast);
-  const clear = contrast.values.filter((v) => v > Math.max(2 * noise, LEAST_CONTRAST));
-  if (!clear.length) return new Plane(plane.height, plane.width);
-  const range = Math.max(quantile(clear, 0.9) - noise, 1e-6);
+  const { values } = contrast, least = Math.max(2 * noise, LEAST_CONTRAST), clear = new Float32Array(values.length);
+  let count = 0;
+  for (let i = 0; i < values.length; i++) if (values[i] > least) clear[count++] = values[i];
+  if (!count) return new Plane(plane.height, plane.width);
+  const range = Math.max(quantile(clear.subarray(0, count), 0.9) - noise, 1e-6);
   return contrast.map((v) => Math.min(1, Math.max(0, (v - noise) / range)));
 }
 
@@ -76,7 +78,7 @@ function findSheet(contrast, mostSides) {
   const { height, width, values } = contrast;
   const least = Math.max(0.5 * largest(values), LEAST_CONTRAST);
   if (Math.min(height, width) < PHOTOGRAPH) return null;
-  const { labels, areas, boxes } = labelled(Uint8Array.from(values, (v) => v > least), height, width, false);
+  const { labels, areas, boxes } = labelled(above(values, least), height, width, false);
   const number = areas.indexOf(Math.max(...areas)), box = boxes[number];
   if (!box || areas[number] < 0.15 * values.length) return null;
   const sides = (box[1] === 0) + (box[3] === height) + (box[0] === 0) + (box[2] === width);
@@ -169,7 +171,7 @@ function broadOf({ height, width, values }) {
   const edges = slopes(small).values, all = edges.reduce((sum, v, i) => sum + v * small.values[i], 0);
   const opened = (side) => {
     const pixels = Math.max(3, rounded(side * Math.max(small.height, small.width)));
-    return windowed(windowed(small, pixels), pixels, Math.max).map((v, i) => Math.min(v, small.values[i]));
+    return dilated(eroded(small, pixels), pixels).map((v, i) => Math.min(v, small.values[i]));
   };
   const leavesEdges = (side) => {
     const { values: open } = opened(side);

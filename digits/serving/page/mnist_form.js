@@ -46,9 +46,9 @@ function brightened(picture) {
 // Marks of ink with the size of digits, joined where pieces belong together: {box, mask}.
 function marksOf(strength) {
   const { height, width, values } = strength;
-  const { labels, areas, boxes: all } = labelled(Uint8Array.from(values, (v) => v > WEAK), height, width, true);
+  const { labels, areas, boxes: all } = labelled(above(values, WEAK), height, width, true);
   const reaches = new Uint8Array(areas.length);
-  values.forEach((v, i) => { if (v > STRONG) reaches[labels[i]] = 1; });
+  for (let i = 0; i < values.length; i++) if (values[i] > STRONG) reaches[labels[i]] = 1;
   const least = Math.max(4, 0.002 * Math.max(...areas.map((area, k) => (reaches[k] ? area : 0))));
   const pieces = areas.flatMap((area, k) => (k && reaches[k] && area >= least ? [k] : []));
   if (!pieces.length || pieces.length > MOST_PIECES) return [];
@@ -64,7 +64,7 @@ function marksOf(strength) {
   return inReadingOrder(digits.map((i) => around[i])).map((k) => {
     const box = around[digits[k]], numbers = new Set(groups[digits[k]].map((i) => pieces[i]));
     const own = new Plane(height, width, labels).cut(box).map((v) => Number(numbers.has(v)));
-    return { box, mask: windowed(own, 3, Math.max).values };  // With the faint rim of the strokes.
+    return { box, mask: dilated(own, 3).values };  // With the faint rim of the strokes.
   });
 }
 
@@ -75,10 +75,9 @@ const overlap = (a, b, axis) => Math.min(a[axis + 2], b[axis + 2]) - Math.max(a[
 // Which pieces are no ink: frames around others, and things along the picture's edge, such as a table.
 function surroundings(labels, pieces, boxes, height, width) {
   const touching = new Map();
-  labels.forEach((k, i) => {
-    const y = Math.floor(i / width), x = i % width;
-    if (k && (!y || !x || y === height - 1 || x === width - 1)) touching.set(k, (touching.get(k) ?? 0) + 1);
-  });
+  const count = (i) => { touching.set(labels[i], (touching.get(labels[i]) ?? 0) + 1); };
+  for (let x = 0; x < width; x++) [x, (height - 1) * width + x].forEach(count);
+  for (let y = 1; y < height - 1; y++) [y * width, (y + 1) * width - 1].forEach(count);
   const frame = boxes.map((a) => boxes.some((b) => {
     const [w, h] = sizeOf(b), tall = sizeOf(a)[1];
     return overlap(a, b, 0) === w && overlap(a, b, 1) === h && h < tall && h > 0.45 * tall;
@@ -171,6 +170,6 @@ function thickened(strength) {
   const padded = strength.padded(Math.trunc(wider / 2) + 2);
   const distance = distances(padded.values.map((v) => v >= Math.fround(0.35)), padded.height, padded.width);
   const widened = padded.map((_, i) => Math.min(1, Math.max(0, wider / 2 + 1 - distance[i])));
-  const { boxes } = labelled(widened.values.map((v) => v > WEAK), padded.height, padded.width, true);
+  const { boxes } = labelled(above(widened.values, WEAK), padded.height, padded.width, true);
   return widened.cut(boxAround(boxes.slice(1)));
 }

@@ -17,7 +17,6 @@ from digits.runs import found, loading
 from digits.runtime import atomic, environment, paths
 from digits.serving import export_formats
 
-TOLERANCE = 1e-4  # Of a probability. Runtimes round differently: some 1e-6 for these networks.
 _IMAGES = 256
 
 
@@ -29,12 +28,14 @@ class Exported(NamedTuple):
       difference: the largest difference of a probability from the run's.
       images: the number of images that were compared.
       made: whether these were made for it, because the run's dataset is not here, and not test images.
+      weights: the type of the weights: "float32" or "float16".
     """
 
     path: pathlib.Path
     difference: float
     images: int
     made: bool = False
+    weights: str = "float32"
 
 
 def export(
@@ -49,7 +50,7 @@ def export(
 
     Args:
       run: a run, as `digits.load` returns it, or its folder, for the weights it was tested with.
-      format: "jax", "savedmodel", "tflite" or "onnx".
+      format: "jax", "savedmodel", "tflite", "onnx" or "html".
       output: the file, or the folder of a SavedModel. Default: a file in the run's folder.
       data_dir: where the run's dataset lies, see `data.load`: export and run are compared on its test images; without
         it and where there is no such dataset, on made images.
@@ -76,30 +77,36 @@ def export(
     precise = jax.default_matmul_precision("highest")
     with writing_to(path, "--output"), atomic.scratch(path) as scratch, environment.settings(), precise:
         written = scratch / path.name
-        with _without_paths():
-            kind.write(run, written, metadata(run, format))
-        difference = _difference(kind.load(written), run, images)
-        if not difference <= TOLERANCE:  # NaN is refused too.
+        for weights, tolerance in kind.weights.items():
+            with _without_paths():
+                kind.write(run, written, metadata(run, format) | {"weights": weights})
+            difference = _difference(kind.load(written), run, images)
+            if difference <= tolerance:
+                break
+        else:  # NaN is refused too.
             raise UserError(
                 f"The export to {format} was not kept: on {len(images)} images its probabilities differ from the "
-                f"run's by up to {difference:.1e}, more than {TOLERANCE:.0e}."
+                f"run's by up to {difference:.1e}, more than {tolerance:.0e}."
             )
         if path.is_dir():  # A folder cannot replace one that is not empty.
             os.rename(path, scratch / "before")
         os.replace(written, path)
-    return Exported(path, difference, len(images), made)
+    return Exported(path, difference, len(images), made, weights)
 
 
 def usage(path: str | os.PathLike, format: str) -> str:
     """Writes the lines of Python that load an export and predict with it; they run as they are, without this project.
 
-    Before the lines that the export itself holds, they name the file and make an image.
+    Before the lines that the export itself holds, they name the file and make an image. A page is opened instead.
     """
+    lines = export_formats.FORMATS[format].usage
+    if "images" not in lines:
+        return f"path = {os.fspath(path)!r}\n{lines}"
     return (
         "import numpy as np\n"
         f"path = {os.fspath(path)!r}\n"
         f"images = np.zeros((1, {data.SIDE}, {data.SIDE}), np.uint8)  # Yours: 0 to 255, white on black.\n"
-        f"{export_formats.FORMATS[format].usage}\n"
+        f"{lines}\n"
         "print(np.argmax(probabilities, axis=1))"
     )
 

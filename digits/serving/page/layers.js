@@ -207,7 +207,7 @@ function shades(values, { on, against }) {
 
 // The page's colours for values from 0 up and from 0 down, as 32 bits a pixel.
 function palette() {
-  const context = new OffscreenCanvas(1, 1).getContext("2d"), style = getComputedStyle(document.documentElement);
+  const context = new OffscreenCanvas(1, 1).getContext("2d", { willReadFrequently: true }), style = getComputedStyle(document.documentElement);
   const rgb = (name) => {
     context.fillStyle = style.getPropertyValue(name);
     context.fillRect(0, 0, 1, 1);

@@ -108,19 +108,21 @@ const bilinear = pillow((x) => Math.max(0, 1 - x), 1);
 const bicubic = pillow(
   (x) => (x < 1 ? (1.5 * x - 2.5) * x * x + 1 : x < 2 ? ((-0.5 * x + 2.5) * x - 4) * x + 2 : 0), 2);
 
-// The least value in a square window; beyond the edges is 0.
+// The least value in a square window; beyond the edges is 0. Windows double until two of them cover one of `side`.
 function eroded({ height, width, values }, side) {
-  const before = side >> 1;
   const pass = (from, count, step, lines, stride) => {
-    const result = new Float32Array(from.length);
-    for (let line = 0; line < lines; line++)
-      for (let i = 0; i < count; i++) {
-        const first = i - before, last = first + side, at = line * stride;
-        let found = first < 0 || last > count ? 0 : Infinity;
-        for (let j = Math.max(0, first); j < Math.min(count, last); j++)
-          if (from[at + j * step] < found) found = from[at + j * step];
-        result[at + i * step] = found;
-      }
+    const result = new Float32Array(from.length), line = new Float32Array(count + side - 1);
+    for (let k = 0; k < lines; k++) {
+      line.fill(0);
+      for (let i = 0; i < count; i++) line[i + (side >> 1)] = from[k * stride + i * step];
+      let reach = 1;
+      const widen = (by) => {
+        for (let i = 0; i + by < line.length; i++) if (line[i + by] < line[i]) line[i] = line[i + by];
+        reach += by;
+      };
+      while (reach < side) widen(Math.min(reach, side - reach));
+      for (let i = 0; i < count; i++) result[k * stride + i * step] = line[i];
+    }
     return result;
   };
   return new Plane(height, width, pass(pass(values, height, width, width, 1), width, 1, height, width));

@@ -25,7 +25,7 @@ const inside = {
     const item = document.createElement("li"), shape = layer.output, count = shape.at(-1);
     const facts = [shape.join(" × "), layer.activation === "linear" ? null : layer.activation];
     if (layer.parameters) facts.push(`${layer.parameters.toLocaleString("en")} parameters`);
-    if (layer.kind === "dropout") facts.push(`drops ${percent(layer.rate)} of the values in training, none here`);
+    if (layer.kind === "dropout") facts.push(`drops ${Math.round(100 * layer.rate)}% of the values in training, none here`);
     const head = item.appendChild(document.createElement("h3")), text = item.appendChild(document.createElement("p"));
     item.className = "layer";
     [head.textContent, text.className, text.textContent] = [layer.name, "quiet", facts.filter(Boolean).join(" · ")];
@@ -146,7 +146,7 @@ const inside = {
     const most = largest(own);
     if (own.length === 1) return `gives ${number(most)} for the whole digit.`;
     if (most <= 0) return "is silent: it finds nothing here.";
-    return `gives most, ${number(most)}, in row ${at[0] + 1}, column ${at[1] + 1}, from ${field.reach} × ${field.reach} pixels.`;
+    return `gives most, ${number(most)}, in row ${at[0] + 1}, column ${at[1] + 1}, from ${field.reach}\u00a0×\u00a0${field.reach} pixels.`;
   },
 
   // The digit, with a frame around the pixels that the strongest output of a map depends on.

@@ -20,7 +20,7 @@ import numpy as np
 
 from digits.analysis import statistics
 from digits.errors import UserError
-from digits.models import families, layers, summary
+from digits.models import layers, summary
 from digits.runs import loading
 from digits.serving import reading
 

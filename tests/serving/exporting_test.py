@@ -20,7 +20,7 @@ from digits import data, errors, models
 from digits.config.values import config_from_json, with_values
 from digits.models import families, layers
 from digits.runs import loading
-from digits.serving import export_formats, exporting
+from digits.serving import drawing_page, export_formats, exporting
 from digits.training import train
 from tests.conftest import ROOT, tiny_config
 
@@ -101,6 +101,9 @@ def read_metadata(format, path):
     """By nothing of this project."""
     if format == "savedmodel":
         return json.loads((path / "assets.extra" / "metadata.json").read_text())
+    if format == "html":
+        about = re.search(r'id="about">(.*)</script>', path.read_text())[1]
+        return json.loads(about)["metadata"]
     if format == "onnx":
         import onnxruntime
 
@@ -185,7 +188,8 @@ def test_an_export_says_what_it_is_and_holds_its_weights_once(format, exports, r
         assert (found["output"]["shape"], found["output"]["type"]) == (["n", 10], "float32")
         assert found["versions"]["digits"] == digits.__version__
     weights = sum(leaf.nbytes for leaf in jax.tree.leaves(families.parts(runs["dense"].model)[1:]))
-    assert weights / 2 < exporting.size(exports(format)["dense"]) < 1.5 * weights
+    scripts = len(drawing_page.render({})[0]) if format == "html" else 0
+    assert weights / 2 < exporting.size(exports(format)["dense"]) - scripts < 1.5 * weights
 
 
 def test_an_unfinished_run_has_no_test_accuracy(runs):
@@ -255,7 +259,9 @@ def test_a_library_that_is_missing_is_named(format, package, runs, tmp_path, mon
 
 def test_mistakes_give_a_sentence(runs, workdir, tmp_path):
     dense = runs["dense"]
-    with pytest.raises(errors.UserError, match="--format is 'pickle', but .* one of jax, savedmodel, tflite, onnx"):
+    with pytest.raises(
+        errors.UserError, match="--format is 'pickle', but .* one of jax, savedmodel, tflite, onnx, html"
+    ):
         exporting.export(workdir, "pickle")
     with pytest.raises(errors.UserError, match="nowhere is no run"):
         exporting.export(tmp_path / "nowhere", "jax")

@@ -162,7 +162,7 @@ const inside = {
   },
 };
 
-const number = (v) => (Math.abs(v) < 100 ? v.toPrecision(2) : v.toFixed(0));
+const number = (v) => (v === 0 ? "0" : Math.abs(v) < 100 ? v.toPrecision(2) : v.toFixed(0));
 
 // The weights of a map or unit, as `count` squares of `side`: one for every channel that it looks at; null without.
 function filterOf(layer, map, layers, index) {

@@ -121,13 +121,11 @@ def test_only_this_machine_and_this_page_may_ask(run, client):
 
 def test_the_page_may_ask_its_server_and_nobody_else(run, client):
     response = client.get("/")
-    page, policy = drawing_page.render(
-        drawing_page.read_about(response.text), *weights_of(response.text), connect_src="'self'"
-    )
+    about, (weights,) = drawing_page.read_about(response.text), weights_of(response.text)
+    page, policy = drawing_page.render(about, weights, connect_src="'self'")
     assert response.text == page  # The page that `digits.export` writes, with a server.
     assert response.headers["Content-Security-Policy"] == f"{policy}; frame-ancestors 'none'"
     assert response.headers["Cache-Control"] == "no-store"
-    about = drawing_page.read_about(page)
     assert about["facts"] == ["mine", "test accuracy 0.9877", "seed 0"] and about["classNames"] == list(NAMES)
     assert about["server"] and [layer["kind"] for layer in about["network"]["layers"]][0] == "flatten"
 

@@ -2,30 +2,16 @@
 
 import base64
 import hashlib
-import pathlib
 import re
 
-import jax
 import numpy as np
 import pytest
 
-from digits import models
-from digits.config.values import with_values
 from digits.errors import UserError
 from digits.models import families, summary
 from digits.runs import loading
 from digits.serving import drawing_page
-from tests.conftest import tiny_config
-
-NAMES = tuple("0123456789")
-
-
-def made(names=NAMES, result=None, **values):
-    """A run that nobody trained; `values` are of config.model."""
-    config = with_values(tiny_config(), {f"model.{field}": value for field, value in values.items()})
-    model = models.build(config.model, len(names), jax.random.key(0))
-    return loading.Run(pathlib.Path("made"), "made", {}, config, model, tuple(names), 2, [], result)
-
+from tests import made_runs
 
 CNN = {
     "family": "cnn", "blocks": ((4,), (6, 8)), "batch_norm": "block", "block_dropout": 0.25,
@@ -35,7 +21,7 @@ CNN = {
 
 @pytest.mark.parametrize("precision, error", [("float32", 0), ("float16", 2e-3)])
 def test_the_page_holds_every_layer_of_the_summary_and_its_weights(precision, error):
-    run = made(**CNN)
+    run = made_runs.run(**CNN)
     network, weights = drawing_page.network(run, precision)
     page, _ = drawing_page.render({"network": network}, weights)
     found = drawing_page.read_about(page)["network"]
@@ -79,23 +65,21 @@ def test_the_policy_lets_nothing_run_but_the_page_s_own_parts():
 
 
 def test_a_network_that_is_too_large_for_a_page_or_has_an_unknown_layer_is_refused(monkeypatch):
-    run = made()
+    run = made_runs.run()
     with monkeypatch.context() as patch:
         patch.setattr(drawing_page, "MOST_PARAMETERS", 1000)
         with pytest.raises(UserError, match=r"networks of up to 1,000 parameters, not of 12,\d+\.$"):
             drawing_page.network(run, "float32")
-    monkeypatch.setattr(
-        drawing_page.layers, "Flatten", families.Network
-    )  # So that no rule is for those that are there.
+    monkeypatch.setattr(drawing_page.layers, "Flatten", families.Network)  # No rule is for those there.
     with pytest.raises(UserError, match="no rule for the layer flatten_1"):
         drawing_page.network(run, "float32")
 
 
 def test_the_page_says_which_run_it_is_of():
-    run = made(result={"test_accuracy": 0.98765, "config_file": "configs/mine.py"})
+    run = made_runs.run(result={"test_accuracy": 0.98765, "config_file": "configs/mine.py"})
     assert drawing_page.facts(run, "mine,epochs=3") == ["mine,epochs=3", "test accuracy 0.9877", "seed 0"]
     assert drawing_page.facts(run) == ["mine", "test accuracy 0.9877", "seed 0"]
-    assert drawing_page.facts(made(), "folder") == ["folder", "not finished: epoch 2 of 3", "seed 0"]
-    other = made(result={"test_accuracy": 0.98565, "config_file": "configs/mine.py"})
+    assert drawing_page.facts(made_runs.run(), "folder") == ["folder", "not finished: epoch 2 of 3", "seed 0"]
+    other = made_runs.run(result={"test_accuracy": 0.98565, "config_file": "configs/mine.py"})
     facts = drawing_page.facts(loading.Ensemble((run, other)))
     assert facts == ["mine", "2 runs together", "each alone: test accuracy 0.9867 ± 0.0014"]

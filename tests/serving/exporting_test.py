@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import math
 import os
 import re
 import shutil
@@ -16,12 +15,13 @@ import numpy as np
 import pytest
 
 import digits
-from digits import data, errors, models
+from digits import data, errors
 from digits.config.values import config_from_json, with_values
 from digits.models import families, layers
 from digits.runs import loading
 from digits.serving import drawing_page, export_formats, exporting
 from digits.training import train
+from tests import made_runs
 from tests.conftest import ROOT, tiny_config
 
 # Runs the lines that the metadata of exports give, with one image and with several; then those that were printed.
@@ -59,22 +59,16 @@ def workdir(tmp_path_factory):
 @pytest.fixture(scope="module")
 def runs(workdir):
     """The dense network; and two CNNs with weights and statistics that let no layer go unnoticed."""
-    trained, rng = digits.load(workdir), np.random.default_rng(0)
+    trained = digits.load(workdir)
     values = {"family": "cnn", "blocks": ((4,), (6, 8)), "kernel_size": (3, 4), "padding": "same", "batch_norm": "conv"}
     values |= {"pool": (2, 3), "block_dropout": 0.25, "hidden": (), "hidden_batch_norm": False}
     values["convolution"] = "dot"  # Other than an export has, and nothing must be compiled for it.
     small = values | {"pool": (0, 2), "stride": (3, 2), "separable": (False, True), "conv_bias": False}
     small |= {"batch_norm": "none", "global_pool": "average"}
 
-    def weights(like):  # Larger than initial ones, and positive where they may be variances.
-        fan_in = math.prod(like.shape[:-1])
-        numbers = rng.normal(0, 2 / fan_in**0.5, like.shape) if like.ndim > 1 else rng.uniform(0.1, 0.5, like.shape)
-        return numbers.astype(np.float32)
-
     def made(values):
         config = with_values(trained.config, {f"model.{field}": value for field, value in values.items()})
-        graphdef, *shapes = families.parts(models.outline(config.model, 10))
-        return dataclasses.replace(trained, config=config, model=nnx.merge(graphdef, *jax.tree.map(weights, shapes)))
+        return dataclasses.replace(trained, config=config, model=made_runs.model(config.model))
 
     return {
         "dense": dataclasses.replace(trained, config=with_values(trained.config, {"data.normalization": "column_l2"})),
@@ -259,9 +253,7 @@ def test_a_library_that_is_missing_is_named(format, package, runs, tmp_path, mon
 
 def test_mistakes_give_a_sentence(runs, workdir, tmp_path):
     dense = runs["dense"]
-    with pytest.raises(
-        errors.UserError, match="--format is 'pickle', but .* one of jax, savedmodel, tflite, onnx, html"
-    ):
+    with pytest.raises(errors.UserError, match="--format is 'pickle', but .* savedmodel, tflite, onnx, html"):
         exporting.export(workdir, "pickle")
     with pytest.raises(errors.UserError, match="nowhere is no run"):
         exporting.export(tmp_path / "nowhere", "jax")

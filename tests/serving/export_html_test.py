@@ -33,7 +33,7 @@ NETWORKS = {
 
 
 def wait_until_read(page, drawn="!stroke"):
-    """Waits until one digit, to its last point, is read. Playwright's own waiting needs what the page's policy refuses."""
+    """Waits until one digit is read to its last point. Playwright's own waiting needs `eval`, which the page refuses."""
     for _ in range(200):
         if page.evaluate(f"found.length === 1 && !reading && {drawn}"):
             return
@@ -216,7 +216,7 @@ def test_a_map_shows_its_filter_and_where_it_looked_by_pointer_finger_and_keyboa
     slider.press("End")
     assert name.inner_text() == "conv_2, map 6 of 6" and slider.get_attribute("aria-valuenow") == "6"
     slider.press("ArrowLeft")
-    assert slider.get_attribute("aria-valuetext").startswith("map 5 of 6, gives most, ")
+    assert slider.get_attribute("aria-valuetext").startswith("map 5 of 6, is strongest, ")
     # After a pooling of 2, a kernel of 3 looks at 3 + 2 * 2 + 1 = 8 pixels.
     assert "8\u00a0×\u00a08" in text.inner_text()
     assert page.evaluate("[...inside.network.seen.map(field => field && field.reach)]")[:2] == [3, 4]

@@ -146,7 +146,8 @@ const inside = {
     const most = largest(own);
     if (own.length === 1) return `gives ${number(most)} for the whole digit.`;
     if (most <= 0) return "is silent: it finds nothing here.";
-    return `gives most, ${number(most)}, in row ${at[0] + 1}, column ${at[1] + 1}, from ${field.reach}\u00a0×\u00a0${field.reach} pixels.`;
+    const [row, column] = at, reach = `${field.reach}\u00a0×\u00a0${field.reach}`;
+    return `is strongest, ${number(most)}, in row ${row + 1}, column ${column + 1}: it looks at ${reach} pixels there.`;
   },
 
   // The digit, with a frame around the pixels that the strongest output of a map depends on.
@@ -171,7 +172,8 @@ function filterOf(layer, map, layers, index) {
     const channels = layer.shapes.kernel[2];
     return { side: layer.size, count: 1, values: layer.kernel.filter((_, i) => i % channels === map) };
   }
-  const outputs = layer.shapes.kernel.at(-1), column = layer.kernel.filter((_, i) => i % outputs === map);
+  const outputs = layer.shapes.kernel.at(-1), inputs = layer.kernel.length / outputs;
+  const column = Float32Array.from({ length: inputs }, (_, i) => layer.kernel[i * outputs + map]);
   let side = layer.size ?? 1;
   const flattened = layers[index - 1]?.kind === "flatten" || layers[index - 2]?.kind === "flatten";
   if (layer.kind === "dense" && flattened) {

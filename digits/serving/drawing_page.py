@@ -1,8 +1,8 @@
 """Makes the page to draw digits on: one HTML file with the network inside, for `digits.demo` and `digits.export`.
 
 The page's parts lie in page/: page.html has places for the others. arrays.js, ink.js and mnist_form.js bring a drawing
-into MNIST's form as `digits.data.pictures` does, network.js computes what `digits.models` does, layers.js shows it, and
-page.js is the paper and the answer.
+into MNIST's form as `digits.data.pictures` does, network.js computes what `digits.models` does, and layers.js shows it.
+paper.js is drawn on, asking.js has the paper read, and answer.js shows the answer, also of a broken network.
 """
 
 import base64
@@ -26,7 +26,7 @@ from digits.serving import reading
 
 MOST_PARAMETERS = 2**25  # A file of 180 MB in float32; browsers take twice as much.
 _FOLDER = pathlib.Path(__file__).parent / "page"
-_SCRIPTS = ("arrays.js", "ink.js", "mnist_form.js", "network.js", "layers.js", "page.js")
+_SCRIPTS = [f"{name}.js" for name in ("arrays", "ink", "mnist_form", "network", "layers", "paper", "asking", "answer")]
 _templates = jinja2.Environment(
     loader=jinja2.FileSystemLoader(_FOLDER), autoescape=True, undefined=jinja2.StrictUndefined,
     keep_trailing_newline=True,

@@ -4,7 +4,6 @@ import base64
 import dataclasses
 import io
 
-from flax import nnx
 import jax
 import numpy as np
 from PIL import Image
@@ -33,7 +32,7 @@ NETWORKS = {
 
 
 def wait_until_read(page, drawn="!stroke"):
-    """Waits until one digit is read to its last point. Playwright's own waiting needs `eval`, which the page refuses."""
+    """Waits until one digit is read to its last point. Playwright's waiting needs `eval`, which the page refuses."""
     for _ in range(200):
         if page.evaluate(f"found.length === 1 && !reading && {drawn}"):
             return
@@ -115,10 +114,10 @@ def test_a_browser_checks_the_page_and_weights_take_half_where_that_is_exact_eno
     assert done.weights == "float16" and 1e-7 < done.difference < 1e-3 and export_html.note() == ""
     images = data.load("optdigits").test_images[:5]
     np.testing.assert_allclose(export_html.load(done.path)(images), run.predict(images), atol=1e-3)
-    (kernel,) = jax.tree.leaves(run.model.conv_1.kernel[...])
-    large = dataclasses.replace(run, model=nnx.clone(run.model))
-    large.model.conv_1.kernel[...] = 1e5 * kernel  # More than float16 holds.
-    large.model.batch_norm_1.var[...] = 1e10 * run.model.batch_norm_1.var[...]
+    large = made_runs.run(**NETWORKS["block_norm"]).model
+    large.conv_1.kernel[...] *= 1e5  # More than float16 holds.
+    large.batch_norm_1.var[...] *= 1e10
+    large = dataclasses.replace(run, model=large)
     again = exporting.export(large, "html", tmp_path / "large.html")
     assert again.weights == "float32" and again.difference < 1e-4
     monkeypatch.setattr(export_html, "_CHECK", "<script>throw new Error()</script>")

@@ -86,7 +86,7 @@ function findSheet(contrast, mostSides) {
   if (sides > mostSides || areas[number] < 0.75 * h * w) return null;
   const outside = labelled(Uint8Array.from(part.padded(1).values, (v) => !v), h + 2, w + 2, false).labels;
   const filled = new Plane(h + 2, w + 2, Float32Array.from(outside, (v) => (v === 1 ? 0 : 1)));
-  const depth = cityBlocks(filled), rim = 2 + Math.floor(Math.max(h, w) / 100);  // Its rim is a mixture of both colours.
+  const depth = cityBlocks(filled), rim = 2 + Math.floor(Math.max(h, w) / 100);
   const mask = depth.cut([1, 1, w + 1, h + 1]).values.map((v) => v > rim);
   return mask.some((v) => v) ? { box, mask } : null;
 }

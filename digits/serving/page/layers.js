@@ -25,7 +25,7 @@ const inside = {
     const item = document.createElement("li"), shape = layer.output, count = shape.at(-1);
     const facts = [shape.join(" × "), layer.activation === "linear" ? null : layer.activation];
     if (layer.parameters) facts.push(`${layer.parameters.toLocaleString("en")} parameters`);
-    if (layer.kind === "dropout") facts.push(`drops ${Math.round(100 * layer.rate)}% of the values in training, none here`);
+    if (layer.kind === "dropout") facts.push(`drops ${Math.round(100 * layer.rate)}% of values in training, none here`);
     const head = item.appendChild(document.createElement("h3")), text = item.appendChild(document.createElement("p"));
     item.className = "layer";
     [head.textContent, text.className, text.textContent] = [layer.name, "quiet", facts.filter(Boolean).join(" · ")];
@@ -33,7 +33,8 @@ const inside = {
       head.className = "bare";
       return { item };
     }
-    const maps = item.appendChild(document.createElement("div")), canvas = maps.appendChild(document.createElement("canvas"));
+    const maps = item.appendChild(document.createElement("div"));
+    const canvas = maps.appendChild(document.createElement("canvas"));
     const frame = maps.appendChild(document.createElement("div"));
     maps.className = "maps";
     frame.className = "chosen";
@@ -59,7 +60,8 @@ const inside = {
     canvas.addEventListener("click", (event) => this.pin(mapAt(event)));
     canvas.addEventListener("focus", () => { if (this.pinned.layer !== index) this.pin({ layer: index, map: 0 }); });
     canvas.addEventListener("keydown", (event) => {
-      const steps = { ArrowRight: 1, ArrowLeft: -1, ArrowDown: row.columns, ArrowUp: -row.columns, Home: -count, End: count };
+      const { columns } = row, ends = { Home: -count, End: count };
+      const steps = { ArrowRight: 1, ArrowLeft: -1, ArrowDown: columns, ArrowUp: -columns, ...ends };
       if (!(event.key in steps)) return;
       event.preventDefault();
       this.pin({ layer: index, map: Math.min(count - 1, Math.max(0, this.pinned.map + steps[event.key])) });
@@ -100,7 +102,8 @@ const inside = {
   },
 
   paintMaps(row) {
-    const to = new Uint32Array(row.image.data.buffer), values = this.outputs?.[row.index].values, { side, enlarged } = row;
+    const { side, enlarged } = row;
+    const to = new Uint32Array(row.image.data.buffer), values = this.outputs?.[row.index].values;
     const shade = shades(values, this.colours), dead = this.dead.get(row.index);
     for (let map = 0; map < row.count; map++) {
       const left = (map % row.columns) * row.cell, top = Math.floor(map / row.columns) * row.cell;
@@ -115,13 +118,14 @@ const inside = {
 
   // Shows the hovered map, or else the pinned one, closer.
   look() {
-    const { layer: index, map } = this.hovered ?? this.pinned, layer = this.network.layers[index], row = this.rows[index];
+    const { layer: index, map } = this.hovered ?? this.pinned, { layers } = this.network;
+    const layer = layers[index], row = this.rows[index];
     for (const other of this.rows) if (other.frame) other.frame.hidden = other !== row;
     if (!row.image) return;
     const cell = row.cell * row.scale, place = [map % row.columns, Math.floor(map / row.columns)];
     [row.frame.style.left, row.frame.style.top] = place.map((at) => `${at * cell - 2}px`);
     row.frame.style.width = row.frame.style.height = `${cell - row.scale + 4}px`;
-    const output = this.outputs?.[index], unit = row.side > 1 ? "map" : layer === this.network.layers.at(-1) ? "class" : "unit";
+    const output = this.outputs?.[index], unit = row.side > 1 ? "map" : layer === layers.at(-1) ? "class" : "unit";
     const name = unit === "class" ? about.classNames[map] : `${map + 1} of ${row.count}`;
     $("closer-name").textContent = `${layer.name}, ${unit} ${name}`;
     const own = output && Float32Array.from({ length: row.side ** 2 }, (_, i) => output.values[i * row.count + map]);
@@ -132,7 +136,7 @@ const inside = {
     const shown = { "aria-valuenow": map + 1, "aria-valuetext": `${unit} ${name}, ${text}` };
     for (const [key, value] of Object.entries(shown)) row.canvas.setAttribute(key, value);
     tiles($("closer-map"), own ?? new Float32Array(row.side ** 2), row.side, 1, this.colours, output?.values);
-    const filter = filterOf(layer, map, this.network.layers, index);
+    const filter = filterOf(layer, map, layers, index);
     $("closer-filter").parentElement.hidden = !filter;
     if (filter) tiles($("closer-filter"), filter.values, filter.side, filter.count, this.colours);
     this.where(field, at, own && largest(own) !== 0 && !dead);
@@ -181,12 +185,14 @@ function filterOf(layer, map, layers, index) {
     side = before ? before.output[0] : 28;
   }
   const count = column.length / side ** 2;  // The channels are innermost; each becomes a square.
-  return { side, count, values: Float32Array.from(column, (_, i) => column[(i % side ** 2) * count + Math.floor(i / side ** 2)]) };
+  const at = (i) => (i % side ** 2) * count + Math.floor(i / side ** 2);
+  return { side, count, values: column.map((_, i) => column[at(i)]) };
 }
 
 // Paints `count` squares of side x side values, one after another, in a square canvas.
 function tiles(canvas, values, side, count, colours, scaledBy = values, enlarged = 1) {
-  const columns = Math.ceil(Math.sqrt(count)), gap = count > 1 && side > 1 ? 1 : 0, width = columns * (side + gap) - gap;
+  const columns = Math.ceil(Math.sqrt(count)), gap = count > 1 && side > 1 ? 1 : 0;
+  const width = columns * (side + gap) - gap;
   canvas.width = canvas.height = width * enlarged;
   const context = canvas.getContext("2d"), image = context.createImageData(width * enlarged, width * enlarged);
   const to = new Uint32Array(image.data.buffer), shade = shades(scaledBy, colours);
@@ -209,7 +215,8 @@ function shades(values, { on, against }) {
 
 // The page's colours for values from 0 up and from 0 down, as 32 bits a pixel.
 function palette() {
-  const context = new OffscreenCanvas(1, 1).getContext("2d", { willReadFrequently: true }), style = getComputedStyle(document.documentElement);
+  const context = new OffscreenCanvas(1, 1).getContext("2d", { willReadFrequently: true });
+  const style = getComputedStyle(document.documentElement);
   const rgb = (name) => {
     context.fillStyle = style.getPropertyValue(name);
     context.fillRect(0, 0, 1, 1);

@@ -2,14 +2,14 @@
 const SIDE = 28, BOX = 20, STRONG = 0.5, WEAK = Math.fround(0.2), THIN = 1.25, THICKENED = 2, MOST_PIECES = 500;
 const WORKING_PIXELS = 2e6, WORKING_SIDE = 5000, BLACK = 16;
 
-// The digits of an ImageData in reading order: {box, pixels: 784 bytes, white on black}; none where nothing looks like one.
+// The digits of an ImageData in reading order: {box, pixels: 784 bytes, white on black}; none where none is found.
 function findDigits(picture) {
-  const factor = Math.ceil(Math.max(
-    Math.sqrt(picture.width * picture.height / WORKING_PIXELS), Math.max(picture.width, picture.height) / WORKING_SIDE));
+  const { width, height } = picture, longer = Math.max(width, height);
+  const factor = Math.ceil(Math.max(Math.sqrt(width * height / WORKING_PIXELS), longer / WORKING_SIDE));
   const strength = findInk(brightened(factor > 1 ? reduced(picture, factor) : picture));
   return marksOf(strength).map(({ box, mask }) => ({
     pixels: centred(strength.cut(box).map((v, i) => (mask[i] ? v : 0))),
-    box: box.map((v, i) => Math.min(v * factor, i < 2 ? Infinity : i === 2 ? picture.width : picture.height)),
+    box: box.map((v, i) => Math.min(v * factor, i % 2 ? height : width)),
   }));
 }
 
@@ -139,7 +139,8 @@ function centred(ink) {
     const middle = bytes.values.reduce((sum, v, i) => sum + v * along(i), 0) / total;
     return Math.min(SIDE - n, Math.max(0, Math.ceil((SIDE - 1) / 2 - middle)));
   };
-  const top = shift(bytes.height, (i) => Math.floor(i / bytes.width)), left = shift(bytes.width, (i) => i % bytes.width);
+  const top = shift(bytes.height, (i) => Math.floor(i / bytes.width));
+  const left = shift(bytes.width, (i) => i % bytes.width);
   const pixels = new Uint8Array(SIDE * SIDE);
   for (let y = 0; y < bytes.height; y++)
     pixels.set(bytes.values.subarray(y * bytes.width, (y + 1) * bytes.width), (top + y) * SIDE + left);

@@ -3,9 +3,10 @@
     python -m digits.export --workdir=runs/simple_cnn --format=onnx
 
 Formats: jax (needs only JAX to run), savedmodel (TensorFlow), tflite
-(TensorFlow Lite, LiteRT) and onnx (ONNX Runtime and many others). An export to
-jax can be read by the JAX versions of the next six months at least. In each
-format
+(TensorFlow Lite, LiteRT), onnx (ONNX Runtime and many others) and html (a page
+to draw on that shows the network at work in any browser, without a network
+connection). An export to jax can be read by the JAX versions of the next six
+months at least. In each format but html
 
     images         uint8    n x 28 x 28  in: 0 to 255, white on black; any n
     probabilities  float32  n x classes  out: each row sums to 1
@@ -30,11 +31,11 @@ _FLAGS = flags.FlagValues()  # Its own: the flags of digits.main have the same n
 _WORKDIR = flags.DEFINE_string(
     "workdir", None, "The folder of a run; the flag may be left out: runs/simple_cnn.", flag_values=_FLAGS
 )
-_FORMAT = flags.DEFINE_string("format", None, "One of jax, savedmodel, tflite, onnx.", flag_values=_FLAGS)
+_FORMAT = flags.DEFINE_string("format", None, "One of jax, savedmodel, tflite, onnx, html.", flag_values=_FLAGS)
 _OUTPUT = flags.DEFINE_string(
     "output", None,
     "The file, or for savedmodel the folder, to write. Default, in WORKDIR: model.jax.zip (jax), savedmodel "
-    "(savedmodel), model.tflite (tflite), model.onnx (onnx).",
+    "(savedmodel), model.tflite (tflite), model.onnx (onnx), model.html (html).",
     flag_values=_FLAGS,
 )  # fmt: skip
 _DATA_DIR = flags.DEFINE_string("data_dir", None, "As for digits.main.", flag_values=_FLAGS)
@@ -48,15 +49,18 @@ def main(argv: list[str]) -> int:
 def _main(runs: list[str]) -> int:
     workdir = found.one_run(_WORKDIR.value, runs)
     if not _FORMAT.value:
-        raise UserError("--format is missing: name one of jax, savedmodel, tflite, onnx.")
-    from digits.serving import exporting  # Imports JAX.
+        raise UserError("--format is missing: name one of jax, savedmodel, tflite, onnx, html.")
+    from digits.serving import export_formats, exporting  # Import JAX.
 
     exported = exporting.export(workdir, _FORMAT.value, _OUTPUT.value, _DATA_DIR.value)
     kind = "made images (--data_dir=FOLDER finds its dataset, which is not here)" if exported.made else "test images"
     within = f"within {exported.difference:.1e} of the run's on {exported.images} {kind}"
     about = ", ".join(filter(None, [f"{exporting.size(exported.path) / 1e6:.2f} MB", exported.about]))
     print(screen.wrap(f"{screen.pasted(exported.path)}: {about}, probabilities {within}"))
-    print(f"To predict with it in Python:\n\n{exporting.usage(exported.path, _FORMAT.value)}")
+    written = export_formats.FORMATS[_FORMAT.value]
+    if note := written.note():
+        print(screen.wrap(note))
+    print(f"{written.opens}:\n\n{exporting.usage(exported.path, _FORMAT.value)}")
     return 0
 
 

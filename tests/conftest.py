@@ -37,8 +37,8 @@ OPTIMIZED = (
 LONGEST = (
     "models/ops/native", "sweeps/population", "parity/networks", "benchmarks", "runtime/devices", "sweep", "faults",
     "sweeps/cluster", "runtime/processes", "training/train", "runs/checkpoints", "models/ops/products",
-    "config/properties", "predict", "serving/exporting", "main", "documentation", "config/configs",
-    "reports/evaluation", "colab", "data/dataset", "serving/demo_server", "models/ops/convolution",
+    "config/properties", "predict", "serving/exporting", "serving/export_html", "main", "documentation",
+    "config/configs", "reports/evaluation", "colab", "data/dataset", "serving/demo_server", "models/ops/convolution",
     "parity/optimizers", "parity/training", "models/families", "training/step", "models/inference", "report",
     "experiments/reproduce", "fuzz/fuzz",
 )  # fmt: skip

@@ -11,7 +11,7 @@ from tests.conftest import is_one_mistake
     "args, words",
     [
         (["--format=jax"], ["--workdir is missing"]),
-        (["--workdir={workdir}"], ["--format is missing", "jax, savedmodel, tflite, onnx"]),
+        (["--workdir={workdir}"], ["--format is missing", "jax, savedmodel, tflite, onnx, html"]),
         (["--workdir={workdir}", "--formt=jax"], ["'formt'", "format"]),
         (["--workdir={workdir}", "--format=jax", "here"], ["'here'"]),
     ],

@@ -17,13 +17,12 @@ import flask
 import numpy as np
 from werkzeug.exceptions import HTTPException
 
-from digits.analysis import statistics
 from digits.analysis.figures import sheet
 from digits.data.pictures import opening, segment
 from digits.errors import UserError
 from digits.runs import loading
 from digits.runtime import environment
-from digits.serving import http_server, reading
+from digits.serving import drawing_page, http_server, reading
 
 MOST_BYTES = 25 * 2**20  # Of a picture: the cameras of phones write smaller ones.
 _LARGE = 500_000  # Pixels: drawings have 120,000.
@@ -60,8 +59,8 @@ def make_app(
       ancestors: the origins whose pages may show this one in a frame, in the syntax of frame-ancestors.
     """
     answer = _answerer(run)
-    about = {"facts": _facts(run, name), "classNames": run.class_names, "mostBytes": MOST_BYTES}
-    app = flask.Flask(__name__, template_folder=pathlib.Path(__file__).parent, static_folder=None)
+    html, policy = _page(run, name)
+    app = flask.Flask(__name__, static_folder=None)
     app.config.update(MAX_CONTENT_LENGTH=MOST_BYTES, PROVIDE_AUTOMATIC_OPTIONS=False)
     app.json.sort_keys = False
 
@@ -77,13 +76,8 @@ def make_app(
 
     @app.get("/")
     def page():
-        nonce = os.urandom(16).hex()
-        response = flask.make_response(flask.render_template("demo.html", about=about, nonce=nonce))
-        allowed = {"script-src": f"'nonce-{nonce}'", "style-src": f"'nonce-{nonce}'", "connect-src": "'self'"}
-        allowed |= {"img-src": "data:", "base-uri": "'none'", "form-action": "'none'", "frame-ancestors": ancestors}
-        policy = "; ".join(f"{what} {source}" for what, source in ({"default-src": "'none'"} | allowed).items())
-        response.headers["Content-Security-Policy"] = policy
-        return response
+        # A page cannot say itself who may frame it.
+        return html, {"Content-Security-Policy": f"{policy}; frame-ancestors {ancestors}"}
 
     @app.post("/read")
     def read():
@@ -106,6 +100,16 @@ def make_app(
         return response
 
     return app
+
+
+def _page(run: loading.Run | loading.Ensemble, name: str) -> tuple[str, str]:
+    """The page and its policy. An ensemble and a network that is too large for a page stay with the server."""
+    about = {"facts": drawing_page.facts(run, name), "classNames": run.class_names, "mostBytes": MOST_BYTES}
+    about |= {"server": True, "network": None}
+    weights = ""
+    if isinstance(run, loading.Run) and run.parameters <= drawing_page.MOST_PARAMETERS:
+        about["network"], weights = drawing_page.network(run, "float32")
+    return drawing_page.render(about, weights, connect_src="'self'")
 
 
 def _capitalized(error: UserError) -> str:
@@ -160,23 +164,6 @@ def _is_loopback(host: str | None) -> bool:
         return False
 
 
-def _facts(run: loading.Run | loading.Ensemble, name: str) -> list[str]:
-    """Lists the loaded run's name, test accuracy and seed, for the page."""
-    runs = reading.members(run)
-    results = [one.result or {} for one in runs]
-    names = {pathlib.PurePath(result["config_file"]).stem for result in results if result.get("config_file")}
-    accuracies = [result["test_accuracy"] for result in results if result]
-    seeds = sorted({one.config.seed for one in runs})
-    facts = [name or (names.pop() if len(names) == 1 else "a network")]
-    if len(runs) > 1:
-        return [*facts, f"{len(runs)} runs together", f"each alone: test accuracy {statistics.summarize(accuracies)}"]
-    if accuracies:
-        facts.append(f"test accuracy {accuracies[0]:.4f}")
-    else:
-        facts.append(f"not finished: epoch {runs[0].epoch} of {runs[0].config.epochs}")
-    return [*facts, f"seed {seeds[0]}"]
-
-
 def show(run: loading.Run | loading.Ensemble, height: int = 900) -> Any:
     """Shows the page in a notebook, `height` pixels high. The kernel serves it until the kernel ends.
 
@@ -222,7 +209,7 @@ def serve(folder: str, host: str, port: int, open_browser: bool) -> None:
         address = f"http://{f'[{reachable}]' if ':' in reachable else reachable}:{port}/"
         if warning := reading.other_form(run):
             print(warning)
-        print(f"{', '.join(_facts(run, name))}\nDraw at {address}  (Ctrl-C ends it.)", flush=True)
+        print(f"{', '.join(drawing_page.facts(run, name))}\nDraw at {address}  (Ctrl-C ends it.)", flush=True)
         # On a Linux without a screen, a text browser would take over the terminal.
         if open_browser and (sys.platform != "linux" or {"DISPLAY", "WAYLAND_DISPLAY"} & set(os.environ)):
             webbrowser.open(address)

@@ -4,11 +4,12 @@ All but onnx begin with `probabilities`, one function of JAX with the weights as
 own, because those of digits/models/ops/native.py exist only on the machine that compiled them.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 import json
 import os
 import pathlib
 import tempfile
+from types import MappingProxyType
 from typing import Any, NamedTuple
 import warnings
 import zipfile
@@ -23,9 +24,11 @@ from digits.data import SIDE
 from digits.models import families, inference
 from digits.runs import loading
 from digits.runtime.tensorflow_extra import import_tensorflow
+from digits.serving import export_html
 
 Predict = Callable[[np.ndarray], np.ndarray]  # Images, uint8 Nx28x28, to probabilities, float32 NxK.
 
+TOLERANCE = 1e-4  # Of a probability. Runtimes round differently: some 1e-6 for these networks.
 _METADATA = "metadata.json"
 _EXTRA = "assets.extra"  # The place in a SavedModel for its owner's files; TensorFlow ignores it.
 
@@ -144,6 +147,9 @@ class Format(NamedTuple):
       write: writes a run and its metadata to a path; may return words about the file, such as "opset 13".
       load: makes a written file a function again, by the format's own runtime.
       metadata: reads the metadata of a written file; for any other file it raises some error of the format's library.
+      weights: the types of weights that are tried, one after another, and how far probabilities may be from the run's.
+      opens: the words before the printed lines.
+      note: a sentence about the check, if something is to be said.
     """
 
     file: str
@@ -152,6 +158,9 @@ class Format(NamedTuple):
     write: Callable[[loading.Run, pathlib.Path, dict[str, Any]], str | None]
     load: Callable[[pathlib.Path], Predict]
     metadata: Callable[[pathlib.Path], dict[str, Any]]
+    weights: Mapping[str, float] = MappingProxyType({"float32": TOLERANCE})
+    opens: str = "To predict with it in Python"
+    note: Callable[[], str] = str
 
 
 FORMATS = {
@@ -197,5 +206,16 @@ FORMATS = {
         _write_onnx,
         _load_onnx,
         _onnx_metadata,
+    ),
+    "html": Format(
+        "model.html",
+        (),
+        "import pathlib, webbrowser\nwebbrowser.open(pathlib.Path(path).as_uri())",
+        export_html.write,
+        export_html.load,
+        export_html.read_metadata,
+        {"float16": 1e-3, "float32": TOLERANCE},
+        "To open it in a browser (any static host can serve it)",
+        export_html.note,
     ),
 }

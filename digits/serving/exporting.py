@@ -17,7 +17,6 @@ from digits.runs import found, loading
 from digits.runtime import atomic, environment, paths
 from digits.serving import export_formats
 
-TOLERANCE = 1e-4  # Of a probability. Runtimes round differently: some 1e-6 for these networks.
 _IMAGES = 256
 
 
@@ -29,7 +28,7 @@ class Exported(NamedTuple):
       difference: the largest difference of a probability from the run's.
       images: the number of images that were compared.
       made: whether these were made for it, because the run's dataset is not here, and not test images.
-      about: words about the file, such as "opset 13"; "" for most formats.
+      about: words about the file, such as "opset 13" or "weights in float16"; "" for most formats.
     """
 
     path: pathlib.Path
@@ -51,7 +50,7 @@ def export(
 
     Args:
       run: a run, as `digits.load` returns it, or its folder, for the weights it was tested with.
-      format: "jax", "savedmodel", "tflite" or "onnx".
+      format: "jax", "savedmodel", "tflite", "onnx" or "html".
       output: the file, or the folder of a SavedModel. Default: a file in the run's folder.
       data_dir: where the run's dataset lies, see `data.load`: export and run are compared on its test images; without
         it and where there is no such dataset, on made images.
@@ -78,13 +77,16 @@ def export(
     precise = jax.default_matmul_precision("highest")
     with writing_to(path, "--output"), atomic.scratch(path) as scratch, environment.settings(), precise:
         written = scratch / path.name
-        with _without_paths():
-            about = kind.write(run, written, metadata(run, format)) or ""
-        difference = _difference(kind.load(written), run, images)
-        if not difference <= TOLERANCE:  # NaN is refused too.
+        for weights, tolerance in kind.weights.items():
+            with _without_paths():
+                about = kind.write(run, written, metadata(run, format) | {"weights": weights}) or ""
+            difference = _difference(kind.load(written), run, images)
+            if difference <= tolerance:
+                break
+        else:  # NaN is refused too.
             raise UserError(
                 f"The export to {format} was not kept: on {len(images)} images its probabilities differ from the "
-                f"run's by up to {difference:.1e}, more than {TOLERANCE:.0e}."
+                f"run's by up to {difference:.1e}, more than {tolerance:.0e}."
             )
         if path.is_dir():  # A folder cannot replace one that is not empty.
             os.rename(path, scratch / "before")
@@ -95,13 +97,16 @@ def export(
 def usage(path: str | os.PathLike, format: str) -> str:
     """Writes the lines of Python that load an export and predict with it; they run as they are, without this project.
 
-    Before the lines that the export itself holds, they name the file and make an image.
+    Before the lines that the export itself holds, they name the file and make an image. A page is opened instead.
     """
+    lines = export_formats.FORMATS[format].usage
+    if "images" not in lines:
+        return f"path = {os.fspath(path)!r}\n{lines}"
     return (
         "import numpy as np\n"
         f"path = {os.fspath(path)!r}\n"
         f"images = np.zeros((1, {data.SIDE}, {data.SIDE}), np.uint8)  # Yours: 0 to 255, white on black.\n"
-        f"{export_formats.FORMATS[format].usage}\n"
+        f"{lines}\n"
         "print(np.argmax(probabilities, axis=1))"
     )
 

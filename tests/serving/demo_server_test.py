@@ -3,7 +3,6 @@
 import concurrent.futures
 import contextlib
 import io
-import json
 import pathlib
 import re
 import signal
@@ -20,7 +19,7 @@ import pytest
 from digits import models
 from digits.data.pictures import segment
 from digits.runs import loading
-from digits.serving import demo_server
+from digits.serving import demo_server, drawing_page
 from digits.training import train
 from tests import drawing
 from tests.browsing import expect_reading, on_screen, with_mouse
@@ -80,7 +79,7 @@ def test_every_digit_is_answered_with_what_the_network_is_given_and_says(run, cl
         ("GET", "/read", None, 405, "POST /read"),
         ("POST", "/", b"", 405, "GET /"),
         ("OPTIONS", "/read", None, 405, "POST /read"),
-        ("GET", "/static/demo.html", None, 404, "the page is at /"),
+        ("GET", "/static/page.html", None, 404, "the page is at /"),
     ],
 )
 def test_a_mistake_is_answered_with_one_sentence(client, method, path, body, status, words):
@@ -120,32 +119,27 @@ def test_only_this_machine_and_this_page_may_ask(run, client):
     assert everywhere.get("/", headers={"Host": "school.example"}).status_code == 200
 
 
-def test_the_page_needs_nothing_else_and_allows_nothing_else():
-    odd = ("</script><b>zero", *NAMES[1:])
-    client = demo_server.make_app(untrained(odd)).test_client()
-    pages = [client.get("/") for _ in range(2)]
-    policies = [page.headers["Content-Security-Policy"] for page in pages]
-    nonces = [re.search("'nonce-([0-9a-f]{32})'", policy)[1] for policy in policies]
-    assert nonces[0] != nonces[1] and f'<script nonce="{nonces[0]}">' in pages[0].text
-    assert policies[0].startswith("default-src 'none'") and "unsafe" not in policies[0]
-    assert "connect-src 'self'" in policies[0] and "frame-ancestors 'none'" in policies[0]
-    assert pages[0].headers["Cache-Control"] == "no-store"
-    # A namespace is a name, not an address.
-    assert set(re.findall(r"https?://[^\s'\"]+", pages[0].text)) == {"http://www.w3.org/2000/svg"}
-    assert "<b>zero" not in pages[0].text
-    about = re.search(r'id="about">(.*)</script>', pages[0].text)[1]
-    assert json.loads(about)["classNames"] == list(odd)
+def test_the_page_may_ask_its_server_and_nobody_else(run, client):
+    response = client.get("/")
+    about, (weights,) = drawing_page.read_about(response.text), weights_of(response.text)
+    page, policy = drawing_page.render(about, weights, connect_src="'self'")
+    assert response.text == page  # The page that `digits.export` writes, with a server.
+    assert response.headers["Content-Security-Policy"] == f"{policy}; frame-ancestors 'none'"
+    assert response.headers["Cache-Control"] == "no-store"
+    assert about["facts"] == ["mine", "test accuracy 0.9877", "seed 0"] and about["classNames"] == list(NAMES)
+    assert about["server"] and [layer["kind"] for layer in about["network"]["layers"]][0] == "flatten"
 
 
-def test_the_page_says_which_run_it_is_of(run):
-    assert demo_server._facts(run, "mine,epochs=3") == ["mine,epochs=3", "test accuracy 0.9877", "seed 0"]
-    assert demo_server._facts(run, "") == ["mine", "test accuracy 0.9877", "seed 0"]
-    unfinished = untrained()
-    assert demo_server._facts(unfinished, "folder") == ["folder", "not finished: epoch 2 of 3", "seed 0"]
-    other = untrained(test_accuracy=0.98565, config_file="configs/mine.py")
-    facts = demo_server._facts(loading.Ensemble((run, other)), "")
-    assert facts == ["mine", "2 runs together", "each alone: test accuracy 0.9867 ± 0.0014"]
-    assert "mine" in demo_server.make_app(run).test_client().get("/").text
+def weights_of(page):
+    return re.findall('id="weights">(.*)</script>', page)
+
+
+def test_an_ensemble_and_a_very_large_network_stay_with_the_server(run, monkeypatch):
+    pages = [demo_server.make_app(loading.Ensemble((run, run))).test_client().get("/").text]
+    monkeypatch.setattr(drawing_page, "MOST_PARAMETERS", 1000)
+    pages.append(demo_server.make_app(run).test_client().get("/").text)
+    for page in pages:
+        assert drawing_page.read_about(page)["network"] is None and weights_of(page) == [""]
 
 
 def test_the_network_is_asked_by_one_request_at_a_time(run):
@@ -326,7 +320,7 @@ def test_a_probable_second_guess_is_said_in_words(open_page):
         page.evaluate(
             """second => show([{
                 prediction: "7", probabilities: [0, second, 0, 0, 0, 0, 0, 0.7, 0, 0], box: [0, 0, 1, 1],
-                pixels: Array(28).fill(Array(28).fill(0)),
+                pixels: new Uint8Array(784),
             }])""",
             second,
         )

@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import math
 import os
 import re
 import shutil
@@ -16,13 +15,14 @@ import numpy as np
 import pytest
 
 import digits
-from digits import data, errors, models
+from digits import data, errors
 from digits import export as digits_export
 from digits.config.values import config_from_json, with_values
 from digits.models import families, layers
 from digits.runs import loading
-from digits.serving import export_formats, exporting
+from digits.serving import drawing_page, export_formats, exporting
 from digits.training import train
+from tests import made_runs
 from tests.conftest import ROOT, tiny_config
 
 # Runs the lines that the metadata of exports give, with one image and with several; then those that were printed.
@@ -60,22 +60,16 @@ def workdir(tmp_path_factory):
 @pytest.fixture(scope="module")
 def runs(workdir):
     """The dense network; and two CNNs with weights and statistics that let no layer go unnoticed."""
-    trained, rng = digits.load(workdir), np.random.default_rng(0)
+    trained = digits.load(workdir)
     values = {"family": "cnn", "blocks": ((4,), (6, 8)), "kernel_size": (3, 4), "padding": "same", "batch_norm": "conv"}
     values |= {"pool": (2, 3), "block_dropout": 0.25, "hidden": (), "hidden_batch_norm": False}
     values["convolution"] = "dot"  # Other than an export has, and nothing must be compiled for it.
     small = values | {"pool": (0, 2), "stride": (3, 2), "separable": (False, True), "conv_bias": False}
     small |= {"batch_norm": "none", "global_pool": "average"}
 
-    def weights(like):  # Larger than initial ones, and positive where they may be variances.
-        fan_in = math.prod(like.shape[:-1])
-        numbers = rng.normal(0, 2 / fan_in**0.5, like.shape) if like.ndim > 1 else rng.uniform(0.1, 0.5, like.shape)
-        return numbers.astype(np.float32)
-
     def made(values):
         config = with_values(trained.config, {f"model.{field}": value for field, value in values.items()})
-        graphdef, *shapes = families.parts(models.outline(config.model, 10))
-        return dataclasses.replace(trained, config=config, model=nnx.merge(graphdef, *jax.tree.map(weights, shapes)))
+        return dataclasses.replace(trained, config=config, model=made_runs.model(config.model))
 
     return {
         "dense": dataclasses.replace(trained, config=with_values(trained.config, {"data.normalization": "column_l2"})),
@@ -102,6 +96,9 @@ def read_metadata(format, path):
     """By nothing of this project."""
     if format == "savedmodel":
         return json.loads((path / "assets.extra" / "metadata.json").read_text())
+    if format == "html":
+        about = re.search(r'id="about">(.*)</script>', path.read_text())[1]
+        return json.loads(about)["metadata"]
     if format == "onnx":
         import onnxruntime
 
@@ -186,7 +183,8 @@ def test_an_export_says_what_it_is_and_holds_its_weights_once(format, exports, r
         assert (found["output"]["shape"], found["output"]["type"]) == (["n", 10], "float32")
         assert found["versions"]["digits"] == digits.__version__
     weights = sum(leaf.nbytes for leaf in jax.tree.leaves(families.parts(runs["dense"].model)[1:]))
-    assert weights / 2 < exporting.size(exports(format)["dense"]) < 1.5 * weights
+    scripts = len(drawing_page.render({})[0]) if format == "html" else 0
+    assert weights / 2 < exporting.size(exports(format)["dense"]) - scripts < 1.5 * weights
 
 
 def test_an_unfinished_run_has_no_test_accuracy(runs):
@@ -256,7 +254,7 @@ def test_a_library_that_is_missing_is_named(format, package, runs, tmp_path, mon
 
 def test_mistakes_give_a_sentence(runs, workdir, tmp_path):
     dense = runs["dense"]
-    with pytest.raises(errors.UserError, match="--format is 'pickle', but .* one of jax, savedmodel, tflite, onnx"):
+    with pytest.raises(errors.UserError, match="--format is 'pickle', but .* savedmodel, tflite, onnx, html"):
         exporting.export(workdir, "pickle")
     with pytest.raises(errors.UserError, match="nowhere is no run"):
         exporting.export(tmp_path / "nowhere", "jax")

@@ -1,0 +1,116 @@
+// Convolutions with stride 1 and their gradients on the CPU, in float32, called by XLA through its FFI: the doors.
+
+#include "algorithm.h"
+
+namespace digits {
+namespace {
+
+template <typename F>
+void choose(const Shape& s, F&& f) {
+  const bool narrow = s.c * s.k * s.k <= 64 || s.c < VL / 2;
+  const bool large = s.wo() >= 3;
+  if (!narrow && s.k == 2 && large) return f(Algorithm<4, 2, 4, 2>());
+  if (!narrow && s.k == 3 && large) return f(Algorithm<4, 3, 4, 3>());
+  if (!narrow && s.k == 5 && large) return f(Algorithm<3, 5, 3, 5>());
+  if (!narrow && s.k == 7 && s.wo() >= 2) return f(Algorithm<4, 4, 4, 4>());
+  return f(Algorithm<1, 1, 1, 1>());
+}
+
+namespace ffi = xla::ffi;
+using Array = ffi::Buffer<ffi::F32, 4>;
+using Vector = ffi::Buffer<ffi::F32, 1>;
+using Winner = ffi::Buffer<ffi::U8, 4>;
+template <typename T>
+using Result = ffi::Result<T>;
+
+// The gradient of a forward pass of shape s, before pooling and ReLU.
+Pixels before_pooling(const Shape& s, Array g, Array y, Winner winner) {
+  Pixels pixels{g.typed_data(), s.ho(), s.wo(), s.o};
+  if (s.pool == 2)
+    pixels.winner = winner.typed_data();
+  else if (s.relu)
+    pixels.y = y.typed_data();
+  return pixels;
+}
+
+// Each part may be compiled by itself, both at the same time.
+#ifndef DIGITS_GRADIENT
+
+// x: N x H x W x C; kernel: K x K x C x O. y: pooled max(0, x * kernel + bias).
+ffi::Error Convolve(Pool pool, Array x, Array w, Vector bias, Result<Array> y, Result<Winner> winner, int64_t low,
+                    int64_t high, bool relu, int64_t window) {
+  auto xd = x.dimensions(), wd = w.dimensions();
+  const Shape s{xd[0], xd[1], xd[2], xd[3], wd[3], wd[0], low, high, relu, window};
+  choose(s, [&](auto algorithm) {
+    algorithm.convolve(pool, s, {x.typed_data(), s.h, s.w, s.c}, w.typed_data(), false, bias.typed_data(),
+                       y->typed_data(), winner->typed_data());
+  });
+  return ffi::Error::Success();
+}
+
+// The gradient of x from that of y: the full correlation with the kernel turned by 180 degrees.
+ffi::Error InputGradient(Pool pool, Array g, Array y, Winner winner, Array w, Result<Array> dx, int64_t low,
+                         int64_t high, bool relu, int64_t window) {
+  auto xd = dx->dimensions(), wd = w.dimensions();
+  const Shape f{xd[0], xd[1], xd[2], xd[3], wd[3], wd[0], low, high, relu, window};
+  const Shape s{f.n, f.ho(), f.wo(), f.o, f.c, f.k, f.k - 1 - low, f.k - 1 - high};
+  choose(s, [&](auto algorithm) {
+    algorithm.convolve(pool, s, before_pooling(f, g, y, winner), w.typed_data(), true, nullptr, dx->typed_data(),
+                       nullptr);
+  });
+  return ffi::Error::Success();
+}
+
+#endif
+#ifndef DIGITS_FORWARD
+
+ffi::Error KernelGradient(Pool pool, Array x, Array g, Array y, Winner winner, Result<Array> dw, Result<Vector> db,
+                          int64_t low, int64_t high, bool relu, int64_t window) {
+  auto xd = x.dimensions(), wd = dw->dimensions();
+  const Shape s{xd[0], xd[1], xd[2], xd[3], wd[3], wd[0], low, high, relu, window};
+  choose(s, [&](auto algorithm) {
+    algorithm.kernel_gradient(pool, s, {x.typed_data(), s.h, s.w, s.c}, before_pooling(s, g, y, winner),
+                              dw->typed_data(), db->typed_data());
+  });
+  return ffi::Error::Success();
+}
+
+#endif
+
+}  // namespace
+
+#define ATTRIBUTES Attr<int64_t>("low").Attr<int64_t>("high").Attr<bool>("relu").Attr<int64_t>("window")
+#ifndef DIGITS_GRADIENT
+XLA_FFI_DEFINE_HANDLER_SYMBOL(digits_convolve, Convolve,
+                              ffi::Ffi::Bind()
+                                  .Ctx<ffi::ThreadPool>()
+                                  .Arg<Array>()
+                                  .Arg<Array>()
+                                  .Arg<Vector>()
+                                  .Ret<Array>()
+                                  .Ret<Winner>()
+                                  .ATTRIBUTES);
+XLA_FFI_DEFINE_HANDLER_SYMBOL(digits_input_gradient, InputGradient,
+                              ffi::Ffi::Bind()
+                                  .Ctx<ffi::ThreadPool>()
+                                  .Arg<Array>()
+                                  .Arg<Array>()
+                                  .Arg<Winner>()
+                                  .Arg<Array>()
+                                  .Ret<Array>()
+                                  .ATTRIBUTES);
+#endif
+#ifndef DIGITS_FORWARD
+XLA_FFI_DEFINE_HANDLER_SYMBOL(digits_kernel_gradient, KernelGradient,
+                              ffi::Ffi::Bind()
+                                  .Ctx<ffi::ThreadPool>()
+                                  .Arg<Array>()
+                                  .Arg<Array>()
+                                  .Arg<Array>()
+                                  .Arg<Winner>()
+                                  .Ret<Array>()
+                                  .Ret<Vector>()
+                                  .ATTRIBUTES);
+#endif
+
+}  // namespace digits

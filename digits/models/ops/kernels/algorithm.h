@@ -15,10 +15,7 @@
 namespace digits {
 
 constexpr int64_t kStreamBytes = 8 << 20, kSumBytes = 512 << 10, kSerialNumbers = 1 << 15;
-#ifndef CHUNK_KB
-#define CHUNK_KB 512
-#endif
-constexpr int64_t kChunkBytes = CHUNK_KB << 10;  // What a task writes and reads again, of the cache of its core.
+constexpr int64_t kChunkBytes = 512 << 10;  // What a task writes and reads again, of the cache of its core.
 
 // The maximum of 2 x 2 pixels; of equal ones the first in row order wins.
 NOINLINE inline void pool_rows(const Shape& s, const float* top, const float* bottom, int width, float* y,
@@ -69,6 +66,15 @@ struct Algorithm {
     return p;
   }
 
+  // Multiplications for an image, a channel and an output.
+  static int64_t products(const Shape& s) {
+    const Plan p = plan(s);
+    int64_t pieces = 0;
+    for (int64_t line = 0; line < p.lines; ++line)
+      pieces += std::max<int64_t>(0, std::min(p.pieces_y, p.last - line) - std::max<int64_t>(0, p.first - line));
+    return N * pieces * p.pieces_x * p.columns;
+  }
+
   // Lines of tiles of one image at all points, for VL channels. Along the rows first, then down the columns.
   template <typename X, typename Y>
   static void transform(const Pixels& pixels, int64_t image, int64_t from, int64_t low, int64_t channel, int64_t lines,
@@ -101,11 +107,14 @@ struct Algorithm {
   NOINLINE static void transform_images(const Shape& s, const Plan& p, const Chunk& k, const Pixels& pixels, float* v) {
     if (p.patches) return patches(s, p, k, pixels, v);
     const int64_t lines = p.in_lines(k.lines), line = p.in_columns() * VL;
-    for (int64_t i = 0; i < k.images; ++i)
+    const int64_t row = k.first * MY - s.low;
+    for (int64_t i = 0; i < k.images; ++i) {
+      pixels.fetch(k.image + i, row, lines * MY + NY - MY);
       for (int64_t cb = 0; cb < p.cblocks; ++cb)
         transform<InputToPoints<MX, RX>, InputToPoints<MY, RY>>(
-            pixels, k.image + i, k.first * MY - s.low, s.low, cb * VL, lines, p.in_columns(),
+            pixels, k.image + i, row, s.low, cb * VL, lines, p.in_columns(),
             v + cb * p.block_size(k) + i * lines * line, p.point_size(k), line, VL, nullptr);
+    }
   }
 
   // Where channels are few, the pixels of a window become the channels.
@@ -134,11 +143,13 @@ struct Algorithm {
   // A chunk of gradients to points x tiles x outputs; the pixels are added to `sum`.
   NOINLINE static void transform_gradients(const Plan& p, const Chunk& k, const Pixels& pixels, float* q, float* sum) {
     const int64_t line = p.columns * p.opad();
-    for (int64_t i = 0; i < k.images; ++i)
+    for (int64_t i = 0; i < k.images; ++i) {
+      pixels.fetch(k.image + i, k.first * MY, k.lines * MY);
       for (int64_t o = 0; o < p.opad(); o += VL)
         transform<GradientToPoints<MX, RX>, GradientToPoints<MY, RY>>(
             pixels, k.image + i, k.first * MY, 0, o, k.lines, p.columns, q + i * k.lines * line + o,
             p.tiles(k) * p.opad(), line, p.opad(), sum + o);
+    }
   }
 
   // Kernel to output blocks x points x pieces x channels x (vectors of the block).

@@ -5,13 +5,19 @@
 namespace digits {
 namespace {
 
+// Calls f with the algorithm that takes least time for a shape.
 template <typename F>
 void choose(const Shape& s, F&& f) {
   const bool narrow = s.c * s.k * s.k <= 64 || s.c < VL / 2;
-  const bool large = s.wo() >= 3;
-  if (!narrow && s.k == 2 && large) return f(Algorithm<4, 2, 4, 2>());
-  if (!narrow && s.k == 3 && large) return f(Algorithm<4, 3, 4, 3>());
-  if (!narrow && s.k == 5 && large) return f(Algorithm<3, 5, 3, 5>());
+  if (!narrow && s.k == 2 && s.wo() >= 3) return f(Algorithm<4, 2, 4, 2>());
+  if (!narrow && s.k == 3 && s.wo() >= 3) return f(Algorithm<4, 3, 4, 3>());
+  if (!narrow && s.k == 5 && s.wo() >= 3) {
+    // Of a small image amid much padding, an algorithm along the rows alone computes fewer rows.
+    using Nested = Algorithm<3, 5, 3, 5>;
+    using Rows = Algorithm<1, 1, 4, 5>;
+    if (Nested::products(s) <= Rows::products(s)) return f(Nested());
+    return f(Rows());
+  }
   if (!narrow && s.k == 7 && s.wo() >= 2) return f(Algorithm<4, 4, 4, 4>());
   return f(Algorithm<1, 1, 1, 1>());
 }

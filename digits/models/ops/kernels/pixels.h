@@ -30,6 +30,18 @@ struct Pixels {
     for (int64_t i = there; i < width - low; ++i) store(out + i * VL, vec{});
   }
 
+  // Reads whole rows in their order, for which the processor fetches ahead. `row` then finds its strides in the cache.
+  NOINLINE void fetch(int64_t image, int64_t row, int64_t rows) const {
+    const int64_t half = winner ? 2 : 1, line = w / half * c;
+    const int64_t first = std::max<int64_t>(row, 0) / half, last = std::min(row + rows, h) / half;
+    if (c <= VL) return;
+    for (int64_t i = (image * (h / half) + first) * line; i < (image * (h / half) + last) * line; i += 16) {
+      asm volatile("" : : "r"(x[i]));
+      if (y) asm volatile("" : : "r"(y[i]));
+      if (winner) asm volatile("" : : "r"(winner[i]));
+    }
+  }
+
  private:
   void plain(const float* from, int64_t count, int64_t pixels, float* out) const {
     if (count >= VL)

@@ -17,40 +17,46 @@ struct Strides {
 // out[y][t] = sum over pieces (rows first <= i < last), and channels of x * u.  u: pieces x channels x V vectors.
 using Product = void (*)(const float* x, const Strides& at, const Plan& p, int64_t first, int64_t last, const float* u,
                          float* out, int64_t out_line);
+constexpr int64_t kTogether = 64;   // Channels a sum. Sums of sums round less than one long sum.
 constexpr int kMaxT = 7, kMaxY = 2;  // Accumulators: kRegisters; beside them kMaxV weights and one pixel.
 
 template <int V, int T, int Y>
 void product(const float* x, const Strides& at, const Plan& p, int64_t first, int64_t last, const float* u, float* out,
              int64_t out_line) {
-  vec acc[Y][T][V] = {};
-  const int64_t line = at.line, block = at.block;
+  const int64_t line = at.line, block = at.block, parts = up(p.channels, kTogether);
   u += first * p.pieces_x * p.channels * V * VL;
-  for (int64_t i = first; i < last; ++i)
-    for (int64_t j = 0; j < p.pieces_x; ++j) {
-      const float* xs = x + i * at.piece + j * VL;
-      for (int64_t left = p.channels; left > 0; left -= VL, xs += block) {
-        const int64_t count = left < VL ? left : VL;
-        for (int64_t c = 0; c < count; ++c, u += V * VL) {
-          vec w[V];
+  bool begun = false;
+  for (int64_t i = first * p.pieces_x * parts; i < last * p.pieces_x * parts || !begun; ++i, begun = true) {
+    vec acc[Y][T][V] = {};
+    const int64_t piece = i / parts, channel = i % parts * kTogether;
+    const float* xs = x + piece / p.pieces_x * at.piece + piece % p.pieces_x * VL + channel / VL * block;
+    int64_t left = first < last ? std::min(p.channels - channel, kTogether) : 0;
+    for (; left > 0; left -= VL, xs += block) {
+      const int64_t count = left < VL ? left : VL;
+      for (int64_t c = 0; c < count; ++c, u += V * VL) {
+        vec w[V];
 #pragma GCC unroll 4
-          for (int v = 0; v < V; ++v) keep(w[v] = load(u + v * VL));
+        for (int v = 0; v < V; ++v) keep(w[v] = load(u + v * VL));
 #pragma GCC unroll 4
-          for (int y = 0; y < Y; ++y)
+        for (int y = 0; y < Y; ++y)
 #pragma GCC unroll 7
-            for (int t = 0; t < T; ++t) {
-              const float s = xs[y * line + t * VL + c];
+          for (int t = 0; t < T; ++t) {
+            const float s = xs[y * line + t * VL + c];
 #pragma GCC unroll 4
-              for (int v = 0; v < V; ++v) acc[y][t][v] += s * w[v];
-            }
-        }
+            for (int v = 0; v < V; ++v) acc[y][t][v] += s * w[v];
+          }
       }
     }
 #pragma GCC unroll 4
-  for (int y = 0; y < Y; ++y)
+    for (int y = 0; y < Y; ++y)
 #pragma GCC unroll 7
-    for (int t = 0; t < T; ++t)
+      for (int t = 0; t < T; ++t)
 #pragma GCC unroll 4
-      for (int v = 0; v < V; ++v) store(out + y * out_line + (t * V + v) * VL, acc[y][t][v]);
+        for (int v = 0; v < V; ++v) {
+          float* to = out + y * out_line + (t * V + v) * VL;
+          store(to, begun ? load(to) + acc[y][t][v] : acc[y][t][v]);
+        }
+  }
 }
 
 struct Products {
@@ -140,11 +146,7 @@ using Outer = void (*)(const float* x, int64_t x_line, const float* g, int64_t g
 template <int R, int V>
 void outer(const float* x, int64_t x_line, const float* g, int64_t g_line, int64_t g_tile, int64_t lines, int64_t tiles,
            float* out, int64_t out_channel) {
-  vec acc[R][V];
-#pragma GCC unroll 16
-  for (int r = 0; r < R; ++r)
-#pragma GCC unroll 4
-    for (int v = 0; v < V; ++v) acc[r][v] = load(out + r * out_channel + v * VL);
+  vec acc[R][V] = {};
   for (int64_t y = 0; y < lines; ++y, x += x_line, g += g_line) {
     const float *xs = x, *gs = g;
     for (int64_t t = 0; t < tiles; ++t, xs += VL, gs += g_tile) {
@@ -162,7 +164,10 @@ void outer(const float* x, int64_t x_line, const float* g, int64_t g_line, int64
 #pragma GCC unroll 16
   for (int r = 0; r < R; ++r)
 #pragma GCC unroll 4
-    for (int v = 0; v < V; ++v) store(out + r * out_channel + v * VL, acc[r][v]);
+    for (int v = 0; v < V; ++v) {
+      float* to = out + r * out_channel + v * VL;
+      store(to, load(to) + acc[r][v]);
+    }
 }
 
 constexpr int channels_at_once(int v) {

@@ -7,8 +7,8 @@ convolution.py takes another implementation. The compiler is CXX of the environm
 
 Kernels of 2, 3, 5 and 7 pixels are applied by minimal filtering in two dimensions (Winograd 1980; Lavin and Gray 2015,
 arXiv:1509.09308), which needs 2.6, 4, 4.6 and 4 times fewer multiplications than the plain sum: kernels/README.md.
-Relative to the largest value of the result, values and gradients are within 5e-6 of those of the stock operations, which
-are themselves within about 1e-6 of float64's.
+Relative to the largest value of the result, values and gradients are within 5e-6 of those of the stock operations,
+which are themselves within about 1e-6 of float64's.
 """
 
 import concurrent.futures
@@ -209,6 +209,17 @@ def kernel_gradient(
     shapes = (size, size, x.shape[3], outputs), (outputs,)
     result = tuple(jax.ShapeDtypeStruct(shape, jnp.float32) for shape in shapes)
     return _call("digits_kernel_gradient", result, settings)(x, g, y, winner)
+
+
+def multiplications(shape: tuple[int, int, int], kernel_shape: tuple[int, ...], settings: Settings) -> int:
+    """How many numbers the products of `convolve` multiply for an image of HxWxC: fewer than the plain sum does.
+
+    Those of the input's gradient are found with its own shapes: the image is the gradient, the outputs are channels.
+    """
+    size, _, channels, outputs = kernel_shape
+    function = _loaded()[0].digits_multiplications  # type: ignore[union-attr]
+    function.restype, function.argtypes = ctypes.c_int64, [ctypes.c_int64] * 7
+    return function(*shape[:2], channels, outputs, size, settings.low, settings.high)
 
 
 def _call(name, result, settings):

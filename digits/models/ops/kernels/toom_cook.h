@@ -11,7 +11,7 @@ namespace digits {
 // For each N: zero if N is even, and pairs. Of fractions with few bits, those that round best in two dimensions.
 template <int N>
 constexpr double point(int k) {
-  constexpr double magnitudes[9][3] = {{}, {}, {}, {1}, {1}, {.5, 1.25}, {.75, 1.5}, {.375, .875, 1.75}, {.5, 1, 2}};
+  constexpr double magnitudes[9][3] = {{}, {}, {}, {1}, {1}, {.5, 1.25}, {.75, 1.5}, {.34375, .875, 1.625}, {.5, 1, 2}};
   if (N % 2 == 0 && k == 0) return 0;
   const int pair = k - (N % 2 == 0);
   return (pair % 2 ? -1 : 1) * magnitudes[N][pair / 2];

@@ -1,4 +1,4 @@
-"""Compiled convolutions for the CPU: builds `kernels/` with the machine's C++ compiler and calls it through XLA.
+"""Compiled convolutions and BatchNorm for the CPU: builds `kernels/` with the machine's C++ compiler and calls it through XLA.
 
 XLA's CPU backend has no convolution gradients that are fast inside a compiled loop, and its matrix products reach half
 of the processor's peak on the shapes of these networks. The first use builds the libraries, which takes some seconds,
@@ -42,7 +42,7 @@ _SECONDS_TO_BUILD = 120
 # Parts of the source that are compiled as separate libraries in parallel, and the symbols of each.
 _PARTS = {
     "DIGITS_FORWARD": ("digits_convolve", "digits_input_gradient"),
-    "DIGITS_GRADIENT": ("digits_kernel_gradient",),
+    "DIGITS_GRADIENT": ("digits_kernel_gradient", "digits_batch_norm", "digits_batch_norm_gradient"),
 }
 _EMPTY = (0, 0, 0, 0)
 _LOADING = threading.Lock()
@@ -209,6 +209,25 @@ def kernel_gradient(
     shapes = (size, size, x.shape[3], outputs), (outputs,)
     result = tuple(jax.ShapeDtypeStruct(shape, jnp.float32) for shape in shapes)
     return _call("digits_kernel_gradient", result, settings)(x, g, y, winner)
+
+
+def batch_norm(
+    x: jax.Array, scale: jax.Array, bias: jax.Array, epsilon: float
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Normalises N...xC by the mean and variance of each channel; returns the result and both, all float32."""
+    shapes = (x.shape, scale.shape, scale.shape)
+    result = tuple(jax.ShapeDtypeStruct(shape, jnp.float32) for shape in shapes)
+    call = jax.ffi.ffi_call("digits_batch_norm", result, vmap_method="sequential")
+    return call(x, scale, bias, epsilon=np.float32(epsilon))
+
+
+def batch_norm_gradient(
+    x: jax.Array, g: jax.Array, mean: jax.Array, variance: jax.Array, scale: jax.Array, epsilon: float
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """The gradients of `batch_norm`'s x, scale and bias; `g` is the gradient of its result."""
+    result = tuple(jax.ShapeDtypeStruct(shape, jnp.float32) for shape in (x.shape, scale.shape, scale.shape))
+    call = jax.ffi.ffi_call("digits_batch_norm_gradient", result, vmap_method="sequential")
+    return call(x, g, mean, variance, scale, epsilon=np.float32(epsilon))
 
 
 def multiplications(shape: tuple[int, int, int], kernel_shape: tuple[int, ...], settings: Settings) -> int:

@@ -14,7 +14,7 @@
 
 namespace digits {
 
-constexpr int64_t kStreamBytes = 8 << 20, kSumBytes = 512 << 10, kSerialNumbers = 1 << 15;
+constexpr int64_t kSumBytes = 512 << 10, kSerialNumbers = 1 << 15;
 constexpr int64_t kChunkBytes = 512 << 10;  // What a task writes and reads again, of the cache of its core.
 
 // The maximum of 2 x 2 pixels; of equal ones the first in row order wins.

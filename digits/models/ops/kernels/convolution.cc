@@ -1,6 +1,8 @@
-// Convolutions with stride 1 and their gradients on the CPU, in float32, called by XLA through its FFI: the doors.
+// Convolutions with stride 1, BatchNorm and their gradients on the CPU, in float32, called by XLA through its FFI: the
+// doors.
 
 #include "algorithm.h"
+#include "batch_norm.h"
 
 namespace digits {
 namespace {
@@ -31,6 +33,7 @@ void choose(const Shape& s, F&& f) {
 namespace ffi = xla::ffi;
 using Array = ffi::Buffer<ffi::F32, 4>;
 using Vector = ffi::Buffer<ffi::F32, 1>;
+using Anything = ffi::Buffer<ffi::F32>;
 using Winner = ffi::Buffer<ffi::U8, 4>;
 template <typename T>
 using Result = ffi::Result<T>;
@@ -87,6 +90,23 @@ ffi::Error KernelGradient(Pool pool, Array x, Array g, Array y, Winner winner, R
   return ffi::Error::Success();
 }
 
+// x: ... x C, normalised over all but the channels.
+ffi::Error BatchNorm(Pool pool, Anything x, Vector scale, Vector bias, Result<Anything> y, Result<Vector> mean,
+                     Result<Vector> variance, float epsilon) {
+  const int64_t c = scale.dimensions()[0], rows = x.element_count() / c;
+  normalize(pool, rows, c, x.typed_data(), scale.typed_data(), bias.typed_data(), epsilon, y->typed_data(),
+            mean->typed_data(), variance->typed_data());
+  return ffi::Error::Success();
+}
+
+ffi::Error BatchNormGradient(Pool pool, Anything x, Anything g, Vector mean, Vector variance, Vector scale,
+                             Result<Anything> dx, Result<Vector> dscale, Result<Vector> dbias, float epsilon) {
+  const int64_t c = scale.dimensions()[0], rows = x.element_count() / c;
+  normalize_gradient(pool, rows, c, x.typed_data(), g.typed_data(), mean.typed_data(), variance.typed_data(),
+                     scale.typed_data(), epsilon, dx->typed_data(), dscale->typed_data(), dbias->typed_data());
+  return ffi::Error::Success();
+}
+
 #endif
 
 }  // namespace
@@ -123,6 +143,28 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(digits_kernel_gradient, KernelGradient,
                                   .Ret<Array>()
                                   .Ret<Vector>()
                                   .ATTRIBUTES);
+XLA_FFI_DEFINE_HANDLER_SYMBOL(digits_batch_norm, BatchNorm,
+                              ffi::Ffi::Bind()
+                                  .Ctx<ffi::ThreadPool>()
+                                  .Arg<Anything>()
+                                  .Arg<Vector>()
+                                  .Arg<Vector>()
+                                  .Ret<Anything>()
+                                  .Ret<Vector>()
+                                  .Ret<Vector>()
+                                  .Attr<float>("epsilon"));
+XLA_FFI_DEFINE_HANDLER_SYMBOL(digits_batch_norm_gradient, BatchNormGradient,
+                              ffi::Ffi::Bind()
+                                  .Ctx<ffi::ThreadPool>()
+                                  .Arg<Anything>()
+                                  .Arg<Anything>()
+                                  .Arg<Vector>()
+                                  .Arg<Vector>()
+                                  .Arg<Vector>()
+                                  .Ret<Anything>()
+                                  .Ret<Vector>()
+                                  .Ret<Vector>()
+                                  .Attr<float>("epsilon"));
 #endif
 #ifndef DIGITS_GRADIENT
 

@@ -55,7 +55,8 @@ inline void keep(vec& v) {
 }
 inline vec positive(vec v) { return v <= 0 ? vec{} : v; }  // Not a number stays what it is.
 
-// Past the caches, where reading a line in order to overwrite it would cost more than writing it.
+constexpr int64_t kStreamBytes = 8 << 20;  // Larger results are written
+// past the caches, where reading a line in order to overwrite it would cost more than writing it.
 inline void stream(float* p, vec v) {
 #if defined(__AVX512F__)
   _mm512_stream_ps(p, (__m512)v);

@@ -1,4 +1,4 @@
-"""Compiled convolutions and BatchNorm for the CPU: builds `kernels/` with the machine's C++ compiler and calls it through XLA.
+"""Compiled convolutions and BatchNorm for the CPU: builds `kernels/` with the machine's C++ compiler, for XLA to call.
 
 XLA's CPU backend has no convolution gradients that are fast inside a compiled loop, and its matrix products reach half
 of the processor's peak on the shapes of these networks. The first use builds the libraries, which takes some seconds,
@@ -218,7 +218,8 @@ def batch_norm(
     shapes = (x.shape, scale.shape, scale.shape)
     result = tuple(jax.ShapeDtypeStruct(shape, jnp.float32) for shape in shapes)
     call = jax.ffi.ffi_call("digits_batch_norm", result, vmap_method="sequential")
-    return call(x, scale, bias, epsilon=np.float32(epsilon))
+    y, mean, variance = call(x, scale, bias, epsilon=np.float32(epsilon))
+    return y, mean, variance
 
 
 def batch_norm_gradient(
@@ -227,7 +228,8 @@ def batch_norm_gradient(
     """The gradients of `batch_norm`'s x, scale and bias; `g` is the gradient of its result."""
     result = tuple(jax.ShapeDtypeStruct(shape, jnp.float32) for shape in (x.shape, scale.shape, scale.shape))
     call = jax.ffi.ffi_call("digits_batch_norm_gradient", result, vmap_method="sequential")
-    return call(x, g, mean, variance, scale, epsilon=np.float32(epsilon))
+    dx, dscale, dbias = call(x, g, mean, variance, scale, epsilon=np.float32(epsilon))
+    return dx, dscale, dbias
 
 
 def multiplications(shape: tuple[int, int, int], kernel_shape: tuple[int, ...], settings: Settings) -> int:

@@ -122,13 +122,15 @@ struct Algorithm {
     const int64_t w = s.w + s.low + s.high, line = w * s.c, window = s.k * s.c, rows = k.lines + s.k - 1;
     float *padded = scratch(kRows, rows * line + VL), *one = scratch(kLine, w * VL);
     for (int64_t i = 0; i < k.images; ++i) {
-      for (int64_t r = 0; r < rows; ++r)
+      for (int64_t r = 0; r < rows; ++r) {
+        float* to = padded + r * line;
+        if (pixels.copy_row(k.image + i, k.first + r - s.low, s.low, w, to)) continue;
         for (int64_t c = 0; c < s.c; c += VL) {
           pixels.row(k.image + i, k.first + r - s.low, c, s.low, w, one);
           for (int64_t j = 0; j < w; ++j)
-            for (int64_t e = 0; e < std::min<int64_t>(VL, s.c - c); ++e)
-              padded[r * line + j * s.c + c + e] = one[j * VL + e];
+            for (int64_t e = 0; e < std::min<int64_t>(VL, s.c - c); ++e) to[j * s.c + c + e] = one[j * VL + e];
         }
+      }
       for (int64_t y = 0; y < k.lines; ++y)
         for (int64_t a = 0; a < s.k; ++a)
           for (int64_t b = 0; b < window; ++b) {

@@ -30,6 +30,14 @@ struct Pixels {
     for (int64_t i = there; i < width - low; ++i) store(out + i * VL, vec{});
   }
 
+  // The same with all channels side by side, if the numbers are those of the image itself; otherwise false.
+  bool copy_row(int64_t image, int64_t row, int64_t low, int64_t width, float* out) const {
+    if (y || winner) return false;
+    std::memset(out, 0, width * c * 4);
+    if (row >= 0 && row < h) std::memcpy(out + low * c, x + (image * h + row) * w * c, std::min(w, width - low) * c * 4);
+    return true;
+  }
+
   // Reads whole rows in their order, for which the processor fetches ahead. `row` then finds its strides in the cache.
   NOINLINE void fetch(int64_t image, int64_t row, int64_t rows) const {
     const int64_t half = winner ? 2 : 1, line = w / half * c;

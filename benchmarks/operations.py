@@ -4,7 +4,7 @@
 
 Every way trains the same network in this process, on images that lie on the device, for some seconds a round:
 
-native: the compiled epoch with the convolutions of `digits/models/ops/convolution.cc`, or without convolutions.
+native: the compiled epoch with the convolutions of `digits/models/ops/kernels/`, or without convolutions.
 bernoulli: the same with `jax.random.bernoulli` for dropout.
 dot: the compiled epoch with convolutions as matrix products, for machines without a C++ compiler.
 stock call: XLA's own convolutions, each step a call of a compiled function, because they are slow inside a loop.

@@ -126,6 +126,36 @@ WHOLE_HEADINGS = [
 ]  # fmt: skip
 
 
+KERNEL_HEADINGS = ["layer", "pass", "ms", "effective GFLOP/s", "of peak", "executed GFLOP/s", "of peak", "error"]
+
+
+def kernel_rows(measured: dict[str, Any]) -> list[list[str]]:
+    """The cells of every pass, then of all else in a training step, and of the step."""
+    rows, peak = [], measured["sgemm_gflops"]
+    medians = {
+        key: statistics.median(item["seconds"] for item in report["rounds"])
+        for key, report in measured["contestants"].items()
+    }
+    total = {"plain": 0, "executed": 0}
+    for key, report in measured["contestants"].items():
+        if key == "step":
+            continue
+        cells = []
+        for kind in total:
+            total[kind] += report["flops"][kind]
+            rate = report["flops"][kind] / medians[key] / 1e9
+            cells += [number(rate), f"{rate / peak:.0%}"]
+        spread = str(Spread.of(1e3 * item["seconds"] for item in report["rounds"]))
+        rows.append([report["layer"], report["pass"], spread, *cells, f"{report['error']:.1e}"])
+    step = medians.pop("step")
+    seconds = sum(medians.values())
+    rates = [count / seconds / 1e9 for count in total.values()]
+    cells = [cell for rate in rates for cell in (number(rate), f"{rate / peak:.0%}")]
+    rows.append(["all convolutions", "", number(1e3 * seconds), *cells, ""])
+    rows.append(["the rest of a training step", "", number(1e3 * (step - seconds)), *[""] * 5])
+    return rows
+
+
 def row_cells(row: dict, report: dict[str, Any]) -> list[str]:
     """A contestant's row of the table, as texts, in the order of HEADINGS."""
 

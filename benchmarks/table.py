@@ -92,6 +92,7 @@ def render(files: list[dict[str, Any]]) -> str:
     parts.insert(3, _whole([measured for measured in files if measured["kind"] == "time_to_accuracy"]))
     parts.append(_devices([measured for measured in files if measured["kind"] == "devices"]))
     parts.append(_operations([measured for measured in files if measured["kind"] == "operations"]))
+    parts.append(_kernels([measured for measured in files if measured["kind"] == "kernels"]))
     contestants = "\n".join(f"- `{name}`: {entry.words}" for name, entry in CONTESTANTS.items())
     parts.append(METHOD.format(contestants=contestants))
     if peers:
@@ -300,6 +301,27 @@ def _operations(files: list[dict]) -> str:
                 lines.append([name, *speeds, ratio, rounds, load, _device(measured), measured["date"]])
         headings = ["network", f"{ours}, steps/s", f"{theirs}, steps/s", "times as fast", "rounds", "load average"]
         text += f"\n{words} (`python -m benchmarks.operations`).\n\n{_markdown([*headings, 'device', 'date'], lines)}"
+    return text
+
+
+def _kernels(files: list[dict]) -> str:
+    """Where the time of a training step goes, a table for each network."""
+    if not files:
+        return ""
+    text = (
+        "## Where the time of a step goes\n\n"
+        "The compiled convolutions by themselves, with their ReLU and pooling, and the rest of the compiled training step\n"
+        "(`python -m benchmarks.kernels`). *Effective* operations are those of the plain sum. *Executed* ones are those that\n"
+        "the products of minimal filtering need; its transforms take time and do not count. The peak is that of a product of\n"
+        "two 2048x2048 float32 matrices in the same run. *Error* is the largest difference from float64, relative to the\n"
+        "largest value.\n"
+    )
+    for measured in files:
+        text += (
+            f"\n`{measured['model']}`{_differences(measured)}, batch {measured['batch_size']}; peak "
+            f"{measured['sgemm_gflops']:,.0f} GFLOP/s. {_device(measured)}, {measured['date']}.\n\n"
+            f"{_markdown(results.KERNEL_HEADINGS, results.kernel_rows(measured))}"
+        )
     return text
 
 

@@ -13,12 +13,13 @@ import time
 
 import pytest
 
-from benchmarks import driver, network, problem, results, worker
+from benchmarks import driver, kernels, network, problem, results, worker
 from benchmarks.contestants import CONTESTANTS
 from digits import models
 from digits.config.values import config_to_json
 from digits.errors import UserError
 from digits.models import families, summary
+from digits.models.ops import native
 from tests.conftest import ROOT
 
 CONFIGS = sorted(path.stem for path in (ROOT / "configs").glob("*.py") if path.stem not in ("__init__", "base"))
@@ -179,6 +180,35 @@ def test_operations_end_to_end(tmp_path, run_module):
     measured = json.loads(file.read_text())
     assert [len(report["rounds"]) for report in measured["contestants"].values()] == [2, 2]
     assert "bernoulli" in done.stdout and "steps/s" in done.stdout
+
+
+def test_kernels_are_timed_for_the_convolutions_that_are_compiled():
+    config, _ = problem.resolve("five_conv", [])
+    found = [(one.name, one.settings.window) for one in kernels.convolutions(config, 10)]
+    # The last convolution, of 5x5 pixels with a kernel of 5x5, is a single product.
+    assert found == [
+        ("28x28x1 to 32, 3x3", 1), ("26x26x32 to 32, 3x3", 2), ("12x12x32 to 64, 2x2", 1), ("11x11x64 to 64, 2x2", 2),
+    ]  # fmt: skip
+    config, _ = problem.resolve("plateau_cnn", [])
+    assert {(one.settings.low, one.settings.high, one.settings.window) for one in kernels.convolutions(config, 10)} == {
+        (1, 1, 1)
+    }, "BatchNorm stands between convolution and pooling"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not native.available(), reason=f"no compiled convolutions: {native.problem()}")
+def test_kernels_end_to_end(tmp_path, run_module):
+    file = tmp_path / "out.json"
+    overrides = ("--set=data.name=optdigits", "--set=model.blocks=((8,),(16,))", "--set=batch_size=50")
+    done = run_module("benchmarks.kernels", "--model=simple_cnn", *overrides, "--rounds=2", f"--json={file}")
+    assert done.returncode == 0, done.stderr
+    reports = json.loads(file.read_text())["contestants"]
+    assert len(reports) == 2 + 3 + 1 and {len(report["rounds"]) for report in reports.values()} == {2}
+    flops = reports["conv_1 forward"]["flops"]
+    # Of 13x13 pixels 11x11 are left, and of 12x12 some are computed for nothing: 3x3 tiles at 6x6 points.
+    assert flops == {"plain": 2 * 50 * 11**2 * 9 * 8 * 16, "executed": 2 * 50 * 9 * 36 * 8 * 16}
+    assert all(report["error"] < 5e-6 for report in reports.values() if "error" in report)
+    assert "the rest of a training step" in done.stdout
 
 
 @pytest.mark.slow

@@ -32,7 +32,16 @@ def test_files_that_are_no_modules_are_installed_too():
     installed = {path for folder in packages for pattern in patterns for path in folder.glob(pattern)}
     files = {path for path in (ROOT / "digits").rglob("*") if path.is_file() and "__pycache__" not in path.parts}
     others = {path for path in files if path.suffix != ".py"}
-    needed = {"convolution.cc", "page.html", "network.js", "style.css", "py.typed", "run.html.j2", "page.css"}
+    needed = {
+        "convolution.cc",
+        "algorithm.h",
+        "page.html",
+        "network.js",
+        "style.css",
+        "py.typed",
+        "run.html.j2",
+        "page.css",
+    }
     assert needed <= {path.name for path in others}
     assert others <= installed, others - installed
 

@@ -85,9 +85,11 @@ class Network(nnx.Module):
             inputs = width
         self._add("dense", Linear(inputs, classes, "linear", config.output_init, None, rngs))
 
-    def _add_norm_and_dropout(self, norm: bool, rate: float, width: int, rngs: nnx.Rngs) -> None:
+    def _add_norm_and_dropout(
+        self, norm: bool, rate: float, width: int, rngs: nnx.Rngs, implementation: str = "auto"
+    ) -> None:
         if norm:
-            self._add("batch_norm", BatchNorm(width, rngs))
+            self._add("batch_norm", BatchNorm(width, rngs, implementation))
         if rate:
             self._add("dropout", Dropout(rate))
 
@@ -130,13 +132,13 @@ class CNN(Network):
                 window = pool if place == len(widths) and not norm_after_conv else 0
                 self._add("conv", ConvBlock(channels, width, *kernel, window, config, rngs))
                 if norm_after_conv:
-                    self._add("batch_norm", BatchNorm(width, rngs))
+                    self._add("batch_norm", BatchNorm(width, rngs, config.convolution))
                 channels = width
             if pool and norm_after_conv:
                 self._add("max_pool", MaxPool(pool, config.convolution))
             side //= pool or 1
             require(side >= 1, "model.pool", config.pool, "small enough that a pixel is left after every block")
-            self._add_norm_and_dropout(config.batch_norm == "block", rate, channels, rngs)
+            self._add_norm_and_dropout(config.batch_norm == "block", rate, channels, rngs, config.convolution)
         pixels = side * side if config.global_pool == "none" else 1
         self._add_dense(pixels * channels, classes, config, rngs)
 

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from ml_collections import ConfigDict
 
 from digits.config.numbers import Number, dropout_bits
-from digits.models.ops import convolution, dropout
+from digits.models.ops import convolution, dropout, normalization
 from digits.runtime.devices import Shard
 
 
@@ -135,21 +135,32 @@ class BatchNorm(nnx.BatchNorm):
     `nnx.BatchNorm` would average the devices' statistics instead.
     """
 
-    def __init__(self, width: int, rngs: nnx.Rngs):
+    def __init__(self, width: int, rngs: nnx.Rngs, implementation: str = "auto"):
         super().__init__(width, momentum=BATCH_NORM_MOMENTUM, epsilon=BATCH_NORM_EPSILON, rngs=rngs)
+        self.implementation = implementation
 
     def __call__(  # type: ignore[override]
         self, x: jax.Array, key: jax.Array | None, shard: Shard | None = None
     ) -> jax.Array:
-        if key is None or shard is None or shard.devices == 1:
-            return super().__call__(x, use_running_average=key is None)
+        if key is None:
+            return super().__call__(x, use_running_average=True)
+        if shard is None or shard.devices == 1:
+            y, mean, variance = normalization.batch_norm(
+                x, self.scale[...], self.bias[...], self.epsilon, self.implementation
+            )
+            self._move(mean, variance)
+            return y
         axes, rows = tuple(range(x.ndim - 1)), shard.real(x)
         sums = shard.total((rows.sum(axes), jnp.square(rows).sum(axes)))
         mean, square = (one / (shard.batch * math.prod(x.shape[1:-1])) for one in sums)
         variance = jnp.maximum(0, square - jnp.square(mean))
+        self._move(mean, variance)
+        return (x - mean) * (jax.lax.rsqrt(variance + self.epsilon) * self.scale[...]) + self.bias[...]
+
+    def _move(self, mean: jax.Array, variance: jax.Array) -> None:
+        """Moves the moving statistics towards those of a batch."""
         for moving, now in ((self.mean, mean), (self.var, variance)):
             moving[...] = self.momentum * moving[...] + (1 - self.momentum) * now
-        return (x - mean) * (jax.lax.rsqrt(variance + self.epsilon) * self.scale[...]) + self.bias[...]
 
 
 def apply_layer(

@@ -9,6 +9,7 @@ are those of the stock operations up to rounding.
 
 from collections.abc import Callable
 import functools
+import math
 import sys
 
 import jax
@@ -63,7 +64,7 @@ def conv_block(
     of `conv` and `max_pool`.
     """
     relu = activation is jax.nn.relu
-    if _choose(implementation, x, kernel, stride) == "native" and (relu or window == 1) and window in (1, 2):
+    if _choose(implementation, x, kernel, padding, stride) == "native" and (relu or window == 1) and window in (1, 2):
         x, kernel, pads = _unstrided(x, kernel, padding, stride)
         bias = jnp.zeros(kernel.shape[3]) if bias is None else bias
         y = _native_block(x, kernel, bias, native.Settings(*pads, relu, window))
@@ -86,21 +87,24 @@ def conv(x: jax.Array, kernel: jax.Array, padding: str, implementation: str = "a
     Returns:
       NxH'xW'xO.
     """
-    chosen = _choose(implementation, x, kernel, stride)
+    chosen = _choose(implementation, x, kernel, padding, stride)
     if chosen == "stock":
         return lax.conv_general_dilated(x, kernel, (stride, stride), padding.upper(), dimension_numbers=_NHWC)
     x, kernel, pads = _unstrided(x, kernel, padding, stride)
     if chosen == "native":
         return _native_block(x, kernel, jnp.zeros(kernel.shape[3]), native.Settings(*pads))
-    if len(kernel) == 1:  # JAX finds the gradients, which are products too.
-        return (x.reshape(-1, x.shape[3]) @ kernel[0, 0]).reshape(*x.shape[:3], -1)
+    if len(kernel) == 1 or (x.shape[1:3] == kernel.shape[:2] and pads == (0, 0)):
+        sides = x.shape[1:3] if len(kernel) == 1 else (1, 1)
+        y = x.reshape(-1, math.prod(kernel.shape[:3])) @ kernel.reshape(-1, kernel.shape[3])
+        return y.reshape(len(x), *sides, -1)  # JAX finds the gradients, which are products too.
     return products.conv(x, kernel, pads)
 
 
-def _choose(implementation: str, x: jax.Array, kernel: jax.Array, stride: int) -> str:
+def _choose(implementation: str, x: jax.Array, kernel: jax.Array, padding: str, stride: int) -> str:
     """`choose` for a convolution. One that sees each pixel once is a single product, which XLA computes as fast."""
     chosen = choose(implementation, x.dtype)
-    return "dot" if chosen == "native" and len(kernel) <= stride else chosen
+    once = len(kernel) <= stride or (padding == "valid" and x.shape[1:3] == kernel.shape[:2])
+    return "dot" if chosen == "native" and once else chosen
 
 
 def _pads(x: jax.Array, kernel: jax.Array, padding: str, stride: int) -> list[tuple[int, int]]:

@@ -1,7 +1,7 @@
 """Convolution as products of matrices: fast on a CPU without a C++ compiler, and under `jax.vmap` on accelerators.
 
 A convolution is a product of image patches and kernel (im2col). Kernels of 2, 3, 5 and 7 pixels with many channels need
-fewer products by minimal filtering along the rows of the image, the algorithm of digits/models/ops/convolution.cc.
+fewer products by minimal filtering along the rows of the image, that of kernels/ in one dimension.
 benchmarks/README.md has the speed beside that of XLA's own convolutions.
 """
 

@@ -122,12 +122,13 @@ def prepare(function: Callable, arguments: tuple[jax.Array, ...]) -> Callable[[i
     """Compiles a loop of a pass. Each turn needs the one before, so that none is left out."""
 
     @jax.jit
-    def loop(count, first, *more):
-        def turn(_, first):
-            result = jax.tree.leaves(function(first, *more))[0]
-            return first.at[(0,) * first.ndim].add(0 * result[(0,) * result.ndim])
+    def loop(count, *arguments):
+        def turn(_, number):
+            number, given = jax.lax.optimization_barrier((number, arguments))
+            result = jax.tree.leaves(function(*given))[0]
+            return number + 0 * result[(0,) * result.ndim]
 
-        return jax.lax.fori_loop(0, count, turn, first)
+        return jax.lax.fori_loop(0, count, turn, jnp.float32(0))
 
     return lambda count: jax.block_until_ready(loop(count, *arguments))
 

@@ -61,7 +61,7 @@ def passes(one: Convolution) -> dict[str, tuple[Callable, tuple[jax.Array, ...],
     y, winner = native.convolve(x, kernel, bias, one.settings)
     g = jnp.asarray(np.random.default_rng(1).normal(size=y.shape), jnp.float32)
     y = y[:0] if one.settings.window > 1 else y
-    filtered = native.multiplications(x.shape[1:], kernel.shape, one.settings)
+    filtered = native.multiplications(x.shape, kernel.shape, one.settings)
     found = {
         "forward": (lambda x, *more: native.convolve(x, *more, one.settings), (x, kernel, bias), filtered),
         "kernel gradient": (
@@ -71,7 +71,7 @@ def passes(one: Convolution) -> dict[str, tuple[Callable, tuple[jax.Array, ...],
     if one.channels > 1:  # A first layer has no gradient of its input.
         settings = native.Settings(*(one.size - 1 - zeros for zeros in one.settings[:2]))
         turned = one.size, one.size, one.width, one.channels
-        filtered = native.multiplications((one.result_side, one.result_side, one.width), turned, settings)
+        filtered = native.multiplications((one.batch, one.result_side, one.result_side, one.width), turned, settings)
         found["input gradient"] = (
             lambda g, *more: native.input_gradient(g, *more, x.shape, one.settings), (g, y, winner, kernel), filtered,
         )  # fmt: skip

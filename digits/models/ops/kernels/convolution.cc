@@ -173,9 +173,9 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(digits_batch_norm_gradient, BatchNormGradient,
 #ifndef DIGITS_GRADIENT
 
 // Multiplications of the products for one image; those of the transforms do not count.
-extern "C" int64_t digits_multiplications(int64_t h, int64_t w, int64_t c, int64_t o, int64_t k, int64_t low,
-                                          int64_t high) {
-  const Shape s{1, h, w, c, o, k, low, high};
+extern "C" int64_t digits_multiplications(int64_t n, int64_t h, int64_t w, int64_t c, int64_t o, int64_t k,
+                                          int64_t low, int64_t high) {
+  const Shape s{n, h, w, c, o, k, low, high};
   int64_t count = 0;
   choose(s, [&](auto algorithm) { count = algorithm.products(s) * algorithm.plan(s).channels * o; });
   return count;

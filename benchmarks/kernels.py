@@ -61,7 +61,7 @@ def passes(one: Convolution) -> dict[str, tuple[Callable, tuple[jax.Array, ...],
     y, winner = native.convolve(x, kernel, bias, one.settings)
     g = jnp.asarray(np.random.default_rng(1).normal(size=y.shape), jnp.float32)
     y = y[:0] if one.settings.window > 1 else y
-    filtered = native.multiplications(x.shape[1:], kernel.shape, one.settings)
+    filtered = native.multiplications(x.shape, kernel.shape, one.settings)
     found = {
         "forward": (lambda x, *more: native.convolve(x, *more, one.settings), (x, kernel, bias), filtered),
         "kernel gradient": (
@@ -71,7 +71,7 @@ def passes(one: Convolution) -> dict[str, tuple[Callable, tuple[jax.Array, ...],
     if one.channels > 1:  # A first layer has no gradient of its input.
         settings = native.Settings(*(one.size - 1 - zeros for zeros in one.settings[:2]))
         turned = one.size, one.size, one.width, one.channels
-        filtered = native.multiplications((one.result_side, one.result_side, one.width), turned, settings)
+        filtered = native.multiplications((one.batch, one.result_side, one.result_side, one.width), turned, settings)
         found["input gradient"] = (
             lambda g, *more: native.input_gradient(g, *more, x.shape, one.settings), (g, y, winner, kernel), filtered,
         )  # fmt: skip
@@ -122,12 +122,13 @@ def prepare(function: Callable, arguments: tuple[jax.Array, ...]) -> Callable[[i
     """Compiles a loop of a pass. Each turn needs the one before, so that none is left out."""
 
     @jax.jit
-    def loop(count, first, *more):
-        def turn(_, first):
-            result = jax.tree.leaves(function(first, *more))[0]
-            return first.at[(0,) * first.ndim].add(0 * result[(0,) * result.ndim])
+    def loop(count, *arguments):
+        def turn(_, number):
+            number, given = jax.lax.optimization_barrier((number, arguments))
+            result = jax.tree.leaves(function(*given))[0]
+            return number + 0 * result[(0,) * result.ndim]
 
-        return jax.lax.fori_loop(0, count, turn, first)
+        return jax.lax.fori_loop(0, count, turn, jnp.float32(0))
 
     return lambda count: jax.block_until_ready(loop(count, *arguments))
 

@@ -232,15 +232,15 @@ def batch_norm_gradient(
     return dx, dscale, dbias
 
 
-def multiplications(shape: tuple[int, int, int], kernel_shape: tuple[int, ...], settings: Settings) -> int:
-    """How many numbers the products of `convolve` multiply for an image of HxWxC: fewer than the plain sum does.
+def multiplications(shape: tuple[int, ...], kernel_shape: tuple[int, ...], settings: Settings) -> int:
+    """How many numbers the products of `convolve` multiply for each image of NxHxWxC: fewer than the plain sum does.
 
     Those of the input's gradient are found with its own shapes: the image is the gradient, the outputs are channels.
     """
     size, _, channels, outputs = kernel_shape
     function = _loaded()[0].digits_multiplications  # type: ignore[union-attr]
-    function.restype, function.argtypes = ctypes.c_int64, [ctypes.c_int64] * 7
-    return function(*shape[:2], channels, outputs, size, settings.low, settings.high)
+    function.restype, function.argtypes = ctypes.c_int64, [ctypes.c_int64] * 8
+    return function(*shape[:3], channels, outputs, size, settings.low, settings.high)
 
 
 def _call(name, result, settings):

@@ -181,10 +181,11 @@ def test_a_library_is_named_after_all_files_that_it_is_built_from(tmp_path, monk
 def test_multiplications_are_those_of_the_chosen_algorithm():
     same, valid = native.Settings(1, 1), native.Settings(0, 0)
     count = native.multiplications
-    assert count((28, 28, 32), (3, 3, 32, 64), same) == 49 * 36 * 32 * 64  # Tiles of 4x4 pixels.
-    assert count((14, 14, 32), (3, 3, 32, 64), same) == 9 * 49 * 32 * 64  # Of 5x5 pixels.
-    assert count((22, 22, 64), (7, 7, 64, 32), valid) == 16 * 4 * 49 * 64 * 32  # Four pieces.
-    assert count((28, 28, 1), (3, 3, 1, 32), valid) == 26**2 * 9 * 32  # The plain sum.
+    assert count((9, 28, 28, 32), (3, 3, 32, 64), same) == 49 * 36 * 32 * 64  # Tiles of 4x4 pixels.
+    assert count((9, 14, 14, 32), (3, 3, 32, 64), same) == 9 * 49 * 32 * 64  # Of 5x5 pixels.
+    assert count((9, 22, 22, 64), (7, 7, 64, 32), valid) == 16 * 4 * 49 * 64 * 32  # Four pieces.
+    assert count((1, 14, 14, 32), (3, 3, 32, 64), same) == (3 * 14 - 2) * 4 * 6 * 32 * 64  # Along the rows alone.
+    assert count((9, 28, 28, 1), (3, 3, 1, 32), valid) == 26**2 * 9 * 32  # The plain sum.
 
 
 @needs_compiler

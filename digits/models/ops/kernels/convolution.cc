@@ -7,25 +7,29 @@
 namespace digits {
 namespace {
 
+// Filtering in two dimensions, where it saves enough; otherwise along the rows alone. That has fewer points at which the
+// kernel must be evaluated, and computes no rows of padding.
+template <typename Nested, typename Rows, typename F>
+void better(const Shape& s, F&& f) {
+  const bool few = s.n * Nested::plan(s).lines * Nested::plan(s).columns < 24;
+  if (few || Nested::products(s) > 0.95 * Rows::products(s)) return f(Rows());
+  return f(Nested());
+}
+
 // Calls f with the algorithm that takes least time for a shape.
 template <typename F>
 void choose(const Shape& s, F&& f) {
   const bool narrow = s.c * s.k * s.k <= 64 || s.c < VL / 2;
-  if (!narrow && s.k == 2 && s.wo() >= 3) return f(Algorithm<4, 2, 4, 2>());
+  if (!narrow && s.k == 2 && s.wo() >= 3) return better<Algorithm<4, 2, 4, 2>, Algorithm<1, 1, 4, 2>>(s, f);
   if (!narrow && s.k == 3 && s.wo() >= 3) {
     // Larger tiles round worse. They must leave fewer pixels over, as those of 14 x 14 do.
     using Small = Algorithm<4, 3, 4, 3>;
     using Large = Algorithm<5, 3, 5, 3>;
-    if (Large::products(s) < 0.9 * Small::products(s)) return f(Large());
-    return f(Small());
+    using Rows = Algorithm<1, 1, 4, 3>;
+    if (Large::products(s) < 0.9 * Small::products(s)) return better<Large, Rows>(s, f);
+    return better<Small, Rows>(s, f);
   }
-  if (!narrow && s.k == 5 && s.wo() >= 3) {
-    // Of a small image amid much padding, an algorithm along the rows alone computes fewer rows.
-    using Nested = Algorithm<3, 5, 3, 5>;
-    using Rows = Algorithm<1, 1, 4, 5>;
-    if (Nested::products(s) <= Rows::products(s)) return f(Nested());
-    return f(Rows());
-  }
+  if (!narrow && s.k == 5 && s.wo() >= 3) return better<Algorithm<3, 5, 3, 5>, Algorithm<1, 1, 4, 5>>(s, f);
   if (!narrow && s.k == 7 && s.wo() >= 2) return f(Algorithm<4, 4, 4, 4>());
   return f(Algorithm<1, 1, 1, 1>());
 }
@@ -169,9 +173,9 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(digits_batch_norm_gradient, BatchNormGradient,
 #ifndef DIGITS_GRADIENT
 
 // Multiplications of the products for one image; those of the transforms do not count.
-extern "C" int64_t digits_multiplications(int64_t h, int64_t w, int64_t c, int64_t o, int64_t k, int64_t low,
-                                          int64_t high) {
-  const Shape s{1, h, w, c, o, k, low, high};
+extern "C" int64_t digits_multiplications(int64_t n, int64_t h, int64_t w, int64_t c, int64_t o, int64_t k,
+                                          int64_t low, int64_t high) {
+  const Shape s{n, h, w, c, o, k, low, high};
   int64_t count = 0;
   choose(s, [&](auto algorithm) { count = algorithm.products(s) * algorithm.plan(s).channels * o; });
   return count;

@@ -34,7 +34,8 @@ struct Pixels {
   bool copy_row(int64_t image, int64_t row, int64_t low, int64_t width, float* out) const {
     if (y || winner) return false;
     std::memset(out, 0, width * c * 4);
-    if (row >= 0 && row < h) std::memcpy(out + low * c, x + (image * h + row) * w * c, std::min(w, width - low) * c * 4);
+    if (row >= 0 && row < h)
+      std::memcpy(out + low * c, x + (image * h + row) * w * c, std::min(w, width - low) * c * 4);
     return true;
   }
 

@@ -30,8 +30,10 @@ void choose(const Shape& s, F&& f) {
     return better<Small, Rows>(s, f);
   }
   if (!narrow && s.k == 5 && s.wo() >= 3) return better<Algorithm<3, 5, 3, 5>, Algorithm<1, 1, 4, 5>>(s, f);
-  if (!narrow && s.k == 7 && s.wo() >= 2) return f(Algorithm<4, 4, 4, 4>());
-  return f(Algorithm<1, 1, 1, 1>());
+  using Pieces = Algorithm<4, 4, 4, 4>;
+  using Plain = Algorithm<1, 1, 1, 1>;
+  if (!narrow && s.k >= 4 && Pieces::products(s) < 0.5 * Plain::products(s)) return f(Pieces());
+  return f(Plain());
 }
 
 namespace ffi = xla::ffi;

@@ -114,8 +114,10 @@ def test_every_cell_shows_what_it_promises(executed):
         assert "test accuracy" in outputs(executed, words, "text/html")[0]
     assert [cell for cell in executed.cells if cell.source == "dataset" and "Dataset(optdigits: " in str(cell.outputs)]
     assert "val_accuracy" in outputs(executed, "history.tail", "text/html")[0]
-    drawn = ("sheet.sheet", "run.plot()", "conv_1", "dense_1", "curves.curves", "evaluation.plot()")
-    for words in (*drawn, "mnist_evaluation.mistakes"):  # Once each: not again by pyplot.
+    swept = outputs(executed, "digits.sweep", "text")
+    assert "15/15" in swept and re.search(r"best: optimizer\.learning_rate=0\.[13], ", swept)
+    drawn = ("train_images[:20]", "run.plot()", "conv_1", "dense_1", "curves.curves", "sweep.png", "evaluation.plot()")
+    for words in (*drawn, "robustness.rotate", "mnist_evaluation.mistakes"):  # Once each: not again by pyplot.
         assert len(outputs(executed, words, "image/png")) == 1
     errors = [
         output.text for cell in executed.cells for output in cell.get("outputs", []) if output.get("name") == "stderr"

@@ -1,12 +1,38 @@
-"""HTML by which a loaded run, an ensemble or an evaluation shows itself in a notebook. Needs no matplotlib."""
+"""HTML by which a loaded run, an ensemble, an evaluation or a page shows itself in a notebook. Needs no matplotlib."""
 
 from collections.abc import Iterable, Sequence
+import dataclasses
 import html
 import math
+import os
+import pathlib
 from typing import Any
 
 _CELL = "text-align:left"  # Jupyter's own style puts cells to the right.
 _WIDTH, _HEIGHT = 260, 70  # Pixels of a picture.
+
+
+@dataclasses.dataclass(frozen=True)
+class Frame:
+    """A page that needs no other file, such as a report or an exported network: a notebook shows it in a frame.
+
+        Frame("runs/simple_cnn/report.html")
+
+    The notebook holds the page itself: it needs no server, also in Colab, and no kernel when it is opened again.
+
+    Attributes:
+      path: the page's file.
+      height: pixels.
+    """
+
+    path: str | os.PathLike
+    height: int = 900
+
+    def _repr_html_(self) -> str:
+        page = pathlib.Path(self.path).read_text("utf-8")
+        # A page without an address of its own takes that of the notebook: links to its sections would lead there.
+        page = page.replace("<head>", '<head><base href="about:srcdoc">', 1)
+        return f'<iframe srcdoc="{html.escape(page)}" width="100%" height="{self.height}" style="border: 0"></iframe>'
 
 
 def title(text: str) -> str:

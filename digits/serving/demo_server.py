@@ -1,4 +1,4 @@
-"""Serves the page to draw digits on, for `digits.demo` and for notebooks."""
+"""Serves the page to draw digits on, for `digits.demo`."""
 
 from collections.abc import Callable
 from concurrent import futures
@@ -39,9 +39,7 @@ _REFUSALS = {
 }
 
 
-def make_app(
-    run: loading.Run | loading.Ensemble, name: str = "", loopback: bool = True, ancestors: str = "'none'"
-) -> flask.Flask:
+def make_app(run: loading.Run | loading.Ensemble, name: str = "", loopback: bool = True) -> flask.Flask:
     """Makes a Flask application that answers GET / with the page and POST /read with readings; compiles the network.
 
         make_app(digits.load("runs/simple_cnn")).test_client().get("/")
@@ -56,7 +54,6 @@ def make_app(
       name: the page's name for the run. Default: that of its config.
       loopback: refuse requests whose Host is not this machine. A stranger's page cannot ask then by a name that it lets
         point to this machine (DNS rebinding).
-      ancestors: the origins whose pages may show this one in a frame, in the syntax of frame-ancestors.
     """
     answer = _answerer(run)
     html, policy = _page(run, name)
@@ -77,7 +74,7 @@ def make_app(
     @app.get("/")
     def page():
         # A page cannot say itself who may frame it.
-        return html, {"Content-Security-Policy": f"{policy}; frame-ancestors {ancestors}"}
+        return html, {"Content-Security-Policy": f"{policy}; frame-ancestors 'none'"}
 
     @app.post("/read")
     def read():
@@ -162,35 +159,6 @@ def _is_loopback(host: str | None) -> bool:
         return host == "localhost" or ipaddress.ip_address(host or "").is_loopback
     except ValueError:
         return False
-
-
-def show(run: loading.Run | loading.Ensemble, height: int = 900) -> Any:
-    """Shows the page in a notebook, `height` pixels high. The kernel serves it until the kernel ends.
-
-        demo_server.show(digits.load("runs/simple_cnn"))
-
-    The kernel must run in Colab or on the machine of the browser.
-
-    Returns:
-      An object that a notebook shows as the page; None in Colab, which shows the page itself.
-    """
-    colab = "google.colab" in sys.modules
-    ancestors = "http://localhost:* http://127.0.0.1:*"
-    if colab:  # Its page is on Google's hosts, and it passes requests on with an address of its own as the Host.
-        ancestors = "https://*.google.com https://*.googleusercontent.com"
-    listening = http_server.listen("127.0.0.1", 0)
-    server = http_server.Server(
-        make_app(run, loopback=not colab, ancestors=ancestors), listening, MOST_BYTES, _REFUSALS
-    )
-    threading.Thread(target=server.run, daemon=True).start()
-    port = listening.getsockname()[1]
-    if colab:
-        from google.colab import output
-
-        return output.serve_kernel_port_as_iframe(port, height=height)
-    from IPython.display import IFrame
-
-    return IFrame(f"http://127.0.0.1:{port}/", "100%", height)
 
 
 def serve(folder: str, host: str, port: int, open_browser: bool) -> None:

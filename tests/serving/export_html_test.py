@@ -10,6 +10,7 @@ from PIL import Image
 import pytest
 
 from digits import data
+from digits.analysis import robustness
 from digits.config.values import with_values
 from digits.data.pictures import segment
 from digits.errors import UserError
@@ -235,7 +236,7 @@ def test_what_is_broken_changes_the_answer_and_is_mended(open_page, exported):
     assert mend.is_disabled() and said.inner_text() == ""
     kill = page.get_by_role("button", name="Kill it")
     breaks = [lambda id_=id_, v=v: page.locator(f"#{id_}").fill(v) for id_, v in
-              (("noise", "0.8"), ("across", "4"), ("down", "-3"), ("rate", "0.5"))]  # fmt: skip
+              (("turn", "90"), ("noise", "0.8"), ("across", "4"), ("down", "-3"), ("rate", "0.5"))]  # fmt: skip
     for break_ in (*breaks, kill.click):
         break_()
         assert np.abs(np.subtract(page.evaluate(probabilities), before)).max() > 1e-3
@@ -247,8 +248,13 @@ def test_what_is_broken_changes_the_answer_and_is_mended(open_page, exported):
     page.locator("#across").fill("4")
     shifted = np.reshape(page.evaluate("[...found[0].pixels]"), (28, 28))
     np.testing.assert_array_equal(shifted[:, 4:], np.reshape(clean, (28, 28))[:, :-4])
-    # A dead map is one whose outputs are 0: so says the network itself.
     page.locator("#across").fill("0")
+    page.locator("#turn").fill("35")
+    turned = np.reshape(page.evaluate("[...found[0].pixels]"), (28, 28))
+    expected = robustness.rotate(np.reshape(clean, (1, 28, 28)).astype(np.uint8), -35)[0]
+    np.testing.assert_allclose(turned, expected, atol=1)
+    # A dead map is one whose outputs are 0: so says the network itself.
+    page.locator("#turn").fill("0")
     page.get_by_role("slider", name="conv_1").press("ArrowRight")
     kill.click()
     x = jax.numpy.asarray(np.reshape(clean, (1, 28, 28, 1)), np.float32) / 255

@@ -2,22 +2,36 @@
 const PERHAPS = 0.05;  // A second guess that is less probable is not worth a word.
 
 // What is wrong with the picture and the network, as the visitor wants it.
+const SLIDERS = ["turn", "across", "down", "noise", "rate"];
 const harm = {
   get dropout() { return { layer: Number($("layer").value), rate: Number($("rate").value) }; },
   get dead() { return inside.dead; },
   get any() {
-    const moved = ["noise", "across", "down", "rate"].some((id) => Number($(id).value));
-    return moved || [...this.dead.values()].some((maps) => maps.size);
+    return SLIDERS.some((id) => Number($(id).value)) || [...this.dead.values()].some((maps) => maps.size);
   },
   pixels(clean) {
-    const [noise, right, down] = ["noise", "across", "down"].map((id) => Number($(id).value)), random = generator(1);
+    const [degrees, right, down, noise] = SLIDERS.map((id) => Number($(id).value)), random = generator(1);
+    const turned = turn(clean, degrees);
     return clean.map((_, i) => {
-      const x = (i % 28) - right, y = Math.floor(i / 28) - down;
-      const grey = x < 0 || y < 0 || x > 27 || y > 27 ? 0 : clean[y * 28 + x];
+      const grey = greyAt(turned, Math.floor(i / 28) - down, (i % 28) - right);
       return Math.min(255, Math.max(0, grey + noise * 255 * (2 * random() - 1)));
     });
   },
 };
+
+const greyAt = (pixels, y, x) => (x < 0 || y < 0 || x > 27 || y > 27 ? 0 : pixels[y * 28 + x]);
+
+// Turns pixels clockwise about their centre, as digits/analysis/robustness.py does by negative degrees.
+function turn(pixels, degrees) {
+  const cos = Math.cos(degrees * Math.PI / 180), sin = Math.sin(degrees * Math.PI / 180);
+  return pixels.map((_, i) => {
+    const down = Math.floor(i / 28) - 13.5, right = (i % 28) - 13.5;
+    const y = cos * down - sin * right + 13.5, x = sin * down + cos * right + 13.5;
+    const top = Math.floor(y), left = Math.floor(x);
+    const row = (of) => (left + 1 - x) * greyAt(pixels, of, left) + (x - left) * greyAt(pixels, of, left + 1);
+    return Math.round((top + 1 - y) * row(top) + (y - top) * row(top + 1));
+  });
+}
 
 // Has the network read digits, {box, pixels}, which may have answers of a server already, and shows all.
 function read(digits, where = null) {
@@ -110,9 +124,9 @@ function start() {
   const trained = about.network.layers.findIndex((layer) => layer.kind === "dropout");
   $("layer").value = Math.max(0, trained);
   inside.build(new Network(about.network, $("weights").textContent), again);
-  for (const id of ["noise", "across", "down", "layer", "rate"]) $(id).addEventListener("input", again);
+  for (const id of [...SLIDERS, "layer"]) $(id).addEventListener("input", again);
   $("mend").addEventListener("click", () => {
-    for (const id of ["noise", "across", "down", "rate"]) $(id).value = 0;
+    for (const id of SLIDERS) $(id).value = 0;
     inside.dead.clear();
     again();
   });

@@ -39,7 +39,7 @@ _WEIGHTS = re.compile(r'<script type="text/plain" id="weights">(.*)</script>')
 def render(about: dict[str, Any], weights: str = "", **directives: str) -> tuple[str, str]:
     """Makes the page.
 
-        page, policy = render(about(run), **network(run))
+        page, policy = render(about, weights, connect_src="'self'")
 
     Args:
       about: everything that the page's scripts know about the run, for JSON; any text in it is shown as text.

@@ -42,6 +42,8 @@ class _Graph:
 def model(run: loading.Run) -> onnx.ModelProto:
     """Builds the model: images, uint8 Nx28x28 with pixels of 0 to 255, to probabilities, float32 NxK.
 
+        onnx.save(model(digits.load("runs/simple_cnn")), "model.onnx")
+
     Its opset is the lowest that the network needs, because runtimes refuse opsets that are newer than themselves.
 
     Raises:

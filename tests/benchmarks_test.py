@@ -239,7 +239,7 @@ def test_two_contestants_end_to_end(tmp_path, run_module):
     measured = json.loads(file.read_text())
     if not importlib.util.find_spec("torch"):
         assert "torch_eager is left out" in done.stdout and "pip install" in done.stdout
-        assert measured["failed"] == {"torch_eager": "not installed"} and measured["sgemm_gflops"] is None
+        assert measured["failed"] == {"torch_eager": "not installed"} and measured["sgemm_gflops"] > 0
     for name in names:
         report = measured["contestants"][name]
         assert [item["round"] for item in report["rounds"]] == [1, 2]

@@ -1,4 +1,4 @@
-"""The figures and the page of the benchmarks: what is computed from rounds and rendered from the committed files."""
+"""Tests of the benchmarks' figures, which rounds give, and of their page, which the committed files give."""
 
 import json
 import re

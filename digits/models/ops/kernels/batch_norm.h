@@ -21,6 +21,24 @@ void each_range(Pool& pool, int64_t rows, const F& f) {
            [&](int64_t task) { f(task * kRowsOfTask, std::min(rows, (task + 1) * kRowsOfTask)); });
 }
 
+// Fills y, rows x c. value(at, channel, count) gives the vector of channels that begins at number `at`.
+template <typename F>
+void each_vector(Pool& pool, int64_t rows, int64_t c, float* y, const F& value) {
+  const bool streams = rows * c * 4 >= kStreamBytes && c % VL == 0 && uintptr_t(y) % 64 == 0;
+  each_range(pool, rows, [&](int64_t first, int64_t last) {
+    for (int64_t row = first; row < last; ++row)
+      for (int64_t i = 0; i < c; i += VL) {
+        const int64_t at = row * c + i;
+        const vec v = value(at, i, c - i);
+        if (streams)
+          stream(y + at, v);
+        else
+          store(y + at, v, c - i);
+      }
+    if (streams) finish_streams();
+  });
+}
+
 // The sums over all pixels of two values for each of c channels: first c numbers, then c more.
 // terms(at, channel, count, values) gives both for a vector of channels of the pixel that begins at number `at`.
 template <typename F>
@@ -72,19 +90,9 @@ inline void normalize(Pool& pool, int64_t rows, int64_t c, const float* x, const
     mean[i] = float(m), variance[i] = float(v), factor[i] = float(scale[i] / std::sqrt(v + epsilon));
     if (all[i] != all[i]) variance[i] = mean[i];  // Not a number stays so, which std::max would hide.
   }
-  const bool streams = rows * c * 4 >= kStreamBytes && c % VL == 0 && uintptr_t(y) % 64 == 0;
-  each_range(pool, rows, [&](int64_t first, int64_t last) {
-    for (int64_t row = first; row < last; ++row)
-      for (int64_t i = 0; i < c; i += VL) {
-        const int64_t at = row * c + i, left = c - i;
-        const vec centred = load(x + at, left) - load(mean + i, left);
-        const vec value = centred * load(factor.data() + i, left) + load(bias + i, left);
-        if (streams)
-          stream(y + at, value);
-        else
-          store(y + at, value, left);
-      }
-    if (streams) finish_streams();
+  each_vector(pool, rows, c, y, [&](int64_t at, int64_t i, int64_t left) {
+    const vec centred = load(x + at, left) - load(mean + i, left);
+    return centred * load(factor.data() + i, left) + load(bias + i, left);
   });
 }
 
@@ -103,20 +111,10 @@ inline void normalize_gradient(Pool& pool, int64_t rows, int64_t c, const float*
     dbias[i] = float(all[i]), dscale[i] = float(all[c + i] * r);
     factor[i] = float(f), slope[i] = float(-f * r * r * all[c + i] / rows), level[i] = float(-f * all[i] / rows);
   }
-  const bool streams = rows * c * 4 >= kStreamBytes && c % VL == 0 && uintptr_t(dx) % 64 == 0;
-  each_range(pool, rows, [&](int64_t first, int64_t last) {
-    for (int64_t row = first; row < last; ++row)
-      for (int64_t i = 0; i < c; i += VL) {
-        const int64_t at = row * c + i, left = c - i;
-        const vec centred = load(x + at, left) - load(mean + i, left);
-        const vec value = load(factor.data() + i, left) * load(g + at, left) +
-                          load(slope.data() + i, left) * centred + load(level.data() + i, left);
-        if (streams)
-          stream(dx + at, value);
-        else
-          store(dx + at, value, left);
-      }
-    if (streams) finish_streams();
+  each_vector(pool, rows, c, dx, [&](int64_t at, int64_t i, int64_t left) {
+    const vec centred = load(x + at, left) - load(mean + i, left);
+    return load(factor.data() + i, left) * load(g + at, left) + load(slope.data() + i, left) * centred +
+           load(level.data() + i, left);
   });
 }
 

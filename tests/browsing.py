@@ -29,6 +29,31 @@ def launched():
         browser.close()
 
 
+@contextlib.contextmanager
+def quiet_pages(browser, *allowed):
+    """Gives a function that opens an address in a context of its own, and whose `complaints` are the page's.
+
+    In the end, no page may have complained, or asked for an address that does not begin with an allowed one.
+    """
+    contexts, complaints, asked = [], [], []
+
+    def open_(address, **options):
+        contexts.append(browser.new_context(**options))
+        page = contexts[-1].new_page()
+        page.on("console", lambda message: complaints.append(message.text))
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        contexts[-1].on("request", lambda request: asked.append(request.url))
+        page.goto(address)
+        return page
+
+    open_.complaints = complaints
+    yield open_
+    for context in contexts:
+        context.close()
+    assert complaints == []
+    assert asked and all(url.startswith(allowed) for url in asked), asked
+
+
 def on_screen(page, points, left, top=0.25, width=0.3, height=0.5):
     """Points of the unit square within a part of the paper, as the browser counts."""
     box = page.locator("#drawing").bounding_box()

@@ -22,7 +22,7 @@ from digits.runs import loading
 from digits.serving import demo_server, drawing_page
 from digits.training import train
 from tests import drawing
-from tests.browsing import expect_reading, on_screen, with_mouse
+from tests.browsing import expect_reading, on_screen, quiet_pages, with_mouse
 from tests.conftest import ROOT, tiny_config
 
 pytest.importorskip("flask")
@@ -219,24 +219,15 @@ def address(tmp_path_factory):
 @pytest.fixture
 def open_page(browser, address):
     """Opens the page in a context of its own. In the end, none may have complained or asked another server."""
-    contexts, complaints, asked = [], [], []
+    with quiet_pages(browser, address, "data:") as open_:
 
-    def open_(**options):
-        contexts.append(browser.new_context(**options))
-        page = contexts[-1].new_page()
-        page.on("console", lambda message: complaints.append(message.text))
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on("request", lambda request: asked.append(request.url))
-        page.goto(address)
-        assert page.locator("#facts").inner_text().startswith("strokes · test accuracy 0.9")
-        return page
+        def opened(**options):
+            page = open_(address, **options)
+            assert page.locator("#facts").inner_text().startswith("strokes · test accuracy 0.9")
+            return page
 
-    open_.complaints = complaints
-    yield open_
-    for context in contexts:
-        context.close()
-    assert complaints == []
-    assert asked and all(url.startswith((address, "data:")) for url in asked), asked
+        opened.complaints = open_.complaints
+        yield opened
 
 
 def with_finger(page, digit, left):

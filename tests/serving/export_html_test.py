@@ -17,7 +17,7 @@ from digits.errors import UserError
 from digits.models import layers
 from digits.serving import drawing_page, export_html, exporting
 from tests import drawing, made_runs
-from tests.browsing import expect_reading, with_mouse
+from tests.browsing import expect_reading, quiet_pages, with_mouse
 
 CNN = {"family": "cnn", "blocks": ((4,), (6, 8)), "batch_norm": "none", "hidden": (16,), "convolution": "stock"}
 NETWORKS = {
@@ -52,23 +52,13 @@ def exported(tmp_path_factory):
 @pytest.fixture
 def open_page(browser):
     """Opens a file in a context of its own. In the end, nothing may have complained or been asked for elsewhere."""
-    contexts, complaints, asked = [], [], []
+    with quiet_pages(browser, "file:", "data:", "blob:") as open_:
 
-    def open_(path, **options):
-        contexts.append(browser.new_context(**options))
-        page = contexts[-1].new_page()
-        page.on("console", lambda message: complaints.append(message.text))
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        contexts[-1].on("request", lambda request: asked.append(request.url))
-        page.goto(path.as_uri())
-        return page
+        def opened(path, **options):
+            return open_(path.as_uri(), **options)
 
-    open_.complaints = complaints
-    yield open_
-    for context in contexts:
-        context.close()
-    assert complaints == []
-    assert asked and all(url.startswith(("file:", "data:", "blob:")) for url in asked), asked
+        opened.complaints = open_.complaints
+        yield opened
 
 
 @pytest.mark.parametrize("name", NETWORKS)

@@ -34,7 +34,16 @@ def test_ensembles_share_no_network_where_there_are_enough():
         ensembles.groups(10)
 
 
-def test_an_ensemble_outvotes_its_members_and_every_miss_is_counted():
+def test_an_ensemble_outvotes_its_members():
+    labels = np.arange(12) % 9
+    predictions = np.tile(labels, (12, 1))
+    np.fill_diagonal(predictions, 9)  # Each network misses an image of its own.
+    result = ensembles.together(one_hot(predictions), one_hot(predictions), labels)
+    assert result["single"] == pytest.approx([11 / 12] * 12)
+    assert result["ensembles"] == result["ensembles_shifted"] == [1.0] * 10
+
+
+def test_every_miss_is_counted():
     labels = np.array([3, 5, 7])
     predictions = np.tile(labels, (12, 1))
     predictions[0, 0], predictions[1:, 2] = 8, 1  # One network misses the first image, all but one the last.

@@ -3,9 +3,12 @@
 from collections.abc import Callable
 import itertools
 import json
+import os
 import pathlib
+import subprocess
 import sys
 import tempfile
+import time
 from typing import Any
 
 from absl import app, flags
@@ -29,6 +32,23 @@ NOT_INSTALLED = "not installed"  # Why a contestant that was left out is missing
 def say(text: str) -> None:
     """Prints at once, also into a file or a pipe."""
     print(text, flush=True)
+
+
+def digits_line(workdir: pathlib.Path, *more: str) -> list[str]:
+    """The command that trains the config of the flags into `workdir`, to be run in driver.ROOT."""
+    line = [sys.executable, "-m", "digits.main", f"--config=configs/{MODEL.value}.py", f"--workdir={workdir}", *more]
+    line += [f"--config.{override}" for override in SET.value]
+    return line + ([f"--data_dir={os.path.abspath(DATA_DIR.value)}"] if DATA_DIR.value else [])
+
+
+def time_digits(workdir: pathlib.Path, timeout: float, **environment: str) -> float:
+    """Seconds of the whole command without a report, from the start of its process to the end."""
+    began = time.monotonic()
+    subprocess.run(
+        digits_line(workdir, "--noreport"), cwd=driver.ROOT, env=os.environ | environment, check=True,
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=timeout,
+    )  # fmt: skip
+    return time.monotonic() - began
 
 
 def run(

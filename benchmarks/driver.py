@@ -15,7 +15,7 @@ import time
 from typing import Any
 
 from benchmarks import worker
-from benchmarks.contestants import CONTESTANTS
+from benchmarks.contestants import CONTESTANTS, NOTEBOOK
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 PEERS_PYTHON = ROOT / "benchmarks" / ".venv" / "bin" / "python"
@@ -119,8 +119,9 @@ def processes() -> Iterator[list[Process]]:
 
 def missing_libraries(peers_python: str, names: list[str]) -> dict[str, str]:
     """For each contestant that cannot run, a sentence that says how to install what it lacks."""
-    peers = [name for name in names if not CONTESTANTS[name].is_ours]
-    libraries = sorted({library for name in peers for library in CONTESTANTS[name].libraries})
+    entries = CONTESTANTS | NOTEBOOK
+    peers = [name for name in names if not entries[name].is_ours]
+    libraries = sorted({library for name in peers for library in entries[name].libraries})
     if not peers:
         return {}
     look = "import importlib.util, sys; print(*filter(importlib.util.find_spec, sys.argv[1:]))"
@@ -132,7 +133,7 @@ def missing_libraries(peers_python: str, names: list[str]) -> dict[str, str]:
     return {
         name: f"{_shown(peers_python)} has no {' and no '.join(absent)}; to install it: {INSTALL}"
         for name in peers
-        if (absent := [library for library in CONTESTANTS[name].libraries if library not in found])
+        if (absent := [library for library in entries[name].libraries if library not in found])
     }
 
 

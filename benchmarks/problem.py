@@ -4,6 +4,7 @@
 the project's libraries nor its configs.
 """
 
+from collections.abc import Collection
 import dataclasses
 import functools
 import json
@@ -77,13 +78,14 @@ def read(folder: str | pathlib.Path) -> Problem:
     return Problem(folder, **json.loads((folder / "problem.json").read_text()))
 
 
-def resolve(model: str, overrides: list[str], whole: bool = False):
+def resolve(model: str, overrides: list[str], augments: Collection[str] | None = None):
     """The config of an experiment, with a constant learning rate; its augmentation is for `digits_augmented` alone.
 
     Args:
       model: the name of a file of configs/.
       overrides: "field=value" each, as digits.main takes them after --config.
-      whole: whether the training is compared as a whole: then the config keeps its schedule.
+      augments: where the training is compared as a whole, what of config.augment the peers have: then the config
+        keeps its augmentation and its schedule.
 
     Returns:
       The config and, in words, what was changed in it.
@@ -113,8 +115,8 @@ def resolve(model: str, overrides: list[str], whole: bool = False):
         if config.optimizer[field]:
             raise UserError(f"config.optimizer.{field} is {config.optimizer[field]}, but the peers train with 0 only.")
     changes = []
-    if whole:
-        _check_whole(config)
+    if augments is not None:
+        _check_whole(config, augments)
         return config, changes
     if config.label_smoothing:
         changes.append("no label smoothing")
@@ -127,7 +129,7 @@ def resolve(model: str, overrides: list[str], whole: bool = False):
     return config, changes
 
 
-def _check_whole(config) -> None:
+def _check_whole(config, augments: Collection[str]) -> None:
     """Raises UserError for a training that the peers do not have as a whole."""
     from digits.errors import require
 
@@ -138,9 +140,8 @@ def _check_whole(config) -> None:
         "adam, sgd or rmsprop here",
     )
     require(config.schedule.name != "plateau", "schedule.name", "plateau", "a function of the step here")
-    shared = ("height_shift", "width_shift", "elastic_sigma")
-    augments = [f"augment.{name}" for name in config.augment if name not in shared]
-    for field in ("optimizer.ema_momentum", *augments):
+    others = [f"augment.{name}" for name in config.augment if name not in (*augments, "elastic_sigma")]
+    for field in ("optimizer.ema_momentum", *others):
         require(not config[field], field, config[field], "0 here: the peers have nothing else")
 
 

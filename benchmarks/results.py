@@ -126,6 +126,21 @@ WHOLE_HEADINGS = [
 ]  # fmt: skip
 
 
+def notebook_rows(measured: dict[str, Any]) -> list[list[str]]:
+    """The rows of NOTEBOOK_HEADINGS for a file of benchmarks.notebook."""
+    rounds = {name: report["rounds"] for name, report in measured["contestants"].items()}
+    seconds = {name: {item["round"]: item["seconds"] for item in items} for name, items in rounds.items()}
+    rows = []
+    for name, items in rounds.items():
+        accuracies = [Spread.of(item[key] for item in items) for key in ("val_accuracy", "test_accuracy")]
+        ratio = Spread.of(paired_ratios(seconds[name], seconds["digits"])) if name != "digits" else "-"
+        found = (f"{one.median:.4f} [{one.low:.4f}-{one.high:.4f}]" for one in accuracies)
+        rows.append([name, str(Spread.of(seconds[name].values())), *found, str(len(items)), str(ratio)])
+    return rows
+
+
+NOTEBOOK_HEADINGS = ["contestant", "command, s", "validation accuracy", "test accuracy", "n", "it / digits"]
+
 KERNEL_HEADINGS = ["layer", "pass", "ms", "effective GFLOP/s", "of peak", "executed GFLOP/s", "of peak", "error"]
 
 

@@ -30,9 +30,7 @@ def time_digits(folder: pathlib.Path, number: int) -> dict[str, float]:
     workdir = (
         pathlib.Path(tempfile.mkdtemp(prefix=f"{command.MODEL.value}-{number}-", dir=_WORKDIR.value or folder)) / "run"
     )
-    line = [sys.executable, "-m", "digits.main", f"--config=configs/{command.MODEL.value}.py"]
-    line += [*(f"--config.{override}" for override in command.SET.value), f"--workdir={workdir}"]
-    line += [f"--data_dir={command.DATA_DIR.value}"] if command.DATA_DIR.value else []
+    line = command.digits_line(workdir)
     with driver.processes() as started:
         started.append(driver.Process("digits", line, folder))
         deadline = time.monotonic() + _TIMEOUT

@@ -90,6 +90,7 @@ def render(files: list[dict[str, Any]]) -> str:
     agreements = [measured for measured in files if measured["kind"] == "agreement"]
     parts = [INTRODUCTION, _summary(peers), _startup(startups), _populations(files), _agreement(agreements)]
     parts.insert(3, _whole([measured for measured in files if measured["kind"] == "time_to_accuracy"]))
+    parts.insert(4, _notebook([measured for measured in files if measured["kind"] == "notebook"]))
     parts.append(_devices([measured for measured in files if measured["kind"] == "devices"]))
     parts.append(_operations([measured for measured in files if measured["kind"] == "operations"]))
     parts.append(_kernels([measured for measured in files if measured["kind"] == "kernels"]))
@@ -176,6 +177,24 @@ def _whole(files: list[dict]) -> str:
             f"batches of {measured['batch_size']}, {measured['parameters']:,} parameters, to {measured['target']:g}. "
             f"{_device(measured)}, {measured['date']}. {results.disturbed(measured)}\n\n"
             f"{_markdown(results.WHOLE_HEADINGS, results.whole_rows(measured))}\n`{measured['command']}`\n"
+        )
+    return text
+
+
+def _notebook(files: list[dict]) -> str:
+    """Trainings of a notebook as its reader runs them, a table each."""
+    if not files:
+        return ""
+    text = (
+        "## A notebook's training as its reader runs it\n\n"
+        "The whole command, `python -m digits.main --noreport` with its files and checkpoints, beside the notebook's own\n"
+        "pipeline in Keras 3 on TensorFlow: `ImageDataGenerator` with its five workers augments on the host, `fit` trains and\n"
+        "validates after every epoch. Both test at the end; both are timed from the start of the process to its end.\n"
+    )
+    for measured in files:
+        text += (
+            f"\n`{measured['model']}`{_differences(measured)}. {_device(measured)}, {measured['date']}.\n\n"
+            f"{_markdown(results.NOTEBOOK_HEADINGS, results.notebook_rows(measured))}\n`{measured['command']}`\n"
         )
     return text
 

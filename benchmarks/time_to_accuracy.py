@@ -9,9 +9,7 @@ result: `python -m digits.main` with cold and with warm caches, and the peers wi
 """
 
 import json
-import os
 import pathlib
-import subprocess
 import sys
 import tempfile
 import time
@@ -27,6 +25,7 @@ _NAMES = ("digits", "torch_eager", "torch_channels_last", "torch_compile", "kera
 _CONTESTANTS = flags.DEFINE_list("contestants", list(_NAMES), "Who takes part.")
 _TARGET = flags.DEFINE_float("target", 0.99, "The mean test accuracy that the recipe is for.", 0, 1)
 _COMMANDS = flags.DEFINE_integer("commands", 0, "Time this many whole processes of each too.", 0)
+_AUGMENTS = ("height_shift", "width_shift")  # Of the peers, in their own words.
 _TIMEOUT = 600.0  # Seconds of a whole process.
 
 
@@ -36,7 +35,7 @@ def compare(folder: pathlib.Path) -> dict[str, Any]:
     for name in names:
         if name not in _NAMES:
             raise UserError(f"--contestants has {name!r}, but each must be one of {', '.join(_NAMES)}.")
-    config, _ = problem.resolve(command.MODEL.value, command.SET.value, whole=True)
+    config, _ = problem.resolve(command.MODEL.value, command.SET.value, _AUGMENTS)
     task, parameters = problem.prepare(config, command.DATA_DIR.value, folder, whole=True)
     left_out = driver.missing_libraries(command.PEERS_PYTHON.value, names)
     for name, reason in left_out.items():
@@ -81,20 +80,9 @@ def _time_commands(name: str, folder: pathlib.Path) -> dict[str, float]:
     """
     if not CONTESTANTS[name].is_ours:
         return {"warm": _time_peer(name, folder)}
-    line = [sys.executable, "-m", "digits.main", f"--config=configs/{command.MODEL.value}.py", "--noreport"]
-    line += [f"--config.{override}" for override in command.SET.value]
-    line += [f"--data_dir={os.path.abspath(command.DATA_DIR.value)}"] if command.DATA_DIR.value else []
-    seconds = {}
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
-        environment = os.environ | {"DIGITS_CACHE_DIR": f"{scratch}/cache"}
-        for kind in ("cold", "warm"):
-            began = time.monotonic()
-            subprocess.run(
-                [*line, f"--workdir={scratch}/{kind}"], cwd=driver.ROOT, env=environment, check=True,
-                stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=_TIMEOUT,
-            )  # fmt: skip
-            seconds[kind] = time.monotonic() - began
-    return seconds
+        cache = {"DIGITS_CACHE_DIR": f"{scratch}/cache"}
+        return {kind: command.time_digits(pathlib.Path(scratch) / kind, _TIMEOUT, **cache) for kind in ("cold", "warm")}
 
 
 def _time_peer(name: str, folder: pathlib.Path) -> float:

@@ -183,3 +183,18 @@ def test_whole_trainings_are_rendered(tmp_path):
     text = table.render([measured])
     assert "| digits | 1.50 [1.00-2.00] | 0.9000 ± 0.0000 | 2 | yes | 4.00 [4.00-4.00] | 20.0 [20.0-20.0] | - |" in text
     assert "| torch_eager | 7.00 [4.00-10.0] | 0.8000 ± 0.0000 | 2 | **no** | - | - | 4.50 [4.00-5.00] |" in text
+
+
+def test_a_notebooks_training_is_rendered():
+    measured = {
+        "kind": "notebook", "model": "deep_cnn", "overrides": ["epochs=2"], "epochs": 2,
+        "contestants": made_up("digits", [10.0, 20.0]) | made_up("keras_notebook", [40.0, 60.0]),
+        "machine": {"cpu": "Some CPU", "cores": 2, "gpu": None}, "date": "2026-11-28", "command": "python -m ...",
+    }  # fmt: skip
+    for report in measured["contestants"].values():
+        for item in report["rounds"]:
+            item |= {"val_accuracy": 0.98, "test_accuracy": 0.99}
+    text = table.render([measured])
+    accuracies = "0.9800 [0.9800-0.9800] | 0.9900 [0.9900-0.9900] | 2"
+    assert f"| digits | 15.0 [10.0-20.0] | {accuracies} | - |" in text
+    assert f"| keras_notebook | 50.0 [40.0-60.0] | {accuracies} | 3.50 [3.00-4.00] |" in text

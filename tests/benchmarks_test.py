@@ -274,10 +274,26 @@ def test_whole_trainings_end_to_end(tmp_path, run_module):
     assert "target reached" in done.stdout
 
 
+@pytest.mark.slow
+def test_a_notebooks_training_end_to_end(tmp_path, run_module):
+    """With the notebook's pipeline where the tests' environment has its libraries."""
+    file = tmp_path / "out.json"
+    tiny = [flag for flag in TINY if not flag.startswith("--seconds")]
+    changes = ["--set=data.validation=last(300)", "--set=augment.rotation=5.0", "--set=epochs=3"]
+    done = run_module("benchmarks.notebook", *tiny, *changes, f"--json={file}")
+    assert done.returncode == 0, done.stderr
+    measured = json.loads(file.read_text())
+    for name, report in measured["contestants"].items():
+        assert [item["round"] for item in report["rounds"]] == [1, 2], name
+        for item in report["rounds"]:
+            assert item["seconds"] > 0 and min(item["val_accuracy"], item["test_accuracy"]) > 0.7
+    assert {*measured["contestants"], *measured["failed"]} == {"digits", "keras_notebook"}
+
+
 def test_a_recipe_that_the_peers_do_not_have_is_refused():
     for override in ("augment.rotation=3.0", "optimizer.name=lion", "optimizer.ema_momentum=0.9"):
         with pytest.raises(UserError, match=re.escape(f"config.{override.split('=')[0]} is ")):
-            problem.resolve("simple_cnn", [override], whole=True)
+            problem.resolve("simple_cnn", [override], augments=("width_shift",))
 
 
 @pytest.fixture

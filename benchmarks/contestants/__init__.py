@@ -40,7 +40,9 @@ CONTESTANTS = {
     "keras_torch": Entry("keras_fit", "torch", ("keras", "torch"), "Keras `fit` on PyTorch"),
     "flax_example": Entry("flax_example", "", _JAX, "Flax's MNIST tutorial: a jitted step fed from the host"),
 }
-# Not by steps but as whole processes: of benchmarks.notebook alone.
+# In whole processes of benchmarks.notebook alone.
 NOTEBOOK = {
-    "keras_notebook": Entry("keras_notebook", "tensorflow", ("keras", "tensorflow", "scipy"), "Keras as in 000")
+    "keras_notebook": Entry(
+        "keras_notebook", "tensorflow", ("keras", "tensorflow", "scipy"), "Keras `fit` fed by ImageDataGenerator"
+    )
 }

@@ -7,7 +7,6 @@ the output is a JSON object with the accuracies.
 
 import json
 import os
-import pathlib
 import sys
 
 import numpy as np
@@ -27,9 +26,7 @@ def main() -> None:
     keras.utils.set_random_seed(config["seed"])
 
     def arrays(part):
-        images, labels = (
-            np.load(pathlib.Path(sys.argv[1]) / f"notebook_{part}_{name}.npy") for name in ("images", "labels")
-        )
+        images, labels = (np.load(task.folder / f"notebook_{part}_{name}.npy") for name in ("images", "labels"))
         return images[..., None] / 255, np.eye(task.classes)[labels]
 
     generator = ImageDataGenerator(

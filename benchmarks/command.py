@@ -41,11 +41,19 @@ def digits_line(workdir: pathlib.Path, *more: str) -> list[str]:
     return line + ([f"--data_dir={os.path.abspath(DATA_DIR.value)}"] if DATA_DIR.value else [])
 
 
-def time_digits(workdir: pathlib.Path, timeout: float, **environment: str) -> float:
-    """Seconds of the whole command without a report, from the start of its process to the end."""
+def time_digits(workdir: pathlib.Path, timeout: float, seed: int | None = None, **environment: str) -> float:
+    """Seconds of the whole command without a report, from the start of its process to the end.
+
+    Args:
+      workdir: of the run.
+      timeout: the most seconds.
+      seed: in place of the config's.
+      environment: variables that the process has beside this one's.
+    """
+    more = ["--noreport"] + ([] if seed is None else [f"--config.seed={seed}"])
     began = time.monotonic()
     subprocess.run(
-        digits_line(workdir, "--noreport"), cwd=driver.ROOT, env=os.environ | environment, check=True,
+        digits_line(workdir, *more), cwd=driver.ROOT, env=os.environ | environment, check=True,
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=timeout,
     )  # fmt: skip
     return time.monotonic() - began

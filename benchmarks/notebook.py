@@ -42,7 +42,7 @@ def time_digits(folder: pathlib.Path, number: int, timeout: float) -> dict[str, 
     import digits
 
     workdir = folder / f"run-{number}"
-    seconds = command.time_digits(workdir, timeout)
+    seconds = command.time_digits(workdir, timeout, number)
     run = digits.load(workdir)
     return {
         "seconds": seconds,
@@ -51,9 +51,9 @@ def time_digits(folder: pathlib.Path, number: int, timeout: float) -> dict[str, 
     }
 
 
-def time_peer(folder: pathlib.Path, timeout: float) -> dict[str, Any]:
+def time_peer(folder: pathlib.Path, number: int, timeout: float) -> dict[str, Any]:
     """Runs the notebook's pipeline; returns its `seconds`, the accuracies, and the `versions` of its libraries."""
-    line = [command.PEERS_PYTHON.value, "-m", f"benchmarks.contestants.{_PEER}", str(folder)]
+    line = [command.PEERS_PYTHON.value, "-m", f"benchmarks.contestants.{_PEER}", str(folder), str(number)]
     with driver.processes() as started:
         started.append(driver.Process(_PEER, line, folder))
         deadline = time.monotonic() + timeout
@@ -77,7 +77,7 @@ def compare(folder: pathlib.Path) -> dict[str, Any]:
             if name == "digits":
                 answer = time_digits(folder, number, timeout)
             else:
-                answer = time_peer(folder, timeout)
+                answer = time_peer(folder, number, timeout)
                 reports[name]["versions"] = answer.pop("versions")
             reports[name]["rounds"].append({"round": number, **answer})
             command.say(f"round {number} of {command.ROUNDS.value}: {name} {answer['seconds']:.1f} s")

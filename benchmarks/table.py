@@ -119,7 +119,7 @@ def _summary(peers: list[dict]) -> str:
 
 
 def short(files: list[dict[str, Any]]) -> str:
-    """The short table: the medians of the networks that were trained beside PyTorch and Keras, device by device."""
+    """The short table: the medians of the networks that were trained beside PyTorch and Keras, the newest first."""
     lines = []
     for measured in files:
         if measured["kind"] == "peers" and all(found := _against(measured)):
@@ -129,7 +129,8 @@ def short(files: list[dict[str, Any]]) -> str:
                 [f"`{measured['model']}`", measured["batch_size"], *cells, _device(measured), measured["date"]]
             )
     headings = ["config", "batch", "images/s", "against PyTorch", "against Keras", "device", "date"]
-    return _markdown(headings, sorted(lines, key=lambda line: (line[5], line[0])))
+    by_name = sorted(lines, key=lambda line: line[0])
+    return _markdown(headings, sorted(by_name, key=lambda line: line[-1], reverse=True))
 
 
 def _against(measured: dict) -> tuple[dict | None, str | None, results.Spread | None, results.Spread | None]:

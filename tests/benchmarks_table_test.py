@@ -144,7 +144,8 @@ def test_the_committed_page_is_the_rendered_one():
 def test_the_short_table_has_what_was_trained_beside_both_peers(tmp_path):
     without_keras, both = peers_file(), peers_file() | {"model": "simple_cnn"}
     both["contestants"] = both["contestants"] | made_up("keras_tensorflow", [4.0])
-    for name, content in (("a", without_keras), ("b", both)):
+    newer = both | {"model": "two_conv", "date": "2026-11-22"}
+    for name, content in (("a", without_keras), ("b", both), ("c", newer)):
         (tmp_path / f"{name}.json").write_text(json.dumps(content))
     (tmp_path / "docs").mkdir()
     page = tmp_path / "docs" / "performance.md"
@@ -153,7 +154,10 @@ def test_the_short_table_has_what_was_trained_beside_both_peers(tmp_path):
     assert table.main(["table", f"--results={tmp_path}", f"--readme={tmp_path}/benchmarks/README.md"]) == 0
     before, shown, after = re.split("(?:<!-- /?speed -->\n)", page.read_text())
     assert (before, after) == ("before\n", "after\n")
-    assert shown.splitlines()[2:] == ["| `simple_cnn` | 64 | 640 | 1.2 | 4.0 | Some CPU, 2 cores | 2026-11-21 |"]
+    assert shown.splitlines()[2:] == [
+        "| `two_conv` | 64 | 640 | 1.2 | 4.0 | Some CPU, 2 cores | 2026-11-22 |",
+        "| `simple_cnn` | 64 | 640 | 1.2 | 4.0 | Some CPU, 2 cores | 2026-11-21 |",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""A notebook's training as its reader runs it in Keras 3: python -m benchmarks.contestants.keras_notebook FOLDER.
+"""A notebook's training as its reader runs it in Keras 3: python -m benchmarks.contestants.keras_notebook FOLDER SEED.
 
 `ImageDataGenerator` augments the images on the host while `fit` trains, validates after every epoch, and is told the
 learning rate by a callback. FOLDER has the problem and the arrays that `benchmarks.notebook` wrote. The last line of
@@ -23,7 +23,7 @@ def main() -> None:
 
     task = problem.read(sys.argv[1])
     config, augment = task.config, task.config["augment"]
-    keras.utils.set_random_seed(config["seed"])
+    keras.utils.set_random_seed(int(sys.argv[2]))
 
     def arrays(part):
         images, labels = (np.load(task.folder / f"notebook_{part}_{name}.npy") for name in ("images", "labels"))

@@ -27,7 +27,7 @@ def _few(*widths: int, separable: bool = True) -> Arm:
 
 
 PARAMETERS = (
-    *(_few(width, 2 * width, 2 * width) for width in (3, 4, 6, 8, 12, 16, 24)),
+    *(_few(width, 2 * width, 2 * width) for width in (3, 4, 6, 8, 12, 16, 24, 32)),
     *(_few(width, 2 * width, 2 * width, 2 * width) for width in (4, 6, 8)),
     *(_few(width, 2 * width, 2 * width, separable=False) for width in (2, 4, 8)),
 )

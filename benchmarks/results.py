@@ -210,8 +210,8 @@ def disturbance(reports: dict[str, dict]) -> float:
 
 
 def disturbed(measured: dict[str, Any]) -> str:
-    """A sentence for a measurement that others disturbed; empty below a twentieth of a core."""
-    cores = measured["cores_used_by_others"]
+    """A sentence for a measurement that others disturbed; empty below a twentieth of a core, or if nobody looked."""
+    cores = measured.get("cores_used_by_others", 0.0)
     return f"While it ran, other programs used {cores:.2f} cores on average." if cores >= 0.05 else ""
 
 

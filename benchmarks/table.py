@@ -7,6 +7,7 @@ docs/performance.md of the folder above gets the short table, where it has a pla
 # Lines of the text that this module writes are up to 120 characters wide without their quotes.
 # ruff: noqa: E501
 
+from collections.abc import Callable
 import json
 import pathlib
 import re
@@ -85,15 +86,16 @@ second program can slow one contestant down ten times and another not at all.
 
 def render(files: list[dict[str, Any]]) -> str:
     """The page, from the contents of the JSON files."""
-    peers = [measured for measured in files if measured["kind"] == "peers"]
-    startups = [measured for measured in files if measured["kind"] == "startup"]
-    agreements = [measured for measured in files if measured["kind"] == "agreement"]
-    parts = [INTRODUCTION, _summary(peers), _startup(startups), _populations(files), _agreement(agreements)]
-    parts.insert(3, _whole([measured for measured in files if measured["kind"] == "time_to_accuracy"]))
-    parts.insert(4, _notebook([measured for measured in files if measured["kind"] == "notebook"]))
-    parts.append(_devices([measured for measured in files if measured["kind"] == "devices"]))
-    parts.append(_operations([measured for measured in files if measured["kind"] == "operations"]))
-    parts.append(_kernels([measured for measured in files if measured["kind"] == "kernels"]))
+
+    def of(kind):
+        return [measured for measured in files if measured["kind"] == kind]
+
+    peers = of("peers")
+    parts = [
+        INTRODUCTION, _summary(peers), _startup(of("startup")), _whole(of("time_to_accuracy")), _notebook(of("notebook")),
+        _populations(files), _agreement(of("agreement")), _devices(of("devices")), _operations(of("operations")),
+        _kernels(of("kernels")),
+    ]  # fmt: skip
     contestants = "\n".join(f"- `{name}`: {entry.words}" for name, entry in CONTESTANTS.items())
     parts.append(METHOD.format(contestants=contestants))
     if peers:
@@ -160,10 +162,18 @@ def _startup(startups: list[dict]) -> str:
     return text + _markdown(headings, lines)
 
 
+def _each(
+    files: list[dict], text: str, about: Callable[[dict], str], headings: list[str], rows: Callable[[dict], list]
+) -> str:
+    """A section of `text` with a table for each of its files; empty if there is none."""
+    for measured in files:
+        what = f"`{measured['model']}`{_differences(measured)}{about(measured)}. {_where(measured)}"
+        text += f"\n{what}\n\n{_markdown(headings, rows(measured))}\n`{measured['command']}`\n"
+    return text if files else ""
+
+
 def _whole(files: list[dict]) -> str:
-    """Whole trainings to an accuracy, a table each."""
-    if not files:
-        return ""
+    """Whole trainings to an accuracy."""
     text = (
         "## A whole training to an accuracy\n\n"
         "The same recipe by all: network, optimizer, schedule, batches and epochs. Each round is a training with another\n"
@@ -172,32 +182,26 @@ def _whole(files: list[dict]) -> str:
         "peers find normalised images. *Cold* is the first start, which compiles. The last column is the median of the rounds'\n"
         "ratios: above 1, `digits` is faster.\n"
     )
-    for measured in files:
-        text += (
-            f"\n`{measured['model']}`{_differences(measured)}: {measured['epochs']} x {measured['examples']:,} images in "
-            f"batches of {measured['batch_size']}, {measured['parameters']:,} parameters, to {measured['target']:g}. "
-            f"{_device(measured)}, {measured['date']}. {results.disturbed(measured)}\n\n"
-            f"{_markdown(results.WHOLE_HEADINGS, results.whole_rows(measured))}\n`{measured['command']}`\n"
+
+    def about(measured):
+        return (
+            f": {measured['epochs']} x {measured['examples']:,} images in batches of {measured['batch_size']}, "
+            f"{measured['parameters']:,} parameters, to {measured['target']:g}"
         )
-    return text
+
+    return _each(files, text, about, results.WHOLE_HEADINGS, results.whole_rows)
 
 
 def _notebook(files: list[dict]) -> str:
-    """Trainings of a notebook as its reader runs them, a table each."""
-    if not files:
-        return ""
+    """Trainings of a notebook as its reader runs them."""
     text = (
         "## A notebook's training as its reader runs it\n\n"
         "The whole command, `python -m digits.main --noreport` with its files and checkpoints, beside the notebook's own\n"
         "pipeline in Keras 3 on TensorFlow: `ImageDataGenerator` with its five workers augments on the host, `fit` trains and\n"
-        "validates after every epoch. Both test at the end; both are timed from the start of the process to its end.\n"
+        "validates after every epoch. Both test at the end; both are timed from the start of the process to its end. Each\n"
+        "round has another seed.\n"
     )
-    for measured in files:
-        text += (
-            f"\n`{measured['model']}`{_differences(measured)}. {_device(measured)}, {measured['date']}.\n\n"
-            f"{_markdown(results.NOTEBOOK_HEADINGS, results.notebook_rows(measured))}\n`{measured['command']}`\n"
-        )
-    return text
+    return _each(files, text, lambda measured: "", results.NOTEBOOK_HEADINGS, results.notebook_rows)
 
 
 def _populations(files: list[dict]) -> str:
@@ -325,24 +329,19 @@ def _operations(files: list[dict]) -> str:
 
 
 def _kernels(files: list[dict]) -> str:
-    """Where the time of a training step goes, a table for each network."""
-    if not files:
-        return ""
+    """Where the time of a training step goes."""
     text = (
         "## Where the time of a step goes\n\n"
-        "The compiled convolutions by themselves, with their ReLU and pooling, and the rest of the compiled training step\n"
-        "(`python -m benchmarks.kernels`). *Effective* operations are those of the plain sum. *Executed* ones are those that\n"
-        "the products of minimal filtering need; its transforms take time and do not count. The peak is that of a product of\n"
-        "two 2048x2048 float32 matrices in the same run. *Error* is the largest difference from float64, relative to the\n"
-        "largest value.\n"
+        "The compiled convolutions by themselves, with their ReLU and pooling, and the rest of the compiled training step.\n"
+        "*Effective* operations are those of the plain sum. *Executed* ones are those that the products of minimal filtering\n"
+        "need; its transforms take time and do not count. The peak is that of a product of two 2048x2048 float32 matrices in\n"
+        "the same run. *Error* is the largest difference from float64, relative to the largest value.\n"
     )
-    for measured in files:
-        text += (
-            f"\n`{measured['model']}`{_differences(measured)}, batch {measured['batch_size']}; peak "
-            f"{measured['sgemm_gflops']:,.0f} GFLOP/s. {_device(measured)}, {measured['date']}.\n\n"
-            f"{_markdown(results.KERNEL_HEADINGS, results.kernel_rows(measured))}"
-        )
-    return text
+
+    def about(measured):
+        return f", batch {measured['batch_size']}; peak {measured['sgemm_gflops']:,.0f} GFLOP/s"
+
+    return _each(files, text, about, results.KERNEL_HEADINGS, results.kernel_rows)
 
 
 def _section(measured: dict) -> str:
@@ -355,8 +354,8 @@ def _section(measured: dict) -> str:
     return (
         f"### `{measured['model']}`{_differences(measured)}\n\n"
         f"Batch {measured['batch_size']}, {measured['parameters']:,} parameters, "
-        f"{measured['flops_per_image'] / 1e6:.3g} million operations an image{peak}. {_device(measured)}, "
-        f"{measured['date']}. {results.disturbed(measured)}\n\n{_markdown(results.HEADINGS, lines)}{failed}\n"
+        f"{measured['flops_per_image'] / 1e6:.3g} million operations an image{peak}. {_where(measured)}"
+        f"\n\n{_markdown(results.HEADINGS, lines)}{failed}\n"
         f"`{measured['command']}`\n\n{', '.join(f'{library} {v}' for library, v in sorted(versions.items()))}\n"
     )
 
@@ -370,6 +369,11 @@ def _rows(measured: dict) -> dict[str, dict]:
 def _differences(measured: dict) -> str:
     changed = [*measured["overrides"], *measured.get("changes", ())]
     return f" ({', '.join(changed)})" if changed else ""
+
+
+def _where(measured: dict) -> str:
+    """Where and when, and whether others used the machine too, as sentences."""
+    return f"{_device(measured)}, {measured['date']}. {results.disturbed(measured)}".strip()
 
 
 def _device(measured: dict) -> str:

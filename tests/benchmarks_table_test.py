@@ -105,7 +105,7 @@ def test_table_renders_what_is_committed(tmp_path):
     layer = seconds(0.002, 0.001, 0.004) | {
         "layer": "28x28x32 to 32, 3x3", "pass": "forward", "flops": {"plain": 4e8, "executed": 1e8}, "error": 1.5e-6,
     }  # fmt: skip
-    kernels = startup | {"kind": "kernels", "batch_size": 32, "sgemm_gflops": 100.0}
+    kernels = startup | {"kind": "kernels", "batch_size": 32, "sgemm_gflops": 100.0, "command": "python -m ..."}
     kernels["contestants"] = {"conv_0 forward": layer, "step": seconds(0.005) | {"layer": "a step", "pass": ""}}
     written = (("a", peers_file()), ("b", startup), ("c", agreement), ("d", population), ("e", sweep), ("f", compared))
     for name, content in (*written, ("g", operations), ("h", kernels)):

@@ -91,7 +91,7 @@ class Network(nnx.Module):
         if norm:
             self._add("batch_norm", BatchNorm(width, rngs, implementation))
         if rate:
-            self._add("dropout", Dropout(rate))
+            self._add("dropout", Dropout(rate, implementation))
 
 
 class Dense(Network):

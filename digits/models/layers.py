@@ -118,15 +118,16 @@ class Dropout(nnx.Module):
     Both rates must need the same number of random bits, which is part of the compiled program.
     """
 
-    def __init__(self, rate: float):
-        self.rate, self.bits = rate, dropout_bits(rate)
+    def __init__(self, rate: float, implementation: str = "auto"):
+        self.rate, self.bits, self.implementation = rate, dropout_bits(rate), implementation
 
     def __call__(
         self, x: jax.Array, key: jax.Array | None, rate: Number | None = None, shard: Shard | None = None
     ) -> jax.Array:
         if key is None:
             return x
-        return dropout.inverted_dropout(x, self.rate if rate is None else rate, key, self.bits, shard)
+        rate = self.rate if rate is None else rate
+        return dropout.inverted_dropout(x, rate, key, self.bits, shard, self.implementation)
 
 
 class BatchNorm(nnx.BatchNorm):

@@ -106,7 +106,7 @@ def test_random_streams_are_numbered_by_operation(batch_norm, separable, monkeyp
     config.model.pool, config.model.block_dropout, config.model.hidden_dropout = (2, 0), 0.5, 0.5
     config.model.separable, config.model.global_pool = separable, "average" if separable else "none"
     key, keys = jax.random.key(1), []
-    monkeypatch.setattr(dropout, "inverted_dropout", lambda x, rate, key, bits, shard: keys.append(key) or x)
+    monkeypatch.setattr(dropout, "inverted_dropout", lambda x, rate, key, *_: keys.append(key) or x)
     build(config)(jnp.ones((1, 28, 28, 1)), key)
     places = [index for index, name in enumerate(operations(config)) if name.startswith("dropout")]
     assert len(keys) == len(places) == 4

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from digits.models.ops import dropout
+from digits.models.ops import dropout, native
 
 # Bounds are five standard deviations: with fixed keys a test passes always or never. One shape for all tests, because
 # the random numbers are compiled for each.
@@ -71,3 +71,24 @@ def test_passes_the_gradient_of_what_it_keeps():
     x, key = normal(0, SHAPE), jax.random.key(7)
     gradient = jax.grad(lambda x: jnp.sum(dropout.inverted_dropout(x, 0.2, key)))(x)
     np.testing.assert_allclose(gradient, dropout.inverted_dropout(jnp.ones(SHAPE), 0.2, key), rtol=1e-6)
+
+
+@pytest.mark.skipif(not native.available(), reason="needs a C++ compiler")
+@pytest.mark.parametrize("count", [1, 63, 64, 65, 8192, 8193, 100_001])
+def test_compiled_code_has_the_bits_of_jax(count):
+    keys = jax.random.split(jax.random.key(6))
+    expected = [jax.random.bits(key, (count,), jnp.uint32) for key in keys]
+    together = jax.vmap(lambda key: native.random_bits(key, count))(jax.random.key_data(keys))
+    np.testing.assert_array_equal(together, expected)
+
+
+@pytest.mark.parametrize("generator", ["threefry2x32", "rbg"])
+def test_no_way_to_convolve_changes_the_numbers(generator):
+    """Nor do images of float64, which compiled convolutions do not take."""
+    key, x = jax.random.key(7, impl=generator), jnp.ones((3, 9, 9, 5))
+    stock = dropout.inverted_dropout(x, 0.3, key, implementation="stock")
+    assert 0.2 < (stock == 0).mean() < 0.4
+    np.testing.assert_array_equal(dropout.inverted_dropout(x, 0.3, key), stock)
+    with jax.enable_x64(True):
+        wide = dropout.inverted_dropout(jnp.ones((3, 9, 9, 5), jnp.float64), 0.3, key)
+    np.testing.assert_array_equal(np.asarray(wide) == 0, np.asarray(stock) == 0)

@@ -1,8 +1,9 @@
-// Convolutions with stride 1, BatchNorm and their gradients on the CPU, in float32, called by XLA through its FFI: the
-// doors.
+// Convolutions with stride 1, BatchNorm and their gradients in float32, and random bits, on the CPU, called by XLA
+// through its FFI: the doors.
 
 #include "algorithm.h"
 #include "batch_norm.h"
+#include "random.h"
 
 namespace digits {
 namespace {
@@ -41,6 +42,7 @@ using Array = ffi::Buffer<ffi::F32, 4>;
 using Vector = ffi::Buffer<ffi::F32, 1>;
 using Anything = ffi::Buffer<ffi::F32>;
 using Winner = ffi::Buffer<ffi::U8, 4>;
+using Words = ffi::Buffer<ffi::U32, 1>;
 template <typename T>
 using Result = ffi::Result<T>;
 
@@ -113,6 +115,11 @@ ffi::Error BatchNormGradient(Pool pool, Anything x, Anything g, Vector mean, Vec
   return ffi::Error::Success();
 }
 
+ffi::Error RandomBits(Pool pool, Words key, Result<Words> bits) {
+  random_bits(pool, key.typed_data(), bits->element_count(), bits->typed_data());
+  return ffi::Error::Success();
+}
+
 #endif
 
 }  // namespace
@@ -171,6 +178,11 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(digits_batch_norm_gradient, BatchNormGradient,
                                   .Ret<Vector>()
                                   .Ret<Vector>()
                                   .Attr<float>("epsilon"));
+XLA_FFI_DEFINE_HANDLER_SYMBOL(digits_random_bits, RandomBits,
+                              ffi::Ffi::Bind()
+                                  .Ctx<ffi::ThreadPool>()
+                                  .Arg<Words>()
+                                  .Ret<Words>());
 #endif
 #ifndef DIGITS_GRADIENT
 

@@ -4,7 +4,7 @@
 
 Both augment, train, validate after every epoch, and test at the end; both are whole processes, one running at a time,
 from the start to the end. The notebook's images wait in NumPy's files; the command reads MNIST's own and writes the
-run's files. It has been run once before, which fills its compilation cache.
+run's files. It has been run once before, which fills its compilation cache. Each round has a seed of its own.
 """
 
 import json

@@ -19,7 +19,7 @@ def main() -> None:
     worker.die_with_the_driver()
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
     import keras
-    from keras.src.legacy.preprocessing.image import ImageDataGenerator  # tf.keras's own name of it.
+    import tensorflow as tf
 
     task = problem.read(sys.argv[1])
     config, augment = task.config, task.config["augment"]
@@ -29,7 +29,7 @@ def main() -> None:
         images, labels = (np.load(task.folder / f"notebook_{part}_{name}.npy") for name in ("images", "labels"))
         return images[..., None] / 255, np.eye(task.classes)[labels]
 
-    generator = ImageDataGenerator(
+    generator = tf.keras.preprocessing.image.ImageDataGenerator(
         rotation_range=augment["rotation"],
         shear_range=augment["shear"],
         zoom_range=augment["zoom"],

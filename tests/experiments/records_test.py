@@ -126,5 +126,5 @@ def test_the_pictures_have_the_records_that_were_trained():
 def test_fast_99_has_the_peers_layers_alone():
     from benchmarks import problem
 
-    config, changes = problem.resolve("fast_99", [], whole=True)
+    config, changes = problem.resolve("fast_99", [], augments=())
     assert changes == [] and config == fast_99.get_config()

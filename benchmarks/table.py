@@ -197,7 +197,7 @@ def _notebook(files: list[dict]) -> str:
     text = (
         "## A notebook's training as its reader runs it\n\n"
         "The whole command, `python -m digits.main --noreport` with its files and checkpoints, beside the notebook's own\n"
-        "pipeline in Keras 3 on TensorFlow: `ImageDataGenerator` with its five workers augments on the host, `fit` trains and\n"
+        "pipeline in Keras 3 on TensorFlow: `ImageDataGenerator` augments in five processes, `fit` trains and\n"
         "validates after every epoch. Both test at the end; both are timed from the start of the process to its end. Each\n"
         "round has another seed.\n"
     )

@@ -37,7 +37,7 @@ def main() -> None:
         height_shift_range=augment["height_shift"],
     )
     batches = generator.flow(*arrays("train"), batch_size=task.batch_size)
-    batches.workers = 5  # The notebooks' number. Their processes in place of threads hang on TensorFlow's own threads.
+    batches.workers, batches.use_multiprocessing = 5, True  # As in notebook 000.
     model = keras_fit.build(task.layers)
     model.compile(
         optimizer=keras_fit.make_optimizer(config["optimizer"]),

@@ -294,6 +294,7 @@ assert len(places) == 2 and all(order == state for order, state in places), plac
 """
 
 
+@pytest.mark.slow
 def test_several_devices_share_the_members(folds, tmp_path):
     """Two simulated devices, in a process of their own: two members each, one of them a copy."""
     folds.epochs = 1

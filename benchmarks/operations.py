@@ -31,7 +31,7 @@ from digits.training import step
 _SECONDS = flags.DEFINE_float("seconds", 2.0, "For about how long each way trains in a round.", lower_bound=0)
 
 
-def dropout_by_bernoulli(x, rate, key, bits=None, shard=None):
+def dropout_by_bernoulli(x, rate, key, *_):
     """Inverted dropout with 32 random bits a number, as `flax.nnx.Dropout` has it."""
     return jnp.where(jax.random.bernoulli(key, 1 - rate, x.shape), x / (1 - rate), 0)
 

@@ -35,7 +35,7 @@ def logits(init="glorot_uniform"):
 pool, norm, flatten = keras.layers.MaxPooling2D, keras.layers.BatchNormalization, keras.layers.Flatten
 
 
-def fixed_dropout(x, rate, key=None, bits=None, shard=None):
+def fixed_dropout(x, rate, *_):
     """Inverted dropout with a mask that depends on position and rate only.
 
     It replaces the random one in both networks, so that dropout at another place or of another rate shows.

@@ -13,7 +13,7 @@ from typing import Any
 
 from absl import app, flags
 
-from benchmarks import driver
+from benchmarks import driver, results
 from digits import command_line
 from digits.errors import UserError
 
@@ -57,6 +57,43 @@ def time_digits(workdir: pathlib.Path, timeout: float, seed: int | None = None, 
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=timeout,
     )  # fmt: skip
     return time.monotonic() - began
+
+
+def beside_a_peer(
+    peer: str, time_digits: Callable[[int], dict[str, Any]], time_peer: Callable[[int], dict[str, Any]]
+) -> dict[str, Any]:
+    """Times whole processes of digits and of a peer in turns, in an order that alternates.
+
+    digits runs once before the rounds, which fills its compilation cache. A peer without its libraries is left out.
+
+    Args:
+      peer: its name.
+      time_digits, time_peer: given the number of a round, 0 before the first; the answer has `seconds` and what else
+        belongs to the round, and under "about" what belongs to the contestant.
+
+    Returns:
+      What the file of the measurements has of it.
+    """
+    left_out = driver.missing_libraries(PEERS_PYTHON.value, [peer])
+    for name, reason in left_out.items():
+        say(f"{name} is left out: {reason}")
+    ways = {"digits": time_digits} | ({} if left_out else {peer: time_peer})
+    first = time_digits(0)
+    say(f"digits, before the rounds: {first['seconds']:.2f} s")
+    reports: dict[str, dict[str, Any]] = {name: {"rounds": []} for name in ways}
+    for number in range(1, ROUNDS.value + 1):
+        for name in list(ways)[:: 1 if number % 2 else -1]:
+            answer = ways[name](number)
+            reports[name] |= answer.pop("about", {})
+            reports[name]["rounds"].append({"round": number, **answer})
+            say(f"round {number} of {ROUNDS.value}: {name} {answer['seconds']:.2f} s")
+    return {
+        "before_the_rounds_s": first["seconds"],
+        "contestants": reports,
+        "failed": dict.fromkeys(left_out, NOT_INSTALLED),
+        "machine": results.computer(reports),
+        "versions": results.own_versions(),
+    }
 
 
 def run(

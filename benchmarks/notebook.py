@@ -52,7 +52,7 @@ def time_digits(folder: pathlib.Path, number: int, timeout: float) -> dict[str, 
 
 
 def time_peer(folder: pathlib.Path, number: int, timeout: float) -> dict[str, Any]:
-    """Runs the notebook's pipeline; returns its `seconds`, the accuracies, and the `versions` of its libraries."""
+    """Runs the notebook's pipeline; returns its `seconds`, the accuracies and, under "about", its libraries' versions."""
     line = [command.PEERS_PYTHON.value, "-m", f"benchmarks.contestants.{_PEER}", str(folder), str(number)]
     with driver.processes() as started:
         started.append(driver.Process(_PEER, line, folder))
@@ -66,31 +66,15 @@ def compare(folder: pathlib.Path) -> dict[str, Any]:
     """Runs the rounds of the flags and returns all that was measured."""
     task = prepare(folder)
     timeout = _SECONDS_AN_EPOCH * task.config["epochs"]
-    left_out = driver.missing_libraries(command.PEERS_PYTHON.value, [_PEER])
-    for name, reason in left_out.items():
-        command.say(f"{name} is left out: {reason}")
-    first = time_digits(folder, 0, timeout)
-    command.say(f"digits, before the rounds: {first['seconds']:.1f} s")
-    reports: dict[str, dict[str, Any]] = {name: {"rounds": []} for name in ("digits", _PEER) if name not in left_out}
-    for number in range(1, command.ROUNDS.value + 1):
-        for name in list(reports)[:: 1 if number % 2 else -1]:
-            if name == "digits":
-                answer = time_digits(folder, number, timeout)
-            else:
-                answer = time_peer(folder, number, timeout)
-                reports[name]["versions"] = answer.pop("versions")
-            reports[name]["rounds"].append({"round": number, **answer})
-            command.say(f"round {number} of {command.ROUNDS.value}: {name} {answer['seconds']:.1f} s")
+    measured = command.beside_a_peer(
+        _PEER, lambda number: time_digits(folder, number, timeout), lambda number: time_peer(folder, number, timeout)
+    )
     return {
         "kind": "notebook",
         "model": command.MODEL.value,
         "overrides": command.SET.value,
         "epochs": task.config["epochs"],
-        "before_the_rounds_s": first["seconds"],
-        "contestants": reports,
-        "failed": dict.fromkeys(left_out, command.NOT_INSTALLED),
-        "machine": results.computer(reports),
-        "versions": results.own_versions(),
+        **measured,
         **results.origin("benchmarks.notebook", sys.argv[1:]),
     }
 

@@ -39,12 +39,12 @@ def time_digits(folder: pathlib.Path, number: int) -> dict[str, float]:
         return {"seconds": time.monotonic() - started[0].started, "printed": float(match[1])}
 
 
-def time_peer(folder: pathlib.Path) -> tuple[dict[str, float], dict[str, Any]]:
-    """Starts the peer; returns `seconds` to its first step, and its report."""
+def time_peer(folder: pathlib.Path) -> dict[str, Any]:
+    """Starts the peer; returns `seconds` to its first step, and its report under "about"."""
     with driver.processes() as started:
         started.append(driver.start(_PEER, folder, command.PEERS_PYTHON.value))
         report = json.loads(started[0].read_line(_TIMEOUT))
-        return {"seconds": time.monotonic() - started[0].started}, report
+        return {"seconds": time.monotonic() - started[0].started, "about": report}
 
 
 def compare(folder: pathlib.Path) -> dict[str, Any]:
@@ -53,30 +53,12 @@ def compare(folder: pathlib.Path) -> dict[str, Any]:
         pathlib.Path(_WORKDIR.value).mkdir(parents=True, exist_ok=True)
     config, _ = problem.resolve(command.MODEL.value, command.SET.value)
     problem.prepare(config, command.DATA_DIR.value, folder)
-    left_out = driver.missing_libraries(command.PEERS_PYTHON.value, [_PEER])
-    for name, reason in left_out.items():
-        command.say(f"{name} is left out: {reason}")
-    first = time_digits(folder, 0)
-    command.say(f"digits, start before the rounds: {first['seconds']:.2f} s")
-    reports = {"digits": {"rounds": []}} | ({} if left_out else {_PEER: {"rounds": []}})
-    for number in range(1, command.ROUNDS.value + 1):
-        for name in list(reports)[:: 1 if number % 2 else -1]:
-            if name == "digits":
-                answer = time_digits(folder, number)
-            else:
-                answer, about = time_peer(folder)
-                reports[name] |= about
-            reports[name]["rounds"].append({"round": number, **answer})
-            command.say(f"round {number} of {command.ROUNDS.value}: {name} {answer['seconds']:.2f} s")
+    measured = command.beside_a_peer(_PEER, lambda number: time_digits(folder, number), lambda _: time_peer(folder))
     return {
         "kind": "startup",
         "model": command.MODEL.value,
         "overrides": command.SET.value,
-        "before_the_rounds_s": first["seconds"],
-        "contestants": reports,
-        "failed": dict.fromkeys(left_out, command.NOT_INSTALLED),
-        "machine": results.computer(reports),
-        "versions": results.own_versions(),
+        **measured,
         **results.origin("benchmarks.startup", sys.argv[1:]),
     }
 

@@ -25,7 +25,7 @@ _NAMES = ("digits", "torch_eager", "torch_channels_last", "torch_compile", "kera
 _CONTESTANTS = flags.DEFINE_list("contestants", list(_NAMES), "Who takes part.")
 _TARGET = flags.DEFINE_float("target", 0.99, "The mean test accuracy that the recipe is for.", 0, 1)
 _COMMANDS = flags.DEFINE_integer("commands", 0, "Time this many whole processes of each too.", 0)
-_AUGMENTS = ("height_shift", "width_shift")  # Of the peers, in their own words.
+_AUGMENTS = ("height_shift", "width_shift")  # The peers have these too.
 _TIMEOUT = 600.0  # Seconds of a whole process.
 
 

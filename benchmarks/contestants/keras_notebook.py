@@ -2,7 +2,7 @@
 
 `ImageDataGenerator` augments the images on the host while `fit` trains, validates after every epoch, and is told the
 learning rate by a callback. FOLDER has the problem and the arrays that `benchmarks.notebook` wrote. The last line of
-the output is a JSON object with the accuracies.
+the output is a JSON object with the accuracies and, about the contestant, the versions.
 """
 
 import json
@@ -17,7 +17,7 @@ from benchmarks.contestants import keras_fit
 
 def main() -> None:
     worker.die_with_the_driver()
-    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+    os.environ["KERAS_BACKEND"] = "tensorflow"
     import keras
     import tensorflow as tf
 
@@ -50,7 +50,7 @@ def main() -> None:
     ).history
     _, test_accuracy = model.evaluate(*arrays("test"), verbose=0)
     content = {"val_accuracy": history["val_accuracy"][-1], "test_accuracy": test_accuracy}
-    print(json.dumps(content | {"versions": worker.versions(("keras", "tensorflow"))}))
+    print(json.dumps(content | {"about": {"versions": worker.versions(("keras", "tensorflow"))}}))
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
 """Compiled convolutions, BatchNorm and random bits for the CPU: `kernels/`, built by the machine's C++ compiler.
 
 XLA's CPU backend has no convolution gradients that are fast inside a compiled loop, and its matrix products reach half
-of the processor's peak on the shapes of these networks; the random bits of dropout took it 6% of a step of `deep_cnn`.
-The first use builds the libraries, which takes some seconds, and keeps them in the user's cache folder with their
-digests. If it cannot build them, `problem` returns the reason, and convolution.py takes another implementation. The
-compiler is CXX of the environment, or the first of g++, clang++, c++.
+of the processor's peak on the shapes of these networks. It draws random bits in loops over memory. The first use builds
+the libraries, which takes some seconds, and keeps them in the user's cache folder with their digests. If it cannot
+build them, `problem` returns the reason, and convolution.py takes another implementation. The compiler is CXX of the
+environment, or the first of g++, clang++, c++.
 
 Kernels are applied by minimal filtering in two dimensions (Winograd 1980; Lavin and Gray 2015, arXiv:1509.09308). Those
 of 2, 3, 5, 7 and 11 pixels need up to 2.6, 4, 4.6, 4 and 4.4 times fewer multiplications than the plain sum, as

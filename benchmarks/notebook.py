@@ -52,7 +52,7 @@ def time_digits(folder: pathlib.Path, number: int, timeout: float) -> dict[str, 
 
 
 def time_peer(folder: pathlib.Path, number: int, timeout: float) -> dict[str, Any]:
-    """Runs the notebook's pipeline; returns its `seconds`, the accuracies and, under "about", its libraries' versions."""
+    """Runs the notebook's pipeline; returns its `seconds`, the accuracies and, "about" it, the libraries' versions."""
     line = [command.PEERS_PYTHON.value, "-m", f"benchmarks.contestants.{_PEER}", str(folder), str(number)]
     with driver.processes() as started:
         started.append(driver.Process(_PEER, line, folder))

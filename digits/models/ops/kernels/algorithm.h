@@ -120,7 +120,7 @@ struct Algorithm {
   // Where channels are few, the pixels of a window become the channels.
   NOINLINE static void patches(const Shape& s, const Plan& p, const Chunk& k, const Pixels& pixels, float* v) {
     const int64_t w = s.w + s.low + s.high, line = w * s.c, window = s.k * s.c, rows = k.lines + s.k - 1;
-    float *padded = scratch(kRows, rows * line + VL), *one = scratch(kLine, w * VL);
+    float *padded = scratch(kRows, rows * line + 2 * VL) + VL, *one = scratch(kLine, w * VL);
     for (int64_t i = 0; i < k.images; ++i) {
       for (int64_t r = 0; r < rows; ++r) {
         float* to = padded + r * line;
@@ -131,14 +131,24 @@ struct Algorithm {
             for (int64_t e = 0; e < std::min<int64_t>(VL, s.c - c); ++e) to[j * s.c + c + e] = one[j * VL + e];
         }
       }
-      for (int64_t y = 0; y < k.lines; ++y)
-        for (int64_t a = 0; a < s.k; ++a)
-          for (int64_t b = 0; b < window; ++b) {
-            const int64_t channel = a * window + b;
-            const float* from = padded + (y + a) * line + b;
-            float* to = v + channel / VL * p.block_size(k) + (i * k.lines + y) * p.columns * VL + channel % VL;
-            for (int64_t t = 0; t < p.columns; ++t) to[t * VL] = from[t * s.c];
+      for (int64_t cb = 0; cb < p.cblocks; ++cb) {
+        // The channels of a block are parts of the rows of a window: the pixels of each part, and its lanes of the vector.
+        int64_t parts = 0, at[VL];
+        ints lanes[VL];
+        for (int64_t c = cb * VL, next; c < std::min<int64_t>(p.channels, (cb + 1) * VL); c = next, ++parts) {
+          next = std::min({(c / window + 1) * window, p.channels, (cb + 1) * VL});
+          at[parts] = c / window * line + c % window - c % VL;
+          for (int j = 0; j < VL; ++j) lanes[parts][j] = j >= c % VL && j < next - cb * VL ? -1 : 0;
+        }
+        float* to = v + cb * p.block_size(k) + i * k.lines * p.columns * VL;
+        for (int64_t y = 0; y < k.lines; ++y)
+          for (int64_t t = 0; t < p.columns; ++t, to += VL) {
+            vec pixels = {};
+            for (int64_t j = 0; j < parts; ++j)
+              pixels = lanes[j] ? load(padded + y * line + t * s.c + at[j]) : pixels;
+            store(to, pixels);
           }
+      }
     }
   }
 

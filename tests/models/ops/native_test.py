@@ -120,6 +120,18 @@ def test_strided_block_equals_stock(size, stride, padding, shape, activation, wi
 
 
 @needs_compiler
+@pytest.mark.parametrize("padding", ["valid", "same"])
+@pytest.mark.parametrize("channels, stride", [(8, 1), (32, 1), (33, 1), (5, 2)])
+def test_depthwise_equals_stock(channels, stride, padding):
+    def gradients(implementation):
+        y, pullback = jax.vjp(lambda *arrays: convolution.depthwise(*arrays, padding, implementation, stride), *given)
+        return y, *pullback(normal(9, y.shape))
+
+    given = normal(0, (3, 14, 11, channels)), normal(1, (3, 3, channels, 1))
+    assert_equal(*(jax.jit(gradients, static_argnums=0)(one) for one in ("native", "stock")))
+
+
+@needs_compiler
 @pytest.mark.parametrize("window", [1, 2])
 def test_a_block_without_bias_is_one_with_zeros(window):
     x, kernel, bias = arrays((2, 12, 15, 5), 3, 33)

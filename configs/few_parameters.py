@@ -27,6 +27,6 @@ def get_config() -> ConfigDict:
     config.model.global_pool = "average"
     config.model.hidden = ()
 
-    config.optimizer.learning_rate = 0.02
+    config.optimizer.learning_rate = 0.05
     config.schedule.name = "one_cycle"
     return config

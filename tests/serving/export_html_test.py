@@ -138,7 +138,7 @@ FIND = """async (encoded) => {
 }"""
 
 
-@pytest.mark.parametrize("every", [pytest.param(1, marks=pytest.mark.slow), 3])
+@pytest.mark.parametrize("every", [pytest.param(1, marks=pytest.mark.slow), 6])
 def test_pictures_come_into_mnist_s_form_and_are_read_as_predict_reads_them(open_page, exported, every):
     run, done = exported
     page, count = open_page(done.path), 0

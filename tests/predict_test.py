@@ -165,6 +165,7 @@ def test_help_is_quick_to_import(run_module):
         assert f" {heavy}\n" not in done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.mnist
 def test_a_network_reads_what_people_draw_print_and_photograph(tmp_path):
     mnist = data.load("mnist")

@@ -175,8 +175,9 @@ sys.exit(sweep.main(["sweep", *sys.argv[2:]]))
 """
 
 
+@pytest.mark.slow
 def test_killed_and_started_again_trains_only_interrupted_epochs_twice(tmp_path):
-    arguments = [*TINY[:-2], "--config.epochs=6", "--config.batch_size=10", "--sweep.seed=0:2"]
+    arguments = [*TINY[:-2], "--config.epochs=6", "--config.batch_size=10", "--sweep.seed=0:3"]
     arguments.append("--sweep.model.hidden=(16,),(24,)")
     notes, rng = tmp_path / "notes", random.Random(3)
 
@@ -188,7 +189,7 @@ def test_killed_and_started_again_trains_only_interrupted_epochs_twice(tmp_path)
         return len(notes.read_text().splitlines()) if notes.exists() else 0
 
     process = start(tmp_path / "killed")
-    while count() < 10 and process.poll() is None:  # Of 24 epochs.
+    while count() < 10 and process.poll() is None:  # Of 36 epochs.
         time.sleep(0.02)
     time.sleep(rng.uniform(0, 0.1))
     process.send_signal(signal.SIGKILL)
@@ -196,9 +197,9 @@ def test_killed_and_started_again_trains_only_interrupted_epochs_twice(tmp_path)
     process = start(tmp_path / "killed")
     assert process.communicate(timeout=300) and process.returncode == 0
     trained = collections.Counter(notes.read_text().splitlines())
-    assert len(trained) == 24
+    assert len(trained) == 36
     # A kill meets two runs, each of which loses an epoch and, as these are shorter than a save, the one being saved.
-    assert sum(trained.values()) - 24 <= 2 * 2 and max(trained.values()) <= 2
+    assert sum(trained.values()) - 36 <= 2 * 2 and max(trained.values()) <= 2
     assert sweep.main(["sweep", *arguments, f"--workdir={tmp_path / 'whole'}"]) == 0
     assert rows(tmp_path / "killed") == rows(tmp_path / "whole")
 
@@ -257,16 +258,17 @@ def test_the_points_of_a_study_file_are_swept(tmp_path):
     assert done.returncode == 2 and "sweep() of" in done.stderr and "ZeroDivisionError" in done.stderr
 
 
+@pytest.mark.slow
 def test_the_search_for_a_kernel_size_prints_what_the_notebook_prints(tmp_path, run_module):
     small = [
-        "--config.data.name=optdigits", "--config.data.validation=folds(2)", "--config.epochs=1",
+        "--config.data.name=optdigits", "--config.data.validation=folds(3)", "--config.epochs=1",
         "--config.model.family=dense", "--config.model.blocks=()", "--config.model.block_dropout=0.0",
         "--config.model.hidden=(8,)", "--config.tensorboard=False",
     ]  # fmt: skip
     done = run_module("experiments.kernel_size_search", *small, f"--workdir={tmp_path / 'search'}")
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("Fitting 2 folds for each of 5 candidates, totalling 10 fits\n")
-    assert "5 points x 2 folds = 10 runs\n1 epoch each, 5 programs, in\n" in done.stdout
+    assert done.stdout.startswith("Fitting 3 folds for each of 5 candidates, totalling 15 fits\n")
+    assert "5 points x 3 folds = 15 runs\n1 epoch each, 5 programs, in\n" in done.stdout
     found = sweep_folder.read_sweep(tmp_path / "search")
     best = found.points[0]
     folds = [member.figures["val_accuracy"] for member in best.members]

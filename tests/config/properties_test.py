@@ -207,7 +207,7 @@ def compiled_first_step(seed: int):
     return config, lowered.compile(compiler_options={"xla_backend_optimization_level": 0})
 
 
-@settings(max_examples=120)
+@settings(max_examples=60)
 @hypothesis.given(structure_and_numbers())
 def test_a_first_step_with_any_accepted_numbers_is_finite(drawn):
     seed, numbers = drawn

@@ -104,6 +104,7 @@ print(json.dumps([float(np.mean(run.predict(d.test_images).argmax(-1) == d.test_
 """
 
 
+@pytest.mark.slow
 def test_a_run_of_eight_devices_loads_elsewhere_without_tensorflow_tfds_clu_and_configs(tmp_path, run_module):
     hide = main_test.HIDE.replace('"tensorboard"', '"tensorboard", "clu", "configs"').replace(', "sklearn"', "")
     for name, content, folder in (

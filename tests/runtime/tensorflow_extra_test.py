@@ -18,6 +18,7 @@ assert import_tensorflow() is tf  # Devices can no longer be chosen.
 """
 
 
+@pytest.mark.slow
 def test_the_import_says_nothing_and_takes_no_gpu():
     pytest.importorskip("tensorflow")
     done = subprocess.run(

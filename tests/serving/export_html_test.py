@@ -81,6 +81,7 @@ def test_every_network_of_the_families_gives_its_run_s_probabilities(name, open_
     np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_without_a_browser_the_weights_are_checked_in_python_and_that_is_said(tmp_path, monkeypatch):
     monkeypatch.setattr(export_html, "BROWSERS", ("no-such-browser",))
     for name, values in NETWORKS.items():

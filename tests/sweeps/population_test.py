@@ -176,7 +176,7 @@ def test_a_member_that_diverges_or_stops_early_leaves_the_others_alone(folds, si
     assert again.counted == 0 and again.ended == []
 
 
-@pytest.mark.parametrize("sharing", ["mapped", "batched"])
+@pytest.mark.parametrize("sharing", ["mapped", pytest.param("batched", marks=pytest.mark.slow)])
 def test_a_signal_saves_every_member_and_the_rest_can_be_trained_together_or_alone(folds, single, tmp_path, sharing):
     class Interrupting(Watcher):
         def images(self, member, count):

@@ -23,6 +23,7 @@ from digits import sweep as digits_sweep
 from digits.config.values import to_json, with_values
 from digits.errors import require
 from digits.runs import files, sweep_folder
+from digits.runtime.signals import Interrupted
 
 FOLDER = pathlib.Path(__file__).parent / "results" / "searches"
 VALIDATION = {"data.validation": "writer_folds(5)"}
@@ -31,7 +32,7 @@ COLUMNS = ("date", "commit", "changes", "folds", "val_accuracy", "std", "val_los
 
 
 def rows(found: sweep_folder.Sweep, overrides: dict[str, Any], about: dict[str, str]) -> list[dict[str, Any]]:
-    """A row for each candidate of a sweep, the best first.
+    """A row for each candidate of a sweep that was tried, if only on one fold; the best first.
 
     Args:
       found: the sweep; its members differ in the fold.
@@ -41,6 +42,8 @@ def rows(found: sweep_folder.Sweep, overrides: dict[str, Any], about: dict[str, 
     fixed = {field: value for field, value in overrides.items() if field not in VALIDATION}
     made = []
     for point in found.points:
+        if point.count("unfinished") == len(point.members):
+            continue
         accuracy, loss = point.summary("val_accuracy"), point.summary("val_loss")
         seconds = [member.seconds for member in point.members if member.seconds is not None]
         made.append(
@@ -69,20 +72,32 @@ def keep(path: pathlib.Path, new: list[dict[str, Any]]) -> None:
 
 
 def search(given, arguments: list[str]) -> int:
-    """Trains the candidates of a command line and logs them; returns the exit code."""
+    """Trains the candidates of a command line and logs them; returns the exit code.
+
+    A stopped search logs the candidates that were tried. When it goes on, it replaces their rows.
+    """
     overrides = given.origin["overrides"]
     for field, value in VALIDATION.items():
         require(field not in overrides, field, overrides.get(field), f"left out: the search holds out {value}")
     origin = given.origin | {"overrides": overrides | VALIDATION}
     plan = digits_sweep.read_plan(given._replace(config=with_values(given.config, VALIDATION), origin=origin))
-    code = digits_sweep.train(plan, "experiments.records_search", arguments)
+    try:
+        code = digits_sweep.train(plan, "experiments.records_search", arguments)
+    except Interrupted:
+        log(plan)
+        raise
+    log(plan)
+    return code
+
+
+def log(plan) -> None:
+    """Adds what a plan's folder has to the log of its config."""
     from digits.runtime import environment  # Imports JAX.
 
-    name = pathlib.PurePath(plan.origin["config_file"]).stem
+    path = FOLDER / pathlib.PurePath(plan.origin["config_file"]).with_suffix(".csv").name
     about = {"date": datetime.date.today().isoformat(), "commit": (environment.checkout()["commit"] or "")[:12]}
-    keep(FOLDER / f"{name}.csv", rows(sweep_folder.read_sweep(plan.workdir), plan.origin["overrides"], about))
-    print(f"logged in {FOLDER / name}.csv", flush=True)
-    return code
+    keep(path, rows(sweep_folder.read_sweep(plan.workdir), plan.origin["overrides"], about))
+    print(f"logged in {path}", flush=True)
 
 
 def main(argv: list[str]) -> int:

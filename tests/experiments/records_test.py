@@ -3,6 +3,7 @@
 import csv
 import importlib
 import json
+import signal
 
 import pytest
 
@@ -10,13 +11,14 @@ from configs import fast_99
 from digits import sweep as digits_sweep
 from digits.errors import UserError
 from digits.runs import sweep_folder
+from digits.runtime.signals import Interrupted
 from experiments import records_search
 from experiments.collecting import collected
 from experiments.rendering import records as tables
 from experiments.rendering.results import Results
 from experiments.studies import records
 from tests.conftest import ROOT
-from tests.made_sweeps import THREE, make
+from tests.made_sweeps import THREE, make, rates
 from tests.result_pages import made_up
 
 
@@ -67,6 +69,20 @@ def test_the_search_trains_candidates_on_five_folds_of_writers(monkeypatch):
     assert {config.data.validation for config in plan.configs} == {"writer_folds(5)"}
     assert [values["data.fold"] for values in plan.values] == 2 * [0, 1, 2, 3, 4]
     assert plan.origin["overrides"] == {"data.validation": "writer_folds(5)"}
+
+
+def test_a_stopped_search_logs_the_candidates_that_were_tried(tmp_path, monkeypatch):
+    def train(plan, *_):
+        tmp_path.joinpath("sweep").mkdir()
+        make(plan.workdir, rates({0.1: ["diverged"], 0.01: [0.95, None], 0.001: [None, None]}))
+        raise Interrupted(signal.SIGTERM, "the command")
+
+    monkeypatch.setattr(digits_sweep, "train", train)
+    monkeypatch.setattr(records_search, "FOLDER", tmp_path)
+    command = ["search", "--config=fast_99", "--sweep.batch_size=32,64", f"--workdir={tmp_path / 'sweep'}"]
+    assert records_search.main(command) == 128 + signal.SIGTERM
+    rows = list(csv.DictReader((tmp_path / "fast_99.csv").read_text().splitlines()))
+    assert [(row["folds"], row["not_finished"]) for row in rows] == [("1", "1 unfinished"), ("0", "1 diverged")]
 
 
 def test_a_candidate_is_a_row_and_a_repeated_one_replaces_it(tmp_path):

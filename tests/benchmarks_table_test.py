@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from benchmarks import results, table
+from benchmarks import driver, results, table
 from tests.conftest import ROOT
 
 
@@ -16,6 +16,11 @@ def made_up(name, seconds, **more):
     ]
     report = {"rounds": rounds, "first_step_s": 1.5, "peak_mib": 300.4, "loss": 0.25, "accuracy": 0.9}
     return {name: report | {"test_accuracy": 0.8, "device": "cpu", "versions": {name: "1.0"}} | more}
+
+
+def rendered(*files):
+    """A page with a place for every table."""
+    return table.render("".join(f"<!-- {name} -->\nold\n<!-- /{name} -->\n" for name in table.tables([])), list(files))
 
 
 def test_ratios_are_medians_of_pairs():
@@ -67,7 +72,7 @@ def peers_file():
     }  # fmt: skip
 
 
-def test_table_renders_what_is_committed(tmp_path):
+def test_every_table_renders_its_measurements():
     startup = {
         "kind": "startup", "model": "dense_32_32", "overrides": [],
         "machine": {"cpu": "Some CPU", "cores": 2, "gpu": None},
@@ -107,11 +112,8 @@ def test_table_renders_what_is_committed(tmp_path):
     }  # fmt: skip
     kernels = startup | {"kind": "kernels", "batch_size": 32, "sgemm_gflops": 100.0, "command": "python -m ..."}
     kernels["contestants"] = {"conv_0 forward": layer, "step": seconds(0.005) | {"layer": "a step", "pass": ""}}
-    written = (("a", peers_file()), ("b", startup), ("c", agreement), ("d", population), ("e", sweep), ("f", compared))
-    for name, content in (*written, ("g", operations), ("h", kernels)):
-        (tmp_path / f"{name}.json").write_text(json.dumps(content))
-    assert table.main(["table", f"--results={tmp_path}", f"--readme={tmp_path}/README.md"]) == 0
-    page = (tmp_path / "README.md").read_text()
+    page = rendered(peers_file(), startup, agreement, population, sweep, compared, operations, kernels)
+    assert "\nold\n" not in page
     summary = next(line for line in page.splitlines() if line.startswith("| `deep_cnn`"))
     # The best PyTorch is the compiled one, 1.25 times slower than digits.
     assert "(batch_size=64, no augmentation) | 64 | 640 | 1.25 [1.25-1.25] (`torch_compile`) | - |" in summary
@@ -134,11 +136,17 @@ def test_table_renders_what_is_committed(tmp_path):
         assert words in page
 
 
-def test_the_committed_page_is_the_rendered_one():
-    files = table.read(ROOT / "benchmarks" / "results")
-    assert (ROOT / "benchmarks" / "README.md").read_text() == table.render(files)
-    shown = (ROOT / "docs" / "performance.md").read_text().split("<!-- speed -->\n")[1].split("<!-- /speed -->")[0]
-    assert shown == table.short(files) and shown.count("\n") > 3
+@pytest.mark.parametrize("page", ["benchmarks/README.md", "docs/performance.md"])
+def test_the_committed_page_is_the_rendered_one(page):
+    files, text = table.read(ROOT / "benchmarks" / "results"), (ROOT / page).read_text()
+    assert text == table.render(text, files) and "Not measured yet" not in text
+
+
+def test_every_table_has_its_place_and_the_readme_its_install():
+    pages = [(ROOT / page).read_text() for page in ("benchmarks/README.md", "docs/performance.md")]
+    places = [name for page in pages for name in re.findall("<!-- (?!/)(.*) -->", page)]
+    assert sorted(places) == sorted(table.tables([]))
+    assert driver.INSTALL.replace(" && ", "\n") in pages[0]
 
 
 def test_the_short_table_has_what_was_trained_beside_both_peers(tmp_path):
@@ -147,12 +155,12 @@ def test_the_short_table_has_what_was_trained_beside_both_peers(tmp_path):
     newer = both | {"model": "two_conv", "date": "2026-11-22"}
     for name, content in (("a", without_keras), ("b", both), ("c", newer)):
         (tmp_path / f"{name}.json").write_text(json.dumps(content))
-    (tmp_path / "docs").mkdir()
-    page = tmp_path / "docs" / "performance.md"
-    page.write_text("before\n<!-- speed -->\nold\n<!-- /speed -->\nafter\n")
-    (tmp_path / "benchmarks").mkdir()
+    for page, name in (("docs/performance.md", "speed"), ("benchmarks/README.md", "peers")):
+        (tmp_path / page).parent.mkdir()
+        (tmp_path / page).write_text(f"before\n<!-- {name} -->\nold\n<!-- /{name} -->\nafter\n")
     assert table.main(["table", f"--results={tmp_path}", f"--readme={tmp_path}/benchmarks/README.md"]) == 0
-    before, shown, after = re.split("(?:<!-- /?speed -->\n)", page.read_text())
+    assert "`two_conv`" in (tmp_path / "benchmarks/README.md").read_text()
+    before, shown, after = re.split("(?:<!-- /?speed -->\n)", (tmp_path / "docs/performance.md").read_text())
     assert (before, after) == ("before\n", "after\n")
     assert shown.splitlines()[2:] == [
         "| `two_conv` | 64 | 640 | 1.2 | 4.0 | Some CPU, 2 cores | 2026-11-22 |",
@@ -164,16 +172,22 @@ def test_the_short_table_has_what_was_trained_beside_both_peers(tmp_path):
     "content, words",
     [
         ("{}", "x.json is not a file of benchmarks.peers"),
-        ('{"kind": "peers", "overrides": []}', "has no 'contestants'"),
+        ('{"kind": "peers", "model": "a", "overrides": []}', "has no 'contestants'"),
     ],
 )
 def test_a_broken_result_gives_one_sentence(tmp_path, capsys, content, words):
     (tmp_path / "x.json").write_text(content)
+    (tmp_path / "README.md").write_text("A page.")
     assert table.main(["table", f"--results={tmp_path}", f"--readme={tmp_path}/README.md"]) == 2
     assert words in capsys.readouterr().err
 
 
-def test_whole_trainings_are_rendered(tmp_path):
+def test_a_page_that_is_missing_is_named(tmp_path, capsys):
+    assert table.main(["table", f"--results={tmp_path}", f"--readme={tmp_path}/other.md"]) == 2
+    assert f"--readme is '{tmp_path}/other.md', but there is no such file." in capsys.readouterr().err
+
+
+def test_whole_trainings_are_rendered():
     measured = {
         "kind": "time_to_accuracy", "model": "fast_99", "overrides": [], "target": 0.85, "epochs": 1,
         "examples": 60000, "batch_size": 64, "parameters": 1234,
@@ -184,7 +198,7 @@ def test_whole_trainings_are_rendered(tmp_path):
     for name, accuracy in (("digits", 0.9), ("torch_eager", 0.8)):
         for item in measured["contestants"][name]["rounds"]:
             item["test_accuracy"] = accuracy
-    text = table.render([measured])
+    text = rendered(measured)
     assert "| digits | 1.50 [1.00-2.00] | 0.9000 ± 0.0000 | 2 | yes | 4.00 [4.00-4.00] | 20.0 [20.0-20.0] | - |" in text
     assert "| torch_eager | 7.00 [4.00-10.0] | 0.8000 ± 0.0000 | 2 | **no** | - | - | 4.50 [4.00-5.00] |" in text
 
@@ -198,7 +212,7 @@ def test_a_notebooks_training_is_rendered():
     for report in measured["contestants"].values():
         for item in report["rounds"]:
             item |= {"val_accuracy": 0.98, "test_accuracy": 0.99}
-    text = table.render([measured])
+    text = rendered(measured)
     accuracies = "0.9800 [0.9800-0.9800] | 0.9900 [0.9900-0.9900] | 2"
     assert f"| digits | 15.0 [10.0-20.0] | {accuracies} | - |" in text
     assert f"| keras_notebook | 50.0 [40.0-60.0] | {accuracies} | 3.50 [3.00-4.00] |" in text

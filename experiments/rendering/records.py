@@ -173,7 +173,7 @@ def _picture(places: Mapping[str, float], found: Results, quantity: str, label: 
         low, high = summary.interval() or (summary.mean, summary.mean)
         axes.plot([x, x], [100 * (1 - low), 100 * (1 - high)], color=BLUE, lw=1.5)
         axes.plot(x, y, "o", color=BLUE, ms=5)
-        axes.annotate(f"{name} (n = {summary.n})", (x, y), xytext=(6, 4), textcoords="offset points", fontsize=8)
+        axes.annotate(name.partition(",")[2] or name, (x, y), xytext=(6, 4), textcoords="offset points", fontsize=8)
     for one in records.PUBLISHED:
         if (x := getattr(one, quantity)) is not None:
             y = 100 * (1 - one.accuracy)

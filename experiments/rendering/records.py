@@ -173,7 +173,12 @@ def _picture(places: Mapping[str, float], found: Results, quantity: str, label: 
         low, high = summary.interval() or (summary.mean, summary.mean)
         axes.plot([x, x], [100 * (1 - low), 100 * (1 - high)], color=BLUE, lw=1.5)
         axes.plot(x, y, "o", color=BLUE, ms=5)
-        axes.annotate(name.partition(",")[2] or name, (x, y), xytext=(6, 4), textcoords="offset points", fontsize=8)
+        # Networks of a kind lie apart. Those of different kinds may not: their names stand on different sides.
+        shown = name.partition(",")[2] or name
+        offset, side = {2: ((6, -10), "left"), 3: ((-6, -10), "right")}.get(name.count("-"), ((6, 4), "left"))
+        if shown.endswith(",full"):
+            offset = 6, 4
+        axes.annotate(shown, (x, y), xytext=offset, textcoords="offset points", fontsize=8, ha=side)
     for one in records.PUBLISHED:
         if (x := getattr(one, quantity)) is not None:
             y = 100 * (1 - one.accuracy)

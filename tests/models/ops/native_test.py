@@ -94,7 +94,9 @@ SEEDS = {(7, "same", "many channels"): 1}
 
 
 @needs_compiler
-@pytest.mark.parametrize("activation, window", [(jax.nn.relu, 1), (jax.nn.relu, 2), (linear, 1)])
+@pytest.mark.parametrize(
+    "activation, window", [pytest.param(jax.nn.relu, 1, marks=pytest.mark.slow), (jax.nn.relu, 2), (linear, 1)]
+)
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("padding", ["valid", "same"])
 @pytest.mark.parametrize("size", [1, 2, 3, 4, 5, 7, 11])

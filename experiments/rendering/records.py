@@ -173,11 +173,8 @@ def _picture(places: Mapping[str, float], found: Results, quantity: str, label: 
         low, high = summary.interval() or (summary.mean, summary.mean)
         axes.plot([x, x], [100 * (1 - low), 100 * (1 - high)], color=BLUE, lw=1.5)
         axes.plot(x, y, "o", color=BLUE, ms=5)
-        # Networks of a kind lie apart. Those of different kinds may not: their names stand on different sides.
         shown = name.partition(",")[2] or name
-        offset, side = {2: ((6, -10), "left"), 3: ((-6, -10), "right")}.get(name.count("-"), ((6, 4), "left"))
-        if shown.endswith(",full"):
-            offset = 6, 4
+        offset, side = _beside_the_dot(shown)
         axes.annotate(shown, (x, y), xytext=offset, textcoords="offset points", fontsize=8, ha=side)
     for one in records.PUBLISHED:
         if (x := getattr(one, quantity)) is not None:
@@ -194,3 +191,15 @@ def _picture(places: Mapping[str, float], found: Results, quantity: str, label: 
     axes.set_xlabel(label)
     axes.set_ylabel("test error (%): dot the mean, line its 95% interval")
     return png(figure)
+
+
+def _beside_the_dot(network: str) -> tuple[tuple[int, int], str]:
+    """The place of a network's name in points from its dot, and its alignment.
+
+    Networks of a kind lie apart. Those of different kinds may not, so that each kind has a side.
+    """
+    if network.endswith(",full") or "-" not in network:
+        return (6, 4), "left"
+    if network.count("-") == 2:  # Three layers.
+        return (6, -10), "left"
+    return (-6, -10), "right"

@@ -14,22 +14,26 @@ from digits.models.ops import convolution
 from tests.parity import keras_networks
 from tests.parity.comparison import assert_close
 
+# Even kernels with `same`, strides, and images that are not square: cases that no experiment has.
+SIZES_AND_STRIDES = [
+    (2, 1), (2, 3), (3, 1), (3, 2), (4, 3),
+    *(pytest.param(*case, marks=pytest.mark.slow) for case in ((2, 2), (3, 3), (4, 1), (4, 2))),
+]  # fmt: skip
+
 
 @pytest.mark.parametrize("implementation", ["dot", "stock"])
 @pytest.mark.parametrize("padding", ["valid", "same"])
-def test_convolution_and_pooling_equal_keras_for_even_and_odd_sizes(padding, implementation, float64):
-    """Includes cases that no experiment has: even kernels with `same`, strides, images that are not square."""
+@pytest.mark.parametrize("size, stride", SIZES_AND_STRIDES)
+def test_convolution_and_pooling_equal_keras_for_even_and_odd_sizes(size, stride, padding, implementation, float64):
     rng = np.random.default_rng(31)
     x = jnp.asarray(rng.normal(0, 1, (2, 9, 8, 3)))
-    for size, strides in ((2, (1, 3)), (3, (1, 2)), (4, (3,))):
-        kernel, filters = (jnp.asarray(rng.normal(0, 1, (size, size, 3, width))) for width in (2, 1))
-        for stride in strides:
-            static, keras_static = (padding, implementation, stride), {"strides": stride, "padding": padding}
-            assert_close(convolution.conv(x, kernel, *static), keras.ops.conv(x, kernel, **keras_static))
-            expected = keras.ops.depthwise_conv(x, filters, **keras_static)
-            assert_close(convolution.depthwise(x, filters, *static), expected)
-        if padding == "valid":
-            assert_close(convolution.max_pool(x, size, implementation), keras.ops.max_pool(x, size, size))
+    kernel, filters = (jnp.asarray(rng.normal(0, 1, (size, size, 3, width))) for width in (2, 1))
+    static, keras_static = (padding, implementation, stride), {"strides": stride, "padding": padding}
+    assert_close(convolution.conv(x, kernel, *static), keras.ops.conv(x, kernel, **keras_static))
+    expected = keras.ops.depthwise_conv(x, filters, **keras_static)
+    assert_close(convolution.depthwise(x, filters, *static), expected)
+    if padding == "valid":
+        assert_close(convolution.max_pool(x, size, implementation), keras.ops.max_pool(x, size, size))
 
 
 @pytest.mark.parametrize("rate", [0.25, 0.5])

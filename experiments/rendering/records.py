@@ -57,8 +57,9 @@ def _fast(found: Results, times: Mapping[str, dict[str, Any]]) -> str:
     for arm in _trained(records.SPEED, found):
         training, command = seconds(times.get(arm.config))
         own = {"command": f"`python -m digits.main --config={arm.config} --noreport`"}
-        clock = {"training, s": training, "command, s": command, "trained on": devices(found.members[arm.name])}
-        shown.append(own | _accuracy(arm, found) | {"parameters": _parameters(arm, found)} | clock)
+        clock = {"training, s": training, "command, s": command, "timed on": _machine(times.get(arm.config))}
+        size = {"parameters": _parameters(arm, found)}
+        shown.append(own | _accuracy(arm, found) | size | {"trained on": devices(found.members[arm.name])} | clock)
     return rows.table(shown)
 
 
@@ -145,6 +146,13 @@ def seconds(times: dict[str, Any] | None) -> tuple[str, str]:
     training = [item["seconds"] for item in times["contestants"]["digits"]["rounds"]]
     commands = times["commands"].get("digits", {}).get("warm", [])
     return tuple(f"{statistics.median(values):.2f}" if values else "" for values in (training, commands))
+
+
+def _machine(times: dict[str, Any] | None) -> str:
+    if times is None:
+        return ""
+    machine = times["machine"]
+    return machine["gpu"] or f"{machine['cpu']}, {machine['cores']} cores"
 
 
 def pictures(found: Results, times: Mapping[str, dict[str, Any]]) -> dict[str, bytes]:

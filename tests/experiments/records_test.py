@@ -107,11 +107,14 @@ def found(count, diverged=()):
 
 
 def test_the_page_shows_every_seed_with_its_interval_and_the_seconds_alone():
-    times = {"fast_99": {"contestants": {"digits": {"rounds": [{"seconds": s} for s in (1, 3, 2)]}}, "commands": {}}}
+    measured = {"digits": {"rounds": [{"seconds": s} for s in (1, 3, 2)]}}
+    machine = {"cpu": "A CPU", "cores": 2, "gpu": None}
+    times = {"fast_99": {"contestants": measured, "commands": {}, "machine": machine}}
     text = "a\n<!-- speed -->\nold\n<!-- /speed -->\nb\n"
     page = tables.page(text, found(5), times)
     assert page.startswith("a\n<!-- speed -->\n| command |") and "old" not in page
-    assert "| 0.9354 ± 0.0016 |" in page and "| 0.9334, 0.9374 | 5 of 100 | 9 | 2.00 |" in page
+    assert "| 0.9354 ± 0.0016 |" in page and "| 0.9334, 0.9374 | 5 of 100 | 9 |" in page
+    assert "| 2.00 | A CPU, 2 cores |" in page
     assert "<!-- speed -->\nNot run yet.\n<!-- /speed -->" in tables.page(text, found(0), times)
     assert tables.page(page, found(5), times) == page
     assert "| 5 of 100; diverged: 7, 8 |" in tables.page(text, found(5, diverged=[7, 8]), times)

@@ -42,6 +42,7 @@ def page(
     """
     tables = {
         "speed": _fast(found, times),
+        "accuracy": _accurate(found),
         "ensembles": _together(joined or {}),
         "parameters": _small(found),
         "published": rows.table({"source": one.name, "protocol": one.protocol} for one in records.PUBLISHED),
@@ -61,6 +62,21 @@ def _fast(found: Results, times: Mapping[str, dict[str, Any]]) -> str:
         size = {"parameters": _parameters(arm, found)}
         shown.append(own | _accuracy(arm, found) | size | {"trained on": devices(found.members[arm.name])} | clock)
     return rows.table(shown)
+
+
+def _accurate(found: Results) -> str:
+    """The records of accuracy, with the minutes of one training, which had the machine to itself or nearly so."""
+    return rows.table(
+        {"command": f"`python -m digits.main --config={arm.config}`"}
+        | _accuracy(arm, found)
+        | {"parameters": _parameters(arm, found), "minutes": _minutes(arm, found)}
+        | {"trained on": devices(found.members[arm.name])}
+        for arm in _trained(records.ACCURACY, found)
+    )
+
+
+def _minutes(arm: Arm, found: Results) -> str:
+    return f"{float(median_seconds(found.members[arm.name])) / 60:.1f}"
 
 
 def _small(found: Results) -> str:
@@ -118,7 +134,8 @@ def _together(joined: Mapping[str, dict[str, Any]]) -> str:
 
 
 def _trained(arms: Sequence[Arm], found: Results) -> list[Arm]:
-    return [arm for arm in arms if found.members[arm.name]]
+    """The arms with all their seeds: fewer would be no record."""
+    return [arm for arm in arms if len(found.members[arm.name]) + len(found.diverged[arm.name]) >= arm.seeds]
 
 
 def _parameters(arm: Arm, found: Results) -> str:
@@ -158,7 +175,7 @@ def _machine(times: dict[str, Any] | None) -> str:
 def pictures(found: Results, times: Mapping[str, dict[str, Any]]) -> dict[str, bytes]:
     """The two pictures, by name: the test error against seconds of training, and against parameters."""
     made = {}
-    trained = [arm for arm in records.STUDY.arms if len(found.members[arm.name]) > 2]
+    trained = _trained(records.STUDY.arms, found)
     by_seconds = {arm.name: float(seconds(times[arm.config])[0]) for arm in trained if arm.config in times}
     by_parameters = {arm.name: found.parameters[arm.name] for arm in trained if arm.name in found.parameters}
     for name, places, label in (

@@ -33,7 +33,7 @@ _INSIDE = {True: "yes", False: "**no**", None: ""}
 
 def between_marks(text: str, name: str, content: str) -> str:
     """The text with `content` between <!-- NAME --> and <!-- /NAME -->; the text itself where it has no such marks."""
-    return re.sub(rf"(?s)(?<=<!-- {name} -->\n).*?(?=\n<!-- /{name} -->)", lambda _: content, text)
+    return re.sub(rf"(?s)(?<=<!-- {name} -->\n).*?(?=<!-- /{name} -->)", lambda _: f"{content}\n", text)
 
 
 def table(rows: Iterable[dict[str, str]]) -> str:

@@ -63,7 +63,7 @@ def test_the_page_has_the_ensembles_and_the_disputed_labels():
     ]
     result = dict.fromkeys(("single", "single_shifted"), [0.99] * 12) | {"apart": False, "missed": missed}
     result |= dict.fromkeys(("ensembles", "ensembles_shifted"), [0.995] * 10) | {"members": [list(range(10))] * 10}
-    nothing = Results({arm.name: [] for arm in records.STUDY.arms}, {})
+    nothing = Results(*({arm.name: [] for arm in records.STUDY.arms} for _ in ("members", "diverged")))
     page = tables.page("<!-- ensembles -->\nold\n<!-- /ensembles -->\n", nothing, {}, {"one": result})
     assert "| 12 of `one` | 0.9900 ± 0.0000 |" in page and "| 10, which overlap |" in page
     assert "`one` miss 2 test images; 1 of these have one of the 15 disputed labels." in page

@@ -99,6 +99,11 @@ def optimizations(request):
         jax.config.update("jax_disable_most_optimizations", before)
 
 
+def slow(*cases):
+    """These cases of a parametrized test, marked slow. A case of several values is a tuple."""
+    return [pytest.param(*(case if isinstance(case, tuple) else (case,)), marks=pytest.mark.slow) for case in cases]
+
+
 def tiny_config():
     """A dense network with BatchNorm, dropout and augmentation; on the embedded dataset, it trains in a second."""
     config = base.get_config()

@@ -179,6 +179,7 @@ def test_a_mistake_ends_the_process_before_and_after_jax_is_imported(flag, tmp_p
     assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_a_second_signal_ends_with_a_sentence_and_leaves_the_last_saved_state_whole(tmp_path):
     args = (
         "--config=dense_32_32", "--config.data.name=optdigits", "--config.epochs=500", "--config.batch_size=8",
@@ -254,6 +255,7 @@ def test_trains_from_idx_files_where_tensorflow_tfds_and_pillow_are_not_installe
     assert (tmp_path / "run" / "result.json").exists() and not (tmp_path / "run" / "tensorboard").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.mnist
 def test_second_start_imports_no_tensorflow_before_the_first_epoch_ends(tmp_path, run_module):
     """The import times list everything imported; with events off nothing needs TensorFlow or TFDS at all."""

@@ -46,6 +46,7 @@ def run(command, **env):
     return subprocess.run(command, cwd=ROOT, env=os.environ | env, capture_output=True, text=True, timeout=300)
 
 
+@pytest.mark.slow
 def test_a_diverging_point_is_reported_and_the_others_have_results(diverging):
     done, _, folder = diverging
     assert done.returncode == 1
@@ -223,6 +224,7 @@ def test_sigterm_saves_all_and_names_the_command_that_goes_on(tmp_path):
     assert all(digits.load(folder, "latest").epoch < 500 for folder in begun)
 
 
+@pytest.mark.slow
 def test_a_choice_by_the_test_set_is_the_first_thing_it_says(tmp_path):
     short = [
         *TINY[:-2],
@@ -236,6 +238,7 @@ def test_a_choice_by_the_test_set_is_the_first_thing_it_says(tmp_path):
     assert (tmp_path / "a" / "sweep.md").read_text().startswith(warning)
 
 
+@pytest.mark.slow
 def test_the_points_of_a_study_file_are_swept(tmp_path):
     study = tmp_path / "study.py"
     study.write_text(

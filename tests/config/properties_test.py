@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 import jax
 from ml_collections import ConfigDict
 import numpy as np
+import pytest
 
 from configs import base
 from digits.config import numbers as config_numbers
@@ -207,6 +208,7 @@ def compiled_first_step(seed: int):
     return config, lowered.compile(compiler_options={"xla_backend_optimization_level": 0})
 
 
+@pytest.mark.slow
 @settings(max_examples=60)
 @hypothesis.given(structure_and_numbers())
 def test_a_first_step_with_any_accepted_numbers_is_finite(drawn):

@@ -11,13 +11,14 @@ import scipy.stats
 
 from digits.models import layers
 from digits.models.ops import convolution
+from tests.conftest import slow
 from tests.parity import keras_networks
 from tests.parity.comparison import assert_close
 
 # Even kernels with `same`, strides, and images that are not square: cases that no experiment has.
 SIZES_AND_STRIDES = [
     (2, 1), (2, 3), (3, 1), (3, 2), (4, 3),
-    *(pytest.param(*case, marks=pytest.mark.slow) for case in ((2, 2), (3, 3), (4, 1), (4, 2))),
+    *slow((2, 2), (3, 3), (4, 1), (4, 2)),
 ]  # fmt: skip
 
 
@@ -51,7 +52,7 @@ def test_dropout_keeps_as_many_and_scales_as_much_as_keras(rate):
     np.testing.assert_array_equal(dropout(x, None), x)
 
 
-@pytest.mark.parametrize("shape", [(600, 400), (5, 5, 40, 100), (5, 5, 4000, 1)], ids=["dense", "conv", "depthwise"])
+@pytest.mark.parametrize("shape", [(600, 400), *slow(((5, 5, 40, 100),), ((5, 5, 4000, 1),))], ids=str)
 @pytest.mark.parametrize("kind", sorted(layers.INITIALIZERS))
 def test_initializer_has_the_distribution_of_keras(kind, shape):
     ours = np.asarray(layers.INITIALIZERS[kind]()(jax.random.key(2), shape, jnp.float32), np.float64).ravel()

@@ -99,6 +99,7 @@ def test_a_run_gets_its_measures_robustness_and_pictures(sweep, tmp_path):
     assert plain["robustness"] is None and plain["pictures"] == [] and "robustness" not in text_of(plain)
 
 
+@pytest.mark.slow
 def test_pictures_lie_in_the_runs_folder_unless_it_cannot_hold_them(sweep, tmp_path, capsys, monkeypatch):
     run = tmp_path / "run"
     shutil.copytree(sweep / "good_0", run)

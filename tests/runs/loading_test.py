@@ -235,6 +235,7 @@ def test_a_run_of_an_earlier_version_is_loaded_with_a_note(workdir, tmp_path):
     assert evaluation.evaluate(run.path)["notes"] == list(loaded.notes)
 
 
+@pytest.mark.slow
 def test_half_a_run_is_one_sentence_or_loads_whole(workdir, tmp_path, capfd):
     """Each file in turn is cut in half, then gone: what Orbax still reads gives the same predictions."""
     images = data.load("optdigits").test_images[:3]

@@ -55,6 +55,7 @@ def test_the_list_of_experiments_is_printed_everywhere(environment, run_module):
     assert done.returncode == 0 and done.stderr == "" and "quickstart" in done.stdout
 
 
+@pytest.mark.slow
 def test_a_sweep_ends_with_its_table_and_its_files_are_utf_8(tmp_path, run_module):
     (tmp_path / "größe.py").write_bytes((ROOT / "configs" / "dense_32_32.py").read_bytes())
     fields = ["data.name=optdigits", "data.validation=random(0.2,0)", "epochs=1", "tensorboard=False"]

@@ -13,7 +13,7 @@ from digits.runtime import environment
 from digits.sweeps import population
 from digits.sweeps.members import Member
 from digits.training import train
-from tests.conftest import tiny_config
+from tests.conftest import slow, tiny_config
 
 
 @pytest.mark.parametrize("cached", [True, False])
@@ -30,7 +30,7 @@ def test_compiled_programs_are_kept_where_the_config_says_so(cached, tmp_path, m
 
 
 @pytest.mark.parametrize("command", [("digits.main", "--config=quickstart"), ("digits.evaluate",)], ids=" ".join)
-@pytest.mark.parametrize("platform", ["cuda", "gpu", "cudda"])
+@pytest.mark.parametrize("platform", ["cuda", *slow("gpu", "cudda")])
 @pytest.mark.skipif(jax.default_backend() != "cpu", reason="there is an accelerator here")
 def test_devices_that_are_not_here_are_one_sentence(platform, command, tmp_path, run_module):
     done = run_module(*command, f"--workdir={tmp_path}", env={"JAX_PLATFORMS": platform})
@@ -99,6 +99,7 @@ OTHERS = {
 }
 
 
+@pytest.mark.slow
 def test_results_do_not_depend_on_the_users_settings_of_jax(tmp_path):
     """Of training in the main thread and in a sweep's, of loading, predicting and evaluating."""
     expected = results(tmp_path / "without")

@@ -79,7 +79,8 @@ def test_without_a_home_the_cache_is_where_it_is_said_or_a_folder_of_this_proces
     assert machine.cache_dir() == tmp_path
 
 
-@pytest.mark.parametrize("with_cache", [pytest.param(True, marks=pytest.mark.slow), False])
+@pytest.mark.slow
+@pytest.mark.parametrize("with_cache", [True, False])
 def test_a_user_without_a_name_and_a_home_trains(with_cache, tmp_path):
     """As in a container that is started with --user 4321."""
     unset = ("HOME", "XDG_CACHE_HOME", "DIGITS_CACHE_DIR", "USER", "LOGNAME")

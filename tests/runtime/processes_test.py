@@ -47,6 +47,7 @@ def start(workdir, *flags, count=2):
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_two_processes_train_what_one_does_also_after_one_was_killed(tmp_path):
     from configs import dense_32_32
     from digits.config.values import with_values

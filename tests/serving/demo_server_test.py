@@ -264,6 +264,7 @@ def cards(page):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.mnist
 def test_digits_drawn_with_the_mouse_are_read_while_they_are_drawn(open_page):
     page = open_page(viewport={"width": 1280, "height": 800})

@@ -139,7 +139,8 @@ FIND = """async (encoded) => {
 }"""
 
 
-@pytest.mark.parametrize("every", [pytest.param(1, marks=pytest.mark.slow), 6])
+@pytest.mark.slow
+@pytest.mark.parametrize("every", [1, 6])
 def test_pictures_come_into_mnist_s_form_and_are_read_as_predict_reads_them(open_page, exported, every):
     run, done = exported
     page, count = open_page(done.path), 0
@@ -217,6 +218,7 @@ def test_a_map_shows_its_filter_and_where_it_looked_by_pointer_finger_and_keyboa
     assert name.inner_text() == "dense_2, class 1"
 
 
+@pytest.mark.slow
 def test_what_is_broken_changes_the_answer_and_is_mended(open_page, exported):
     run, done = exported
     page = open_page(done.path)

@@ -25,7 +25,7 @@ from digits.runtime import memory
 from digits.runtime.signals import Interrupted, Listener
 from digits.sweeps import batched, population
 from digits.training import step, train
-from tests.conftest import ROOT, tiny_config
+from tests.conftest import ROOT, slow, tiny_config
 
 # Seeds, folds, rates, and every kind of number.
 VALUES = [
@@ -112,6 +112,7 @@ def single(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sharing", ["mapped", "batched"])
 def test_a_member_that_another_process_trains_has_not_failed(tiny, tmp_path, sharing):
     tiny.epochs, tiny.augment.rotation, tiny.model.hidden = 1, 0.0, ()
@@ -128,7 +129,7 @@ def test_a_member_that_another_process_trains_has_not_failed(tiny, tmp_path, sha
     assert not (tmp_path / "0" / "failure.json").exists()
 
 
-@pytest.mark.parametrize("sharing", ["mapped", "batched"])
+@pytest.mark.parametrize("sharing", ["mapped", *slow("batched")])
 def test_members_equal_their_single_runs(folds, single, tmp_path, sharing):
     watcher = Watcher()
     results = population.train_members(members(folds, tmp_path / "all", sharing=sharing), watcher=watcher)
@@ -176,7 +177,7 @@ def test_a_member_that_diverges_or_stops_early_leaves_the_others_alone(folds, si
     assert again.counted == 0 and again.ended == []
 
 
-@pytest.mark.parametrize("sharing", ["mapped", pytest.param("batched", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("sharing", ["mapped", *slow("batched")])
 def test_a_signal_saves_every_member_and_the_rest_can_be_trained_together_or_alone(folds, single, tmp_path, sharing):
     class Interrupting(Watcher):
         def images(self, member, count):
@@ -201,6 +202,7 @@ def test_a_signal_saves_every_member_and_the_rest_can_be_trained_together_or_alo
             close(a, b)
 
 
+@pytest.mark.slow
 def test_a_signal_that_wakes_another_thread_than_the_waiting_one_is_heard(tiny, tmp_path):
     class Interrupting(Watcher):
         def images(self, member, count):
@@ -216,6 +218,7 @@ def test_a_signal_that_wakes_another_thread_than_the_waiting_one_is_heard(tiny, 
     assert all(len(member.files.history()) < 300 for member in both)
 
 
+@pytest.mark.slow
 def test_a_batched_member_killed_before_its_result_is_only_tested(folds, single, tmp_path):
     everyone = members(folds, tmp_path / "all", sharing="batched")
     population.train_members(everyone)
@@ -243,6 +246,7 @@ def test_a_failing_batch_is_no_failure_of_members_that_have_ended(folds, tmp_pat
     assert Workdir(tmp_path / "0").failure() is None
 
 
+@pytest.mark.slow
 def test_more_members_than_fit_in_memory_are_trained_in_parts_and_it_says_so(folds, tmp_path, monkeypatch):
     needs = iter([100, 20])
     monkeypatch.setattr(memory, "needed", lambda compiled: next(needs))
@@ -325,7 +329,7 @@ FIFTY = {
 }
 
 
-@pytest.mark.parametrize("name", FIFTY)
+@pytest.mark.parametrize("name", ["simple_cnn", *slow("five_conv")])
 def test_fifty_steps_of_a_batched_member_equal_its_own_in_float64(name):
     """Structure and numbers of the experiments, on narrower layers."""
     module, narrow = FIFTY[name]

@@ -10,10 +10,11 @@ from digits.runs.workdir import Workdir
 from digits.runtime import processes
 from digits.runtime.signals import Interrupted, Listener
 from digits.training import loop, terminal, train
+from tests.conftest import slow
 from tests.training.train_test import assert_same_bits, final
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, *slow(signal.SIGINT)])
 def test_a_signal_within_an_epoch_saves_and_the_same_call_goes_on_with_the_same_bits(
     tiny, tmp_path, monkeypatch, number
 ):

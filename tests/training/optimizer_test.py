@@ -66,6 +66,7 @@ def test_weight_decay_shrinks_kernels_only_and_clipping_bounds_the_global_norm()
     np.testing.assert_allclose(updates["kernel"], -0.5 * (3 / norm + 0.1 * 2), rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_muon_orthogonalises_hidden_kernels_as_matrices_and_leaves_the_rest_to_adam():
     config = base.get_config().optimizer
     config.name = "muon"

@@ -8,6 +8,7 @@ import pytest
 from digits import data
 from digits.data.pictures import rules, segment
 from tests import drawing
+from tests.conftest import slow
 from tests.drawing import coloured, encoded, lined, written
 
 
@@ -50,7 +51,7 @@ PAPERS = {
 }
 
 
-@pytest.mark.parametrize("tilt", [0, -3])
+@pytest.mark.parametrize("tilt", [-3, *slow(0)])
 @pytest.mark.parametrize("paper, most", PAPERS.values(), ids=PAPERS)
 def test_digits_on_lined_paper_are_read_as_on_blank_paper(paper, most, tilt):
     page = by_hand(2, 7, 4)

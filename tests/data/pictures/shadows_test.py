@@ -5,6 +5,7 @@ import pytest
 
 from digits.data.pictures import segment, shadows
 from tests import drawing
+from tests.conftest import slow
 from tests.drawing import coloured, encoded, placed, written
 
 SHADOWS = {
@@ -30,7 +31,7 @@ def shaded(picture, shadow, light, noise=0.0):
     return np.clip(lit + noise * np.random.default_rng(0).normal(0, 1, lit.shape), 0, 255).astype(np.uint8)
 
 
-@pytest.mark.parametrize("light", [0.45, 0.75])
+@pytest.mark.parametrize("light", [0.45, *slow(0.75)])
 @pytest.mark.parametrize("shadow", SHADOWS.values(), ids=SHADOWS)
 def test_digits_are_read_across_a_hard_shadow_and_blank_paper_holds_none(shadow, light):
     expected = segment.read(encoded(page(2, 7, 4)))

@@ -19,6 +19,7 @@ from digits import errors
 from digits.models import families
 from digits.models.ops import convolution, native
 from digits.runtime import cached, machine
+from tests.conftest import slow
 from tests.runtime import cached_test
 
 ROOT = Path(__file__).parents[3]
@@ -94,12 +95,10 @@ SEEDS = {(7, "same", "many channels"): 1}
 
 
 @needs_compiler
-@pytest.mark.parametrize(
-    "activation, window", [pytest.param(jax.nn.relu, 1, marks=pytest.mark.slow), (jax.nn.relu, 2), (linear, 1)]
-)
+@pytest.mark.parametrize("activation, window", [*slow((jax.nn.relu, 1)), (jax.nn.relu, 2), (linear, 1)])
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("padding", ["valid", "same"])
-@pytest.mark.parametrize("size", [1, 2, 3, 4, 5, 7, 11])
+@pytest.mark.parametrize("size", [1, 2, 3, 5, 7, *slow(4, 11)])
 def test_block_equals_stock(size, padding, shape, activation, window):
     if window == 2 and padding == "valid" and size == 11:
         pytest.skip("nothing new: a result of 3x2 pixels")
@@ -110,7 +109,7 @@ def test_block_equals_stock(size, padding, shape, activation, window):
 
 
 @needs_compiler
-@pytest.mark.parametrize("activation, window", [(jax.nn.relu, 1), (jax.nn.relu, 2), (jnp.tanh, 2)])
+@pytest.mark.parametrize("activation, window", [(jax.nn.relu, 2), *slow((jax.nn.relu, 1), (jnp.tanh, 2))])
 @pytest.mark.parametrize("shape", ["one channel", "many channels"])
 @pytest.mark.parametrize("padding", ["valid", "same"])
 @pytest.mark.parametrize("size, stride", [(3, 2), (4, 2), (5, 3), (3, 3), (2, 3)])

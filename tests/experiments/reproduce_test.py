@@ -9,6 +9,7 @@ import shlex
 import pytest
 
 from digits.errors import UserError
+from digits.models.ops import native
 from digits.runtime import signals
 from digits.sweeps import population
 from experiments import reproduce
@@ -351,3 +352,11 @@ def test_a_damaged_file_gives_one_sentence(tmp_path, content):
     with pytest.raises(UserError, match="tiny_study.json is no file of collected results"):
         pages.write((STUDY,), tmp_path)
     assert list(tmp_path.iterdir()) == [path.parent]
+
+
+def test_parameters_are_counted_without_compiled_convolutions(tmp_path, monkeypatch):
+    monkeypatch.setattr(native, "problem", lambda: pytest.fail("they are built"))
+    arm = Arm("cnn", "fast_99", "ours", {"model.blocks": ((5,), (7,))}, seeds=1)
+    known = Reproduction([Study("one", "One", "?", (arm,), (), ())], tmp_path, tmp_path)
+    convolutions = (6 * 6 * 5 + 5) + (3 * 3 * 5 * 7 + 7)
+    assert known.entries["cnn"]["parameters"] == convolutions + 2 * (5 + 7) + (4 * 4 * 7 + 1) * 10

@@ -20,7 +20,7 @@ from digits.config.values import config_to_json
 from digits.errors import UserError
 from digits.models import families, summary
 from digits.models.ops import native
-from tests.conftest import ROOT
+from tests.conftest import ROOT, slow
 
 CONFIGS = sorted(path.stem for path in (ROOT / "configs").glob("*.py") if path.stem not in ("__init__", "base"))
 TINY = (
@@ -394,12 +394,14 @@ def test_no_process_is_left_behind(tmp_path, number):
     "args, words",
     [
         ([], ["--model is missing"]),
-        (["--model=nope"], ["'nope'", "deep_cnn"]),
-        (["--model=dense_32_32", "--set=bach_size=3"], ["bach_size"]),
         (["--model=dense_32_32", "--contestants=caffe"], ["'caffe'", "torch_eager"]),
-        (["--model=dense_32_32", "--set=optimizer.clip_norm=1"], ["clip_norm", "peers"]),
-        (["--model=dense_32_32", "--json=/nowhere/x.json"], ["/nowhere/x.json", "no such folder"]),
-        (["--model=dense_32_32", "--rounds=0"], ["rounds"]),
+        *slow(
+            (["--model=nope"], ["'nope'", "deep_cnn"]),
+            (["--model=dense_32_32", "--set=bach_size=3"], ["bach_size"]),
+            (["--model=dense_32_32", "--set=optimizer.clip_norm=1"], ["clip_norm", "peers"]),
+            (["--model=dense_32_32", "--json=/nowhere/x.json"], ["/nowhere/x.json", "no such folder"]),
+            (["--model=dense_32_32", "--rounds=0"], ["rounds"]),
+        ),
     ],
 )
 def test_mistakes_give_one_sentence(args, words, run_module):

@@ -46,7 +46,9 @@ LONGEST = (
 
 # Continuous integration leaves out these files, and tests that are marked slow: it has fifteen minutes on any machine.
 # `make test` runs them.
-SLOW = ("colab", "faults", "parity/networks", "runtime/devices", "serving/exporting", "sweeps/cluster")
+SLOW = (
+    "colab", "faults", "parity/networks", "runtime/devices", "serving/exporting", "sweeps/cluster", "training/trackers",
+)  # fmt: skip
 
 
 def name_of(path):

@@ -116,6 +116,7 @@ def test_the_lost_process_is_named_if_it_can_be_known(this, count, answers, lost
     assert processes._gone().startswith(f"{lost} of this run has ended or was killed, and process {this} ends with it.")
 
 
+@pytest.mark.slow
 def test_a_signal_to_one_stops_both_and_what_the_first_refuses_all_refuse(tmp_path):
     both = start(tmp_path / "run", "--config.epochs=100000")
     deadline = time.monotonic() + 200

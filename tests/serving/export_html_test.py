@@ -19,6 +19,7 @@ from digits.models import layers
 from digits.serving import drawing_page, export_html, exporting
 from tests import drawing, made_runs
 from tests.browsing import expect_reading, quiet_pages, with_mouse
+from tests.conftest import slow
 
 CNN = {"family": "cnn", "blocks": ((4,), (6, 8)), "batch_norm": "none", "hidden": (16,), "convolution": "stock"}
 NETWORKS = {
@@ -31,6 +32,7 @@ NETWORKS = {
     "global_max": CNN | {"global_pool": "max", "kernel_size": (5, 2), "activation": "silu"},
     "sigmoid": {"hidden": (32,), "activation": "sigmoid", "hidden_dropout": 0.5},
 }
+FIRST = "dense", "conv_norm", "separable"
 
 
 def wait_until_read(page, drawn="!stroke"):
@@ -62,7 +64,7 @@ def open_page(browser):
         yield opened
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", [*FIRST, *slow(*(name for name in NETWORKS if name not in FIRST))])
 def test_every_network_of_the_families_gives_its_run_s_probabilities(name, open_page, exported):
     run = made_runs.run(**NETWORKS[name])
     network, weights = drawing_page.network(run, "float32")
@@ -282,7 +284,7 @@ def test_names_that_contain_html_are_shown_as_text_and_nothing_leaves_the_page(o
     open_page.complaints.clear()
 
 
-@pytest.mark.parametrize("width", [390, 820, 1600])
+@pytest.mark.parametrize("width", [390, *slow(820, 1600)])
 def test_the_page_fits_every_screen_and_all_controls_have_names(width, open_page, exported):
     page = open_page(exported[1].path, viewport={"width": width, "height": 800}, color_scheme="dark")
     with_mouse(page, 3, 0.3)

@@ -159,7 +159,7 @@ def test_mapped_members_share_one_program(folds, tmp_path, monkeypatch):
     assert len(compiled) == 1
 
 
-@pytest.mark.parametrize("sharing", ["mapped", "batched"])
+@pytest.mark.parametrize("sharing", ["mapped", *slow("batched")])
 def test_a_member_that_diverges_or_stops_early_leaves_the_others_alone(folds, single, tmp_path, sharing):
     values = [VALUES[0], VALUES[1] | {"optimizer.learning_rate": 1e30}, VALUES[2] | {"early_stopping.patience": 1}]
     folds.early_stopping.min_delta = 10.0

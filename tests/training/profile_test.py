@@ -7,6 +7,7 @@ import jax
 import pytest
 
 from digits.training import profile, train
+from tests.conftest import slow
 
 
 def names_in(directory):
@@ -15,7 +16,7 @@ def names_in(directory):
         return [event.get("name") for event in json.load(file)["traceEvents"]]
 
 
-@pytest.mark.parametrize("epochs", [1, 4])
+@pytest.mark.parametrize("epochs", [4, *slow(1)])
 def test_a_profiled_run_leaves_a_trace_with_every_phase_and_their_shares(tiny, tmp_path, capsys, epochs):
     tiny.epochs = epochs
     train.train_and_evaluate(tiny, tmp_path / "run", profile=True)

@@ -9,6 +9,7 @@ from configs import base
 from digits import data, models
 from digits.models import families
 from digits.training import step
+from tests.conftest import slow
 
 
 def test_streams_differ_by_seed_purpose_and_index_and_repeat():
@@ -28,7 +29,7 @@ def test_every_epoch_has_its_own_permutation():
     assert sorted(one) == sorted(two) == list(range(1000)) and not np.array_equal(one, two)
 
 
-@pytest.mark.parametrize("examples, batch", [(53, 10), (50, 10), (10, 10)])
+@pytest.mark.parametrize("examples, batch", [(53, 10), *slow((50, 10), (10, 10))])
 def test_the_compiled_epoch_takes_every_step_once_with_the_partial_batch(tiny, examples, batch):
     # Not Adam, which divides by the gradient's size: where BatchNorm makes a gradient zero it would enlarge rounding.
     tiny.optimizer.name, tiny.optimizer.momentum, tiny.optimizer.learning_rate = "sgd", 0.9, 0.05

@@ -266,7 +266,6 @@ def test_a_finished_run_is_sent_as_a_whole(tracker, tmp_path):
     check(of(tracker, folder), folder, tracker)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("sharing", ["mapped", "batched"])
 def test_each_run_of_a_sweep_is_a_run_of_a_group(sharing, tracker, tmp_path, capsys):
     folder = tmp_path / f"{sharing}_{tracker}"

@@ -13,7 +13,7 @@ from digits.sweeps import population
 from digits.sweeps.members import Member
 from digits.training import tracking, train
 from digits.training.loop import Loop
-from tests.conftest import is_one_mistake, tiny_config
+from tests.conftest import is_one_mistake, slow, tiny_config
 
 
 class Notes:
@@ -120,7 +120,7 @@ def test_a_run_without_validation_reports_no_figures_of_it(notes, tmp_path):
     assert "loss" in figures and "val_loss" not in figures
 
 
-@pytest.mark.parametrize("call", ["open", "metrics", "result", "files", "close"])
+@pytest.mark.parametrize("call", ["open", "result", *slow("metrics", "files", "close")])
 def test_a_tracker_that_fails_costs_one_warning(call, notes, tmp_path, monkeypatch):
     monkeypatch.setattr(Notes, "fails_in", call)
     warned = []

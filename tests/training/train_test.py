@@ -74,6 +74,7 @@ def test_a_finished_run_is_not_trained_again(tiny, tmp_path, capsys):
     assert before == {path: path.stat().st_mtime_ns for path in (tmp_path / "run").rglob("*")}
 
 
+@pytest.mark.slow
 def test_fewer_checkpoints_give_the_same_bits(tiny, tmp_path):
     train.train_and_evaluate(tiny, tmp_path / "a")
     tiny.checkpoint_every = 100

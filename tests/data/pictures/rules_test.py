@@ -61,7 +61,7 @@ def test_digits_on_lined_paper_are_read_as_on_blank_paper(paper, most, tilt):
     assert max(differences(segment.read(encoded(photo)), expected)) < most
 
 
-@pytest.mark.parametrize("name", ["optdigits", pytest.param("mnist", marks=pytest.mark.mnist)])
+@pytest.mark.parametrize("name", ["optdigits", pytest.param("mnist", marks=[pytest.mark.mnist, pytest.mark.slow])])
 def test_real_digits_on_pale_rules_are_all_found(name):
     images = data.load(name).test_images[:12]
     for start in range(0, 12, 3):
@@ -83,6 +83,7 @@ def test_pictures_without_lines_stay_as_they_are():
         assert not had and cleaned is picture
 
 
+@pytest.mark.slow
 def test_drawings_have_no_lines():
     for _, file, description in drawing.forty()[::2]:
         picture = np.asarray(segment.opening.open_picture(file))

@@ -67,7 +67,7 @@ def conv_block(
     relu = activation is jax.nn.relu
     if _choose(implementation, x, kernel, padding, stride) == "native" and (relu or window == 1) and window in (1, 2):
         x, kernel, pads = _unstrided(x, kernel, padding, stride)
-        bias = jnp.zeros(kernel.shape[3]) if bias is None else bias
+        bias = jnp.zeros(kernel.shape[3], kernel.dtype) if bias is None else bias
         y = _native_block(x, kernel, bias, native.Settings(*pads, relu, window))
         return y if relu else activation(y)
     y = conv(x, kernel, padding, implementation, stride)
@@ -93,7 +93,7 @@ def conv(x: jax.Array, kernel: jax.Array, padding: str, implementation: str = "a
         return lax.conv_general_dilated(x, kernel, (stride, stride), padding.upper(), dimension_numbers=_NHWC)
     x, kernel, pads = _unstrided(x, kernel, padding, stride)
     if chosen == "native":
-        return _native_block(x, kernel, jnp.zeros(kernel.shape[3]), native.Settings(*pads))
+        return _native_block(x, kernel, jnp.zeros(kernel.shape[3], kernel.dtype), native.Settings(*pads))
     if len(kernel) == 1 or (x.shape[1:3] == kernel.shape[:2] and pads == (0, 0)):
         sides = x.shape[1:3] if len(kernel) == 1 else (1, 1)
         y = x.reshape(-1, math.prod(kernel.shape[:3])) @ kernel.reshape(-1, kernel.shape[3])

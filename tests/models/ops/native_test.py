@@ -142,6 +142,20 @@ def test_a_block_without_bias_is_one_with_zeros(window):
     assert_equal(results[:3], stock_value_and_gradients(x, kernel, 0 * bias, *static)[:3])
 
 
+@needs_compiler
+def test_float32_stays_float32_where_float64_is_allowed():
+    given = normal(0, (3, 14, 11, 8)), normal(1, (3, 3, 8, 1)), normal(2, (3, 3, 8, 5))
+
+    def both():
+        x, one_each, kernel = given
+        y = convolution.depthwise(x, one_each, "same", "native", 1)
+        return y, convolution.conv_block(y, kernel, None, "same", implementation="native")
+
+    expected = both()
+    with jax.enable_x64(True):
+        assert_equal(both(), expected)
+
+
 @pytest.mark.slow
 @needs_compiler
 def test_random_shapes_equal_stock():

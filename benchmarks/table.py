@@ -18,7 +18,7 @@ from benchmarks import results
 from benchmarks.contestants import CONTESTANTS
 from digits import command_line
 from digits.errors import UserError
-from experiments.rendering.rows import between_marks
+from experiments.rendering.rows import between_marks, device
 
 _FOLDER = pathlib.Path(__file__).resolve().parent
 _RESULTS = flags.DEFINE_string("results", str(_FOLDER / "results"), "The folder with the JSON files.")
@@ -226,8 +226,7 @@ _PLACE = ("device", "date")
 
 def _place(measured: dict) -> tuple[str, str]:
     """The cells below _PLACE."""
-    machine = measured["machine"]
-    return machine["gpu"] or f"{machine['cpu']}, {machine['cores']} cores", measured["date"]
+    return device(measured["machine"]), measured["date"]
 
 
 def _markdown(headings: list[str], lines: list[list]) -> str:

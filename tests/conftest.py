@@ -106,6 +106,11 @@ def slow(*cases):
     return [pytest.param(*(case if isinstance(case, tuple) else (case,)), marks=pytest.mark.slow) for case in cases]
 
 
+def slow_but(first, cases):
+    """All cases of a parametrized test; those that are not among the `first` are marked slow."""
+    return [*first, *slow(*(case for case in cases if case not in first))]
+
+
 def tiny_config():
     """A dense network with BatchNorm, dropout and augmentation; on the embedded dataset, it trains in a second."""
     config = base.get_config()

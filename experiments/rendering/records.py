@@ -58,14 +58,14 @@ def _fast(found: Results, times: Mapping[str, dict[str, Any]]) -> str:
     for arm in _trained(records.SPEED, found):
         training, command = seconds(times.get(arm.config))
         own = {"command": f"`python -m digits.main --config={arm.config} --noreport`"}
-        clock = {"training, s": training, "command, s": command, "timed on": _machine(times.get(arm.config))}
+        clock = {"training, s": training, "command, s": command, "timed on": _timed_on(times.get(arm.config))}
         size = {"parameters": _parameters(arm, found)}
         shown.append(own | _accuracy(arm, found) | size | {"trained on": devices(found.members[arm.name])} | clock)
     return rows.table(shown)
 
 
 def _accurate(found: Results) -> str:
-    """The records of accuracy, with the minutes of one training, which had the machine to itself or nearly so."""
+    """The records of accuracy, with the median minutes of one training."""
     return rows.table(
         {"command": f"`python -m digits.main --config={arm.config}`"}
         | _accuracy(arm, found)
@@ -165,11 +165,8 @@ def seconds(times: dict[str, Any] | None) -> tuple[str, str]:
     return tuple(f"{statistics.median(values):.2f}" if values else "" for values in (training, commands))
 
 
-def _machine(times: dict[str, Any] | None) -> str:
-    if times is None:
-        return ""
-    machine = times["machine"]
-    return machine["gpu"] or f"{machine['cpu']}, {machine['cores']} cores"
+def _timed_on(times: dict[str, Any] | None) -> str:
+    return rows.device(times["machine"]) if times else ""
 
 
 def pictures(found: Results, times: Mapping[str, dict[str, Any]]) -> dict[str, bytes]:

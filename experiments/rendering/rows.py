@@ -1,10 +1,11 @@
 """The rows of the pages' tables, and the lists below the tables. Needs no JAX."""
 
 import collections
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 import math
 import re
 import shlex
+from typing import Any
 
 from digits.analysis.differences import prediction_interval
 from digits.analysis.statistics import AccuracySummary, Summary, summarize
@@ -34,6 +35,11 @@ _INSIDE = {True: "yes", False: "**no**", None: ""}
 def between_marks(text: str, name: str, content: str) -> str:
     """The text with `content` between <!-- NAME --> and <!-- /NAME -->; the text itself where it has no such marks."""
     return re.sub(rf"(?s)(?<=<!-- {name} -->\n).*?(?=<!-- /{name} -->)", lambda _: f"{content}\n", text)
+
+
+def device(machine: Mapping[str, Any]) -> str:
+    """The device of a benchmark's "machine": the GPU, or the processor and its cores."""
+    return machine["gpu"] or f"{machine['cpu']}, {machine['cores']} cores"
 
 
 def table(rows: Iterable[dict[str, str]]) -> str:

@@ -16,7 +16,7 @@ from configs import base
 from digits import models
 from digits.models import families, layers
 from digits.training import step
-from tests.conftest import slow
+from tests.conftest import slow_but
 from tests.parity.comparison import UNOPTIMISED, as_float64, assert_close, load
 from tests.parity.keras_networks import (
     ARCHITECTURES,
@@ -111,7 +111,7 @@ def batches(normalization):
     return tuple(part.reshape(STEPS, 8, *part.shape[1:]) for part in parts)
 
 
-@pytest.mark.parametrize("case", ["adam", *slow(*(case for case in TRAININGS if case != "adam"))])
+@pytest.mark.parametrize("case", slow_but(["adam"], TRAININGS))
 def test_fifty_steps_of_training_equal_keras(case, float64):
     build_config, keras_layers, keras_optimizer = TRAININGS[case]
     config = build_config()

@@ -8,7 +8,7 @@ import pytest
 
 from digits.reports import sweep_axes, sweep_figure, tables
 from digits.runs.sweep_folder import read_sweep
-from tests.conftest import slow
+from tests.conftest import slow_but
 from tests.made_sweeps import KERNEL, RATE, THREE, rates
 
 
@@ -97,10 +97,8 @@ SHAPES = {
     "folds": [({KERNEL: k, "data.fold": f}, 0.9 + k / 1000 + f / 100) for k in (2, 3, 5, 7, 11) for f in range(5)],
 }
 
-FIRST = "50 of two", "irregular list", "tuples", "failures"
 
-
-@pytest.mark.parametrize("shape", [*FIRST, *slow(*(shape for shape in SHAPES if shape not in FIRST))])
+@pytest.mark.parametrize("shape", slow_but(["50 of two", "irregular list", "tuples", "failures"], SHAPES))
 def test_labels_of_ticks_do_not_overlap(make_sweep, drawn, shape):
     sweep_figure.panels(tables.write_sweep(make_sweep(SHAPES[shape])))
     for axes in itertools.chain.from_iterable(one.axes for one in drawn):

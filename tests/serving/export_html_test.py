@@ -19,7 +19,7 @@ from digits.models import layers
 from digits.serving import drawing_page, export_html, exporting
 from tests import drawing, made_runs
 from tests.browsing import expect_reading, quiet_pages, with_mouse
-from tests.conftest import slow
+from tests.conftest import slow, slow_but
 
 CNN = {"family": "cnn", "blocks": ((4,), (6, 8)), "batch_norm": "none", "hidden": (16,), "convolution": "stock"}
 NETWORKS = {
@@ -32,7 +32,6 @@ NETWORKS = {
     "global_max": CNN | {"global_pool": "max", "kernel_size": (5, 2), "activation": "silu"},
     "sigmoid": {"hidden": (32,), "activation": "sigmoid", "hidden_dropout": 0.5},
 }
-FIRST = "dense", "conv_norm", "separable"
 
 
 def wait_until_read(page, drawn="!stroke"):
@@ -64,7 +63,7 @@ def open_page(browser):
         yield opened
 
 
-@pytest.mark.parametrize("name", [*FIRST, *slow(*(name for name in NETWORKS if name not in FIRST))])
+@pytest.mark.parametrize("name", slow_but(["dense", "conv_norm", "separable"], NETWORKS))
 def test_every_network_of_the_families_gives_its_run_s_probabilities(name, open_page, exported):
     run = made_runs.run(**NETWORKS[name])
     network, weights = drawing_page.network(run, "float32")

@@ -25,7 +25,7 @@ from digits.runtime import memory
 from digits.runtime.signals import Interrupted, Listener
 from digits.sweeps import batched, population
 from digits.training import step, train
-from tests.conftest import ROOT, slow, tiny_config
+from tests.conftest import ROOT, slow, slow_but, tiny_config
 
 # Seeds, folds, rates, and every kind of number.
 VALUES = [
@@ -329,7 +329,7 @@ FIFTY = {
 }
 
 
-@pytest.mark.parametrize("name", ["simple_cnn", *slow("five_conv")])
+@pytest.mark.parametrize("name", slow_but(["simple_cnn"], FIFTY))
 def test_fifty_steps_of_a_batched_member_equal_its_own_in_float64(name):
     """Structure and numbers of the experiments, on narrower layers."""
     module, narrow = FIFTY[name]

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from benchmarks import devices
+from tests.conftest import slow
 
 
 def test_differences_are_relative_to_the_size_of_all_and_of_each_array():
@@ -24,10 +25,8 @@ def test_the_picture_shows_every_number_of_devices():
 @pytest.mark.parametrize(
     "arguments, words",
     [
-        ([], "No config is named"),
         (["simpel_cnn"], "'simpel_cnn' is no config"),
-        (["--folder=/x"], "/x"),
-        (["simple_cnn", "--set=seed"], "FIELD=VALUE"),
+        *slow(([], "No config is named"), (["--folder=/x"], "/x"), (["simple_cnn", "--set=seed"], "FIELD=VALUE")),
     ],
 )
 def test_mistakes_give_one_sentence(arguments, words, run_module):

@@ -127,6 +127,7 @@ def test_the_digits_of_all_pictures_stand_last_or_alone(workdir, pictures, capsy
     assert outputs[0].endswith(f"\n\n{outputs[1]}") and f"{pictures[0]}, digit 2: {six} (" in outputs[0]
 
 
+@pytest.mark.slow
 def test_text_is_drawn_in_ascii_where_there_are_no_blocks(workdir, pictures, capsys, run_module, tmp_path):
     assert predict.main(["predict", f"--workdir={workdir}", pictures[2]]) == 0
     blocks = capsys.readouterr().out

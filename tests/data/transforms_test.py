@@ -160,6 +160,7 @@ def test_members_of_a_population_are_augmented_as_by_themselves():
         np.testing.assert_allclose(found, jax.jit(transforms.augment)(key, IMAGES, own), atol=1e-4)
 
 
+@pytest.mark.slow
 def test_the_elastic_field_is_the_same_in_float64():
     augment = jax.jit(functools.partial(transforms.augment, ranges=AugmentNumbers(elastic=1.0, elastic_sigma=3.0)))
     single = augment(jax.random.key(1), IMAGES)

@@ -29,7 +29,11 @@ def test_compiled_programs_are_kept_where_the_config_says_so(cached, tmp_path, m
         jax.config.update("jax_compilation_cache_dir", before)
 
 
-@pytest.mark.parametrize("command", [("digits.main", "--config=quickstart"), ("digits.evaluate",)], ids=" ".join)
+@pytest.mark.parametrize(
+    "command",
+    [("digits.main", "--config=quickstart"), pytest.param(("digits.evaluate",), marks=pytest.mark.slow)],
+    ids=" ".join,
+)
 @pytest.mark.parametrize("platform", ["cuda", *slow("gpu", "cudda")])
 @pytest.mark.skipif(jax.default_backend() != "cpu", reason="there is an accelerator here")
 def test_devices_that_are_not_here_are_one_sentence(platform, command, tmp_path, run_module):

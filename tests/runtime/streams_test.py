@@ -14,7 +14,7 @@ import pytest
 import digits
 from digits.errors import UserError
 from digits.runtime import streams
-from tests.conftest import ROOT
+from tests.conftest import ROOT, slow
 
 
 def run(folder, *arguments):
@@ -76,7 +76,7 @@ def test_a_training_that_nobody_reads_comes_to_its_end(tmp_path):
     assert (tmp_path / "run" / "result.json").exists()
 
 
-@pytest.mark.parametrize("words", ["<&- >&- 2>&-", "> /dev/full 2> /dev/full"])
+@pytest.mark.parametrize("words", ["> /dev/full 2> /dev/full", *slow("<&- >&- 2>&-")])
 def test_a_training_without_its_streams_comes_to_its_end_and_its_files_are_whole(words, tmp_path):
     assert in_shell(tmp_path, words, "digits.main", *TRAINING) == (0, "")
     loaded = digits.load(tmp_path / "run")

@@ -63,7 +63,7 @@ def open_page(browser):
         yield opened
 
 
-@pytest.mark.parametrize("name", slow_but(["dense", "conv_norm", "separable"], NETWORKS))
+@pytest.mark.parametrize("name", slow_but(["conv_norm"], NETWORKS))
 def test_every_network_of_the_families_gives_its_run_s_probabilities(name, open_page, exported):
     run = made_runs.run(**NETWORKS[name])
     network, weights = drawing_page.network(run, "float32")

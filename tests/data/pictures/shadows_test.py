@@ -44,6 +44,7 @@ def test_digits_are_read_across_a_hard_shadow_and_blank_paper_holds_none(shadow,
             segment.read(encoded(shaded(page(), shadow, light, noise)))
 
 
+@pytest.mark.slow
 def test_pictures_without_a_hard_shadow_stay_as_they_are():
     pictures = [page(2, 7, 4), 255 - page(2, 7, 4), drawing.photographed(page(2, 7, 4), 1)]
     pictures += [np.asarray(segment.opening.open_picture(file)) for _, file, _ in drawing.forty()[:12]]

@@ -177,16 +177,15 @@ class Reproduction:
                 m["result"]["seconds"] for m in entry["members"] if m["result"]["device"] == environment.device()
             ]
             if seconds:
-                known[_work(self.configs[name])] = sorted(seconds)[len(seconds) // 2]
+                config = self.configs[name]
+                known[_work(config)] = sorted(seconds)[len(seconds) // 2] / _at_a_time(config)
         if not known:
             return ""
 
         def seconds(name: str) -> float:
-            config, count = self.configs[name], len(self.missing(name))
-            nearest = min(known, key=lambda work: max(work, _work(config)) / min(work, _work(config)))
-            mapped = population.sharing(config) == "mapped"
-            at_a_time = min(count, population.workers(config) * jax.local_device_count()) if mapped else 1
-            return known[nearest] * _work(config) / nearest * count / at_a_time
+            work = _work(self.configs[name])
+            nearest = min(known, key=lambda other: max(other, work) / min(other, work))
+            return known[nearest] * work / nearest * len(self.missing(name))
 
         expected = f", about {duration(seconds(order[0]))}"
         if len(order) > 1:
@@ -212,6 +211,12 @@ def _make(folder: pathlib.Path, flag: str) -> None:
 def _work(config: ConfigDict) -> float:
     """The cost of a member relative to others on as many images: multiplications of a forward pass, times epochs."""
     return config.epochs * _multiplications(FrozenConfigDict(config.model))
+
+
+def _at_a_time(config: ConfigDict) -> int:
+    """How many members of an arm are trained at the same time."""
+    mapped = population.sharing(config) == "mapped"
+    return population.workers(config) * jax.local_device_count() if mapped else 1
 
 
 @functools.cache

@@ -45,7 +45,7 @@ def page(
         "accuracy": _accurate(found),
         "ensembles": _together(joined or {}),
         "parameters": _small(found),
-        "published": rows.table({"source": one.name, "protocol": one.protocol} for one in records.PUBLISHED),
+        "published": rows.table({"source": _source(one), "protocol": one.protocol} for one in records.PUBLISHED),
     }
     for name, table in tables.items():
         text = rows.between_marks(text, name, table or "Not run yet.")
@@ -131,6 +131,10 @@ def _together(joined: Mapping[str, dict[str, Any]]) -> str:
             f"of the {len(DISPUTED)} disputed labels."
         )
     return "\n".join([rows.table(shown), "", *lines]) if shown else ""
+
+
+def _source(one: records.Published) -> str:
+    return f"[{one.name}](https://github.com/{one.name})" if "/" in one.name else one.name
 
 
 def _trained(arms: Sequence[Arm], found: Results) -> list[Arm]:

@@ -178,6 +178,10 @@ def pictures(found: Results, times: Mapping[str, dict[str, Any]]) -> dict[str, b
     made = {}
     trained = _trained(records.STUDY.arms, found)
     by_seconds = {arm.name: float(seconds(times[arm.config])[0]) for arm in trained if arm.config in times}
+    # Their runs, too, had the machine to themselves.
+    by_seconds |= {
+        arm.name: float(median_seconds(found.members[arm.name])) for arm in _trained(records.ACCURACY, found)
+    }
     by_parameters = {arm.name: found.parameters[arm.name] for arm in trained if arm.name in found.parameters}
     for name, places, label in (
         ("seconds", by_seconds, "seconds of training (two CPU cores; open marks: GPUs)"),
@@ -206,13 +210,14 @@ def _picture(places: Mapping[str, float], found: Results, quantity: str, label: 
         if (x := getattr(one, quantity)) is not None:
             y = 100 * (1 - one.accuracy)
             axes.plot(x, y, "o", color=DARK, mfc="none", ms=6)
-            axes.annotate(one.name, (x, y), xytext=(6, -10), textcoords="offset points", fontsize=8, color=DARK)
+            owner, left_below = one.name.partition("/")[0], {"xytext": (-6, -10), "ha": "right"}
+            axes.annotate(owner, (x, y), **left_below, textcoords="offset points", fontsize=8, color=DARK)
     axes.set_xscale("log")
     axes.set_yscale("log")
     axes.margins(0.2)
-    for axis in (axes.xaxis, axes.yaxis):
+    for axis, between in ((axes.xaxis, (3,)), (axes.yaxis, (2, 5))):
         axis.set_major_formatter("{x:g}")
-        axis.set_minor_locator(ticker.LogLocator(subs=(2, 5)))
+        axis.set_minor_locator(ticker.LogLocator(subs=between))
         axis.set_minor_formatter("{x:g}")
     axes.set_xlabel(label)
     axes.set_ylabel("test error (%): dot the mean, line its 95% interval")

@@ -210,8 +210,10 @@ def _picture(places: Mapping[str, float], found: Results, quantity: str, label: 
         if (x := getattr(one, quantity)) is not None:
             y = 100 * (1 - one.accuracy)
             axes.plot(x, y, "o", color=DARK, mfc="none", ms=6)
-            owner, left_below = one.name.partition("/")[0], {"xytext": (-6, -10), "ha": "right"}
-            axes.annotate(owner, (x, y), **left_below, textcoords="offset points", fontsize=8, color=DARK)
+            owner = one.name.partition("/")[0]
+            axes.annotate(
+                owner, (x, y), xytext=(-6, -10), textcoords="offset points", fontsize=8, color=DARK, ha="right"
+            )
     axes.set_xscale("log")
     axes.set_yscale("log")
     axes.margins(0.2)

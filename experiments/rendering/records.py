@@ -178,7 +178,7 @@ def pictures(found: Results, times: Mapping[str, dict[str, Any]]) -> dict[str, b
     made = {}
     trained = _trained(records.STUDY.arms, found)
     by_seconds = {arm.name: float(seconds(times[arm.config])[0]) for arm in trained if arm.config in times}
-    # Their runs, too, had the machine to themselves.
+    # Their runs, too, are trained one at a time.
     by_seconds |= {
         arm.name: float(median_seconds(found.members[arm.name])) for arm in _trained(records.ACCURACY, found)
     }

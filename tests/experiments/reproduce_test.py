@@ -13,7 +13,7 @@ from digits.models.ops import native
 from digits.runtime import signals
 from digits.sweeps import population
 from experiments import reproduce
-from experiments.collecting import collected
+from experiments.collecting import collected, reproduction
 from experiments.collecting.reproduction import Reproduction
 from experiments.judging.study import TEST_ACCURACY, Arm, Claim, Difference, Level, Study, Undecidable
 from experiments.rendering import pages
@@ -110,6 +110,17 @@ def test_only_what_is_missing_is_trained(trained, tmp_path, monkeypatch, capsys)
     assert [member["seed"] for member in kept(tmp_path)["tiny"]["members"]] == [0, 1, 2]
     assert kept(tmp_path)["tiny"]["members"][:2] == before["tiny"]["members"]
     assert "[1/2] tiny: 1 to train, about" in capsys.readouterr().out
+
+
+def test_an_arm_that_trains_one_at_a_time_is_not_expected_to_take_twice_as_long(trained, tmp_path, monkeypatch):
+    """Two members at a time took 100 s each; two, one after the other, take 50 s each."""
+    found = Reproduction((STUDY,), trained / "experiments", tmp_path)
+    for member in found.entries["tiny"]["members"]:
+        member["result"]["seconds"] = 100.0
+    found.entries["tiny,wide"]["members"].clear()
+    monkeypatch.setattr(reproduction, "_work", lambda config: 1.0)
+    monkeypatch.setattr(population, "workers", lambda config: 1 if config.model.hidden == (64, 64) else 2)
+    assert found._expected(["tiny,wide"]) == ", about 1.7 min"
 
 
 def test_arms_are_trained_by_name_for_every_study_that_has_them(trained, tmp_path, capsys):
